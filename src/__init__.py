@@ -1,0 +1,1 @@
+"""ConvLSTM encoder-forecaster for MindSpore: configuration, data, model and tools."""

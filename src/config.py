@@ -1,0 +1,333 @@
+"""Every default in one place: the model presets and the settings of a run.
+
+The entry scripts make their flags from these dataclasses, and a checkpoint carries a whole `Config` as
+JSON, so that nobody has to repeat on the command line what a checkpoint knows.
+
+Source of the presets: Shi et al. 2015 (arXiv:1506.04214) for `paper`; the published ConvLSTM-PyTorch
+network, less the weights that multiply its forecaster's zero input, for `multiscale`.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+
+from src.errors import InputError
+
+
+def option(default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None, flag=True):
+    """A dataclass field that is also a command-line flag, unless `flag` is False, with its limits."""
+    limits = {"choices": choices, "at_least": at_least, "above": above, "at_most": at_most, "length": length}
+    return field(default=default, metadata={"help": help, "flag": flag, **limits})
+
+
+class Checked:
+    """A dataclass whose values have to keep the types and limits of their fields."""
+
+    def __post_init__(self):
+        """Refuses the first value that is out of its limits."""
+        hints = typing.get_type_hints(type(self))
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if not _has_type(value, hints[f.name]):
+                raise InputError(f"{f.name} is {value!r}: it must be {describe(hints[f.name])}")
+            for item in value if isinstance(value, tuple) else (value,):
+                _check_limits(f.name, item, f.metadata)
+            length = f.metadata.get("length")
+            if isinstance(value, tuple) and (not value or length not in (None, len(value))):
+                raise InputError(f"{f.name} is {value!r}: it must hold {length or 'one or more'} values")
+
+
+def _check_limits(name, value, limits):
+    """Refuses one value, or one item of a tuple, that breaks a limit of its field."""
+    choices = limits.get("choices")
+    if choices and value is not None and value not in choices:
+        raise InputError(f"{name} is {value!r}: it must be one of {', '.join(map(str, choices))}")
+    if not isinstance(value, int | float):
+        return
+    if not math.isfinite(value):
+        raise InputError(f"{name} is {value}: it must be finite")
+    at_least, above, at_most = (limits.get(key) for key in ("at_least", "above", "at_most"))
+    if at_least is not None and value < at_least:
+        raise InputError(f"{name} is {value}: it must be at least {at_least}")
+    if above is not None and value <= above:
+        raise InputError(f"{name} is {value}: it must be greater than {above}")
+    if at_most is not None and value > at_most:
+        raise InputError(f"{name} is {value}: it must be at most {at_most}")
+
+
+def _has_type(value, hint):
+    if isinstance(hint, types.UnionType):
+        return any(_has_type(value, h) for h in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_has_type(v, typing.get_args(hint)[0]) for v in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+
+
+def describe(hint):
+    """The name of a field's type, for people."""
+    if isinstance(hint, types.UnionType):
+        return " or ".join(describe(h) for h in typing.get_args(hint) if h is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return f"a list of {typing.get_args(hint)[0].__name__}"
+    return {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}.get(
+        hint, hint.__name__
+    )
+
+
+@dataclass(frozen=True)
+class Stage(Checked):
+    """One ConvLSTM of the encoder and its mirror in the forecaster."""
+
+    hidden_channels: int = option(64, "channels of each state", at_least=1)
+    conv_channels: int = option(0, "channels of the 3x3 convolution before it; 0: none", at_least=0)
+    stride: int = option(1, "stride of that convolution", at_least=1)
+
+
+@dataclass(frozen=True)
+class ModelConfig(Checked):
+    """An encoder-forecaster: what `src.model.EncoderForecaster` builds."""
+
+    stages: tuple[Stage, ...] = option((Stage(),), "the encoder's layers, finest first", flag=False)
+    kernel_size: int = option(5, "side of the state-to-state kernels, odd", at_least=1, flag=False)
+    input_kernel_size: int | None = option(
+        None, "side of the input-to-state kernels, odd; default: kernel_size", at_least=1, flag=False
+    )
+    patch_size: int = option(1, "side of the patches that become channels", at_least=1, flag=False)
+    group_norm: bool = option(False, "GroupNorm over the gates in groups of 32 channels", flag=False)
+    peepholes: bool = option(False, "per-channel peepholes", flag=False)
+    head_channels: int = option(
+        0,
+        "channels of a 3x3 convolution over the finest states before the output convolution; "
+        "0: the output convolution reads the states of all layers",
+        at_least=0,
+        flag=False,
+    )
+    output_kernel_size: int = option(1, "side of the output convolution's kernel", choices=(1, 3))
+    output_activation: str = option(
+        "sigmoid", "what ends the network", choices=("sigmoid", "leaky_relu", "identity")
+    )
+    channels: int = option(1, "channels of a frame", at_least=1, flag=False)
+
+    def __post_init__(self):
+        """Refuses combinations that no network can have."""
+        super().__post_init__()
+        for name in ("kernel_size", "input_kernel_size"):
+            size = getattr(self, name)
+            if size is not None and size % 2 == 0:
+                raise InputError(f"{name} is {size}: it must be odd, or the states would shift")
+        for stage in self.stages:
+            if self.group_norm and stage.hidden_channels % 8:
+                raise InputError(
+                    f"hidden_channels is {stage.hidden_channels}: GroupNorm needs a multiple of 8"
+                )
+            if stage.stride > 1 and not stage.conv_channels:
+                raise InputError(f"stride is {stage.stride}: a stage without a convolution has stride 1")
+        if not self.head_channels and any(stage.stride > 1 for stage in self.stages):
+            raise InputError("head_channels is 0: states of different sizes need a head of their own")
+
+    @property
+    def grid(self):
+        """The number that has to divide a frame's height and width."""
+        return self.patch_size * math.prod(stage.stride for stage in self.stages)
+
+    def check_image_size(self, image_size):
+        """Raises `InputError` unless the grid divides (height, width)."""
+        if any(side % self.grid for side in image_size):
+            nearest = [max(1, round(side / self.grid)) * self.grid for side in image_size]
+            raise InputError(
+                f"image_size is {image_size[0]} {image_size[1]}: this preset needs multiples of {self.grid}, "
+                f"{nearest[0]} {nearest[1]} for example"
+            )
+
+
+@dataclass(frozen=True)
+class DataConfig(Checked):
+    """Where sequences come from and what they look like."""
+
+    data_path: str | None = option(
+        None, "folder with train-images-idx3-ubyte.gz; default: the embedded test digits"
+    )
+    num_digits: tuple[int, ...] = option(
+        (2,), "digits in a sequence; of several numbers each sequence draws one", at_least=1, at_most=64
+    )
+    input_frames: int = option(10, "frames that the network sees", at_least=1)
+    forecast_frames: int = option(10, "frames that it forecasts", at_least=1)
+    image_size: tuple[int, ...] = option(
+        (64, 64), "height and width of a frame in pixels", at_least=29, length=2
+    )
+    epoch_size: int = option(10_000, "training sequences in an epoch", at_least=1)
+    eval_size: int | None = option(
+        None, "validation sequences; default: a tenth of epoch_size", at_least=1
+    )
+    num_parallel_workers: int = option(1, "processes that make sequences", at_least=1, at_most=128)
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Checked):
+    """The recipe. The defaults here are those of the 2022 version; presets change them in `PRESETS`."""
+
+    batch_size: int = option(32, "sequences in a step", at_least=1)
+    epochs: int = option(100, "epochs to train", at_least=1)
+    max_minutes: float = option(
+        0.0, "stop after so many minutes of training steps, compiling and validation apart; 0: no limit", at_least=0
+    )
+    learning_rate: float = option(1e-4, "peak learning rate", above=0)
+    lr_schedule: str = option(
+        "plateau",
+        "constant; cosine: warm-up, hold, cosine to 0; one-cycle: cosine up from 1/25 over 30 %%, then down "
+        "to 0; plateau: halved after 4 evaluations without a better validation MSE",
+        choices=("constant", "cosine", "one-cycle", "plateau"),
+    )
+    warmup_steps: int = option(0, "steps of linear warm-up (cosine)", at_least=0)
+    decay_start: float = option(
+        0.0, "share of the run after which the cosine falls (cosine)", at_least=0, at_most=0.99
+    )
+    optimizer: str = option(
+        "adam", "adamw decouples the weight decay and spares biases and norms", choices=("adam", "adamw")
+    )
+    weight_decay: float = option(0.0, "weight decay", at_least=0)
+    loss: str = option(
+        "mse", "mean per pixel; bce needs a sigmoid output", choices=("mse", "mse+mae", "bce")
+    )
+    encoder_loss_weight: float = option(
+        0.0, "weight of the encoder's own next-frame loss; 0: none", at_least=0
+    )
+    grad_clip: float = option(0.0, "largest global norm of the gradients; 0: no limit", at_least=0)
+    seed: int = option(1, "seed of the weights and the sequences", at_least=0, at_most=2**32 - 1)
+    eval_every: int = option(1, "epochs between evaluations on the validation set", at_least=1)
+    early_stop: int = option(0, "stop after so many evaluations without a better one; 0: never", at_least=0)
+    save_every: int = option(1, "epochs between checkpoints", at_least=1)
+    keep: int = option(3, "newest epoch checkpoints to keep", at_least=1)
+    log_every: int = option(20, "steps between rows of metrics.csv", at_least=1)
+    pretrained_model: str | None = option(
+        None, "checkpoint whose weights to start from, with a fresh optimizer"
+    )
+
+
+@dataclass(frozen=True)
+class Config(Checked):
+    """All that a checkpoint has to know to be used or trained on."""
+
+    preset: str
+    model: ModelConfig
+    data: DataConfig
+    training: TrainingConfig
+
+    def __post_init__(self):
+        """Refuses settings that contradict each other."""
+        super().__post_init__()
+        self.model.check_image_size(self.data.image_size)
+        if self.training.loss == "bce" and self.model.output_activation != "sigmoid":
+            raise InputError(
+                f"loss is 'bce': output_activation must be 'sigmoid', not {self.model.output_activation!r}"
+            )
+        if self.training.batch_size > self.data.epoch_size:
+            raise InputError(
+                f"batch_size is {self.training.batch_size}: larger than an epoch of {self.data.epoch_size} "
+                "sequences; lower it or raise epoch_size"
+            )
+
+    @property
+    def eval_size(self):
+        """Validation sequences of an evaluation."""
+        return self.data.eval_size or max(1, self.data.epoch_size // 10)
+
+    def to_json(self):
+        """The text that checkpoints and `config.json` hold."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text):
+        """Reads `to_json`'s text back; raises `InputError` where a name, type or limit is off."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"the configuration is not JSON: {error}") from None
+        return _from_dict(cls, values)
+
+
+def _from_dict(cls, values):
+    """Builds a dataclass from plain JSON values, strictly."""
+    if not isinstance(values, dict):
+        raise InputError(f"{cls.__name__} is {type(values).__name__}: it must be an object")
+    hints = typing.get_type_hints(cls)
+    odd = sorted(set(values) ^ set(hints))
+    if odd:
+        state = "unknown" if odd[0] in values else "missing"
+        raise InputError(f"{cls.__name__}: {odd[0]} is {state}")
+    return cls(**{name: _from_json_value(hints[name], value) for name, value in values.items()})
+
+
+def _from_json_value(hint, value):
+    if dataclasses.is_dataclass(hint):
+        return _from_dict(hint, value)
+    if typing.get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(_from_json_value(typing.get_args(hint)[0], item) for item in value)
+    return value
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network and what its recipe changes in `TrainingConfig`."""
+
+    model: ModelConfig
+    training: dict
+
+
+# Seen on real digits: these start values, rates and losses learn several times faster than framework
+# defaults when a run has minutes, not hours.
+_SHORT_RUN = {
+    "batch_size": 8,
+    "learning_rate": 3e-3,
+    "lr_schedule": "cosine",
+    "warmup_steps": 50,
+    "decay_start": 0.5,
+    "loss": "bce",
+    "encoder_loss_weight": 1.0,
+    "grad_clip": 1.0,
+}
+
+PRESETS = {
+    "multiscale": Preset(
+        ModelConfig(
+            stages=(Stage(64, 16, 1), Stage(96, 64, 2), Stage(96, 96, 2)),
+            group_norm=True,
+            head_channels=16,
+            output_kernel_size=3,
+        ),
+        {},
+    ),
+    "paper": Preset(
+        ModelConfig(stages=(Stage(128), Stage(64), Stage(64)), patch_size=4, peepholes=True),
+        {**_SHORT_RUN, "learning_rate": 1e-3, "batch_size": 16},
+    ),
+    "small": Preset(
+        ModelConfig(stages=(Stage(64), Stage(64)), kernel_size=3, patch_size=4),
+        _SHORT_RUN,
+    ),
+}
+
+DEFAULT_PRESET = {"Ascend": "multiscale", "CPU": "small"}
+
+
+def make_config(preset, options):
+    """The configuration of `preset` with the fields of `options`, a dict by flag name, changed."""
+    base = PRESETS[preset]
+
+    def change(part, defaults):
+        names = {f.name for f in dataclasses.fields(part)}
+        return dataclasses.replace(
+            part, **{**defaults, **{k: v for k, v in options.items() if k in names}}
+        )
+
+    return Config(
+        preset,
+        change(base.model, {}),
+        change(DataConfig(), {}),
+        change(TrainingConfig(), base.training),
+    )

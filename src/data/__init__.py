@@ -1,0 +1,1 @@
+"""Files -> digits -> moving sequences -> MindSpore dataset."""

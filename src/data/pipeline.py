@@ -1,0 +1,76 @@
+"""Sequences -> MindSpore dataset.
+
+What flows first is only (epoch, batch) numbers; the sequences are made by as many workers as asked for,
+and stay uint8 until the batch is complete.
+"""
+
+import mindspore.dataset as ds
+import numpy as np
+
+
+class BatchNumbers:
+    """Yields (epoch, batch) for every batch of an epoch; each new pass over it is the next epoch."""
+
+    def __init__(self, batches, first_epoch):
+        self.batches = batches
+        self.epoch = first_epoch
+
+    def __len__(self):
+        return self.batches
+
+    def __iter__(self):
+        epoch = self.epoch
+        self.epoch += 1
+        for batch in range(self.batches):
+            yield (np.array([epoch, batch]),)
+
+
+class BatchMaker:
+    """Makes batch b of epoch e: input and target frames, float32 in [0, 1], each (B, T, C, H, W)."""
+
+    def __init__(self, source, batch_size, input_frames, num_shards, shard_id):
+        self.source = source
+        self.batch_size = batch_size
+        self.input_frames = input_frames
+        self.num_shards = num_shards
+        self.shard_id = shard_id
+
+    def __call__(self, number):
+        epoch, batch = number.tolist()
+        start = (batch * self.num_shards + self.shard_id) * self.batch_size
+        indices = np.minimum(np.arange(start, start + self.batch_size), len(self.source) - 1)
+        frames = to_unit_range(self.source.frames(indices, epoch))
+        return frames[:, : self.input_frames], frames[:, self.input_frames :]
+
+
+def to_unit_range(frames):
+    """uint8 -> float32 in [0, 1]; the one place where the scale changes."""
+    return frames.astype(np.float32) / np.float32(255)
+
+
+def make_dataset(
+    source, batch_size, input_frames, *, keep_all=False, first_epoch=0, num_shards=1, shard_id=0,
+    num_parallel_workers=1,
+):  # fmt: skip
+    """A dataset with the columns inputs and targets, (B, T, C, H, W), float32 in [0, 1].
+
+    Args:
+        source: has `frames(indices, epoch)` and a length.
+        batch_size: sequences in a batch, of each shard.
+        input_frames: frames in `inputs`; the others are `targets`.
+        keep_all: a last batch that is not full is filled up with copies of the last sequence, which the
+            reader has to drop; otherwise the sequences that fill no batch are left out.
+        first_epoch: the epoch that the first pass over the dataset yields.
+        num_shards, shard_id: number of equal shares of each epoch, and which one this is.
+        num_parallel_workers: processes that make sequences; 1 makes them in a thread of this one.
+    """
+    per_step = batch_size * num_shards
+    batches = -(-len(source) // per_step) if keep_all else len(source) // per_step
+    numbers = ds.GeneratorDataset(BatchNumbers(batches, first_epoch), ["number"], shuffle=False)
+    return numbers.map(
+        BatchMaker(source, batch_size, input_frames, num_shards, shard_id),
+        input_columns=["number"],
+        output_columns=["inputs", "targets"],
+        num_parallel_workers=num_parallel_workers,
+        python_multiprocessing=num_parallel_workers > 1,
+    )

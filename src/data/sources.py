@@ -1,0 +1,104 @@
+"""Which data is used when.
+
+|                  | train              | validate             | test                        |
+|------------------|--------------------|----------------------|-----------------------------|
+| no path          | embedded 0-7,999   | embedded 8,000-8,999 | generated, 9,000-9,999      |
+| data_path DIR    | all but last 1,000 | last 1,000           |                             |
+| workroot DIR     |                    |                      | DIR/mnist_test_seq.npy      |
+"""
+
+from pathlib import Path
+
+from src.data.idx import read_idx_images
+from src.data.moving_mnist import MovingMNIST
+from src.data.sequence_file import SequenceFile
+from src.errors import InputError
+
+EMBEDDED_DIGITS = Path(__file__).resolve().parents[2] / "data" / "t10k-images-idx3-ubyte.gz"
+TRAINING_FILE = "train-images-idx3-ubyte"
+TEST_FILE = "mnist_test_seq.npy"
+HELD_OUT = 1_000
+TEST_SIZE = 10_000
+# Validation and test sequences never change, whatever the seed of a run.
+FIXED_SEED = 2015
+
+
+def training_sources(config):
+    """The training and the validation sequences of a run's `Config`.
+
+    Raises:
+        InputError: `data_path` does not hold a readable file with enough digits.
+    """
+    data = config.data
+    if data.data_path is None:
+        digits, name = read_idx_images(EMBEDDED_DIGITS), "embedded MNIST test digits"
+        validation = slice(8 * HELD_OUT, 9 * HELD_OUT)
+    else:
+        path = _training_file(Path(data.data_path))
+        digits, name = read_idx_images(path), f"digits of {path}"
+        if len(digits) <= HELD_OUT:
+            raise InputError(
+                f"{path}: holds {len(digits):,} digits; more than {HELD_OUT:,} are needed, "
+                "because the last 1,000 are kept for validation"
+            )
+        validation = slice(len(digits) - HELD_OUT, len(digits))
+    train = slice(0, validation.start)
+    seed = config.training.seed
+    return (
+        _generator(digits, train, name, data, data.num_digits, data.epoch_size, seed, "train"),
+        _generator(digits, validation, name, data, data.num_digits, config.eval_size, FIXED_SEED, "validation"),
+    )  # fmt: skip
+
+
+def test_source(config, workroot=None, num_digits=(2,), limit=None):
+    """The test sequences: the official file of `workroot`, else 10,000 generated ones.
+
+    Args:
+        config: the checkpoint's `Config`.
+        workroot: folder with mnist_test_seq.npy, or None.
+        num_digits: digits of the generated sequences.
+        limit: use the first so many sequences only.
+    """
+    data = config.data
+    if workroot is not None:
+        frames = data.input_frames + data.forecast_frames
+        source = SequenceFile(Path(workroot) / TEST_FILE, frames, data.image_size)
+    else:
+        digits, held_out = read_idx_images(EMBEDDED_DIGITS), slice(9 * HELD_OUT, 10 * HELD_OUT)
+        name = "embedded MNIST test digits"
+        source = _generator(digits, held_out, name, data, num_digits, TEST_SIZE, FIXED_SEED, "test")
+    return source if limit is None else First(source, limit)
+
+
+def _generator(digits, part, name, data, num_digits, size, seed, split):
+    counts = " or ".join(map(str, num_digits))
+    label = (
+        f"generated {split} set ({size:,} sequences of {counts} digits, seed {seed}; "
+        f"{name} {part.start:,}-{part.stop - 1:,})"
+    )
+    frames = data.input_frames + data.forecast_frames
+    return MovingMNIST(digits[part], size, frames, data.image_size, num_digits, seed, split, label)
+
+
+def _training_file(folder):
+    """The idx file of training digits in `folder`, gzip or plain."""
+    for name in (f"{TRAINING_FILE}.gz", TRAINING_FILE):
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{folder}: holds neither {TRAINING_FILE}.gz nor {TRAINING_FILE} (data_path)")
+
+
+class First:
+    """The first `limit` sequences of a source."""
+
+    def __init__(self, source, limit):
+        self.source = source
+        self.limit = limit
+        self.name = source.name
+
+    def __len__(self):
+        return min(self.limit, len(self.source))
+
+    def frames(self, indices, epoch=0):
+        """As the source's own."""
+        return self.source.frames(indices, epoch)

@@ -1,0 +1,151 @@
+r"""The encoder-forecaster: one Cell for every preset of `src.config`.
+
+References:
+    Shi et al. 2015, arXiv:1506.04214, section 3.2 (encoding-forecasting, states copied);
+    Shi et al. 2017, arXiv:1706.03458 (strided stages, a forecaster that mirrors the encoder).
+
+    encoder                              forecaster
+    stage 3  conv, ConvLSTM  --state-->  ConvLSTM (no input), transposed conv
+    stage 2  conv, ConvLSTM  --state-->  ConvLSTM, transposed conv
+    stage 1  conv, ConvLSTM  --state-->  ConvLSTM, head
+
+Shapes: (B, T, C, H, W) outside; time first, (T, B, C, H, W), inside. B batch, T time, C channels.
+"""
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from src.model.convlstm import ConvLSTMCell, ConvLSTMLayer, per_frame, same_conv
+
+SLOPE = 0.2
+# The mean pixel of Moving MNIST is about 0.05, whose logit is -3: the network starts from the mean image.
+MEAN_PIXEL_LOGIT = -3.0
+
+
+class EncoderForecaster(nn.Cell):
+    """Forecasts frames from frames.
+
+    The encoder reads the input frames; the forecaster starts from the encoder's last states and runs on
+    them alone: its top layer has no input.
+
+    Args:
+        config: the network, a `src.config.ModelConfig`.
+        forecast_frames: frames to forecast.
+
+    Inputs:
+        - **inputs** - (B, T, C, H, W), float32 in [0, 1]; the grid of `config` divides H and W.
+
+    Outputs:
+        (B, forecast_frames, C, H, W), float32; in [0, 1] where `output_activation` is a sigmoid.
+    """
+
+    def __init__(self, config, forecast_frames):
+        super().__init__()
+        self.patch_size = config.patch_size
+        self.forecast_frames = forecast_frames
+        self.output_activation = config.output_activation
+        self.reads_all_states = not config.head_channels
+        hidden = [stage.hidden_channels for stage in config.stages]
+        frame_channels = config.channels * config.patch_size**2
+
+        convs, inputs, below = [], [], frame_channels
+        for stage in config.stages:
+            convs.append(_down(below, stage))
+            inputs.append(stage.conv_channels or below)
+            below = stage.hidden_channels
+        self.encoder_convs = nn.CellList(convs)
+        self.encoder_layers = _layers(config, inputs, hidden)
+        self.forecaster_layers = _layers(config, hidden[1:] + [0], hidden)
+        self.forecaster_convs = nn.CellList([_up(stage) for stage in config.stages[1:]])
+
+        if self.reads_all_states:
+            self.head_conv = nn.Identity()
+        else:
+            self.head_conv = nn.SequentialCell(
+                same_conv(hidden[0], config.head_channels, 3), nn.LeakyReLU(SLOPE)
+            )
+        self.output_conv = same_conv(
+            config.head_channels or sum(hidden), frame_channels, config.output_kernel_size
+        )
+        if self.output_activation == "sigmoid":
+            bias = np.full(frame_channels, MEAN_PIXEL_LOGIT, np.float32)
+            self.output_conv.bias.set_data(Tensor(bias))
+        self.leaky_relu = nn.LeakyReLU(SLOPE)
+
+    def construct(self, inputs):
+        _, states = self.encode(inputs)
+        return self.activate(self.head(self.forecast(states)))
+
+    def encode(self, inputs):
+        """(B, T, C, H, W) -> each layer's h over time, (T, B, h, H', W'), and last states, finest first."""
+        x = inputs.swapaxes(0, 1)
+        steps = x.shape[0]
+        if self.patch_size > 1:
+            x = ops.pixel_unshuffle(x, self.patch_size)
+        outputs, states = [], []
+        for conv, layer in zip(self.encoder_convs, self.encoder_layers):
+            x, state = layer(per_frame(conv, x), None, steps)
+            outputs.append(x)
+            states.append(state)
+        return outputs, states
+
+    def forecast(self, states):
+        """The encoder's last states -> each layer's h over forecast_frames steps, finest first."""
+        top = len(states) - 1
+        x, _ = self.forecaster_layers[top](None, states[top], self.forecast_frames)
+        outputs = [x]
+        for k in range(top - 1, -1, -1):
+            x = per_frame(self.forecaster_convs[k], x)
+            x, _ = self.forecaster_layers[k](x, states[k], self.forecast_frames)
+            outputs = [x] + outputs
+        return outputs
+
+    def head(self, outputs):
+        """Each layer's h over time, finest first -> frames before their activation, (B, T, C, H, W)."""
+        x = ops.concat(outputs, 2) if self.reads_all_states else outputs[0]
+        x = per_frame(self.output_conv, per_frame(self.head_conv, x))
+        if self.patch_size > 1:
+            x = ops.pixel_shuffle(x, self.patch_size)
+        return x.swapaxes(0, 1)
+
+    def activate(self, x):
+        """What ends the network."""
+        if self.output_activation == "sigmoid":
+            return ops.sigmoid(x)
+        return self.leaky_relu(x) if self.output_activation == "leaky_relu" else x
+
+
+def _layers(config, in_channels, hidden_channels):
+    return nn.CellList(
+        [
+            ConvLSTMLayer(
+                ConvLSTMCell(
+                    channels, hidden, config.kernel_size, config.input_kernel_size,
+                    config.group_norm, config.peepholes,
+                )
+            )
+            for channels, hidden in zip(in_channels, hidden_channels, strict=True)
+        ]
+    )  # fmt: skip
+
+
+def _down(in_channels, stage):
+    """The encoder's way into a stage."""
+    if not stage.conv_channels:
+        return nn.Identity()
+    return nn.SequentialCell(
+        same_conv(in_channels, stage.conv_channels, 3, stage.stride), nn.LeakyReLU(SLOPE)
+    )
+
+
+def _up(stage):
+    """The forecaster's way out of a stage: kernel s + 2 and padding 1 make the frame exactly s times as big."""
+    if not stage.conv_channels:
+        return nn.Identity()
+    hidden = stage.hidden_channels
+    return nn.SequentialCell(
+        nn.Conv2dTranspose(
+            hidden, hidden, stage.stride + 2, stage.stride, "pad", 1, has_bias=True, bias_init="zeros"
+        ),
+        nn.LeakyReLU(SLOPE),
+    )

@@ -1,0 +1,1 @@
+"""Everything around the network: device, training, callbacks, checkpoints, metrics, export."""
