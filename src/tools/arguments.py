@@ -1,0 +1,138 @@
+"""Command lines: flags made from the dataclasses of `src.config`, and what an entry script does with errors."""
+
+import argparse
+import dataclasses
+import sys
+import types
+import typing
+
+from src.config import DEFAULT_PRESET, PRESETS, DataConfig, ModelConfig, TrainingConfig, make_config
+from src.errors import InputError
+from src.tools.device import TARGETS
+
+NON_FINITE = 4
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers a wrong command line with one line."""
+
+    def __init__(self, description):
+        super().__init__(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message):
+        """Prints one line and exits with 2."""
+        self.exit(2, f"{self.prog}: {message}; --help lists the arguments\n")
+
+
+def whole_number(at_least):
+    """An argparse type: an int with a lower limit."""
+
+    def parse(text):
+        value = int(text)
+        if value < at_least:
+            raise argparse.ArgumentTypeError(f"is {value}: it must be at least {at_least}")
+        return value
+
+    parse.__name__ = "whole number"
+    return parse
+
+
+def add_device_flags(parser):
+    """--device_target and --device_id."""
+    parser.add_argument(
+        "--device_target", choices=TARGETS, help="default: Ascend where one is usable, else CPU"
+    )
+    parser.add_argument("--device_id", type=whole_number(0), default=0, help="which card (default: 0)")
+
+
+def add_config_flags(parser):
+    """--preset and a flag for every field of the configuration that may be set."""
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        help="network and recipe (default: that of --pretrained_model, else "
+        + ", ".join(f"{preset} on {target}" for target, preset in DEFAULT_PRESET.items())
+        + ")",
+    )
+    for part, title in ((TrainingConfig, "training"), (DataConfig, "data"), (ModelConfig, "network")):
+        group = parser.add_argument_group(title)
+        hints = typing.get_type_hints(part)
+        for f in dataclasses.fields(part):
+            if f.metadata["flag"]:
+                _add_flag(group, f, hints[f.name])
+
+
+def _add_flag(group, f, hint):
+    """One flag of a field; what is not given stays out of the parsed arguments."""
+    if isinstance(hint, types.UnionType):
+        hint = typing.get_args(hint)[0]
+    many = typing.get_origin(hint) is tuple
+    default = _describe_defaults(f)
+    group.add_argument(
+        f"--{f.name}",
+        type=typing.get_args(hint)[0] if many else hint,
+        nargs=f.metadata["length"] or "+" if many else None,
+        choices=f.metadata["choices"],
+        default=argparse.SUPPRESS,
+        help=f.metadata["help"] + (f" (default: {default})" if default else ""),
+    )
+
+
+def _describe_defaults(f):
+    """The default of a flag, and where presets differ from it."""
+
+    def of(preset):
+        model = getattr(preset.model, f.name, f.default)
+        return preset.training.get(f.name, model)
+
+    if f.default is None:
+        return ""
+    values = {name: of(preset) for name, preset in PRESETS.items()}
+    first = next(iter(values.values()))
+    others = [f"{name}: {_text(value)}" for name, value in values.items() if value != first]
+    return _text(first) + "".join(f"; {other}" for other in others)
+
+
+def _text(value):
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def config_from(args, target, pretrained=None):
+    """The configuration that the parsed flags ask for.
+
+    Without --preset it is that of the pretrained checkpoint, with its network, else the device's default.
+    """
+    options = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in vars(args).items()
+    }
+    preset = args.preset or (pretrained.config.preset if pretrained else DEFAULT_PRESET[target])
+    config = make_config(preset, options)
+    if pretrained and not args.preset:
+        given = {
+            f.name: options[f.name] for f in dataclasses.fields(ModelConfig) if f.name in options
+        }
+        model = dataclasses.replace(pretrained.config.model, **given)
+        config = dataclasses.replace(config, model=model)
+    return config
+
+
+def run(main, args):
+    """Runs an entry script's main; turns a user's mistake into one line and an exit code."""
+    from src.tools.callback import NonFiniteError
+
+    script = sys.argv[0].rsplit("/", 1)[-1]
+    try:
+        main(args)
+    except InputError as error:
+        sys.exit(_report(script, error, 2))
+    except NonFiniteError as error:
+        sys.exit(_report(script, error, NON_FINITE))
+
+
+def _report(script, error, code):
+    print(f"{script}: {' '.join(str(error).split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,67 @@
+"""Runs forecasters over sequences and measures them."""
+
+import mindspore as ms
+import numpy as np
+
+from src.data.moving_mnist import MovingMNIST
+from src.data.pipeline import make_dataset, to_unit_range
+from src.tools.metrics import FrameMetrics
+from src.tools.progress import progress
+
+
+def evaluate(forecasters, source, batch_size, input_frames, description="evaluate"):
+    """Measures forecasters on every sequence of a source, in one pass.
+
+    Args:
+        forecasters: dict of functions from inputs (B, T, C, H, W) to forecasts, NumPy arrays both.
+        source: the sequences, of `src.data`.
+        batch_size: sequences at a time; the last batch is filled up, and what filled it is not counted.
+        input_frames: frames that the forecasters see.
+        description: name of the progress display.
+
+    Returns:
+        A dict of `FrameMetrics`.
+    """
+    batch_size = min(batch_size, len(source))
+    dataset = make_dataset(source, batch_size, input_frames, keep_all=True)
+    metrics = {name: FrameMetrics() for name in forecasters}
+    left = len(source)
+    with progress(left, description) as bar:
+        for inputs, targets in dataset.create_tuple_iterator(num_epochs=1, output_numpy=True):
+            count = min(batch_size, left)
+            for name, forecaster in forecasters.items():
+                metrics[name].update(forecaster(inputs)[:count], targets[:count])
+            left -= count
+            bar.update(count)
+    return metrics
+
+
+def forecaster_of(network):
+    """A network as a function on NumPy arrays."""
+    return lambda inputs: network(ms.Tensor(inputs)).asnumpy()
+
+
+def evaluate_network(network, source, config, description):
+    """The `FrameMetrics` of one network on a source, in batches as in its training."""
+    forecasters = {"model": forecaster_of(network)}
+    return evaluate(
+        forecasters, source, config.training.batch_size, config.data.input_frames, description
+    )["model"]
+
+
+def baselines(forecast_frames, mean_image):
+    """The trivial forecasters that every number should be seen beside."""
+
+    def repeat(frame):
+        return np.repeat(frame, forecast_frames, 1)
+
+    return {
+        "zeros": lambda inputs: repeat(np.zeros_like(inputs[:, :1])),
+        "mean_image": lambda inputs: repeat(np.broadcast_to(mean_image, inputs[:, :1].shape)),
+        "copy_last": lambda inputs: repeat(inputs[:, -1:]),
+    }
+
+
+def mean_image(source: MovingMNIST, sequences=1000):
+    """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1]."""
+    return to_unit_range(source.frames(range(min(sequences, len(source))))).mean((0, 1), np.float64).astype(np.float32)

@@ -1,0 +1,32 @@
+"""Progress, rate and time left: a bar on a terminal, plain lines in a file."""
+
+import sys
+
+from tqdm import tqdm
+
+LINE_EVERY_SECONDS = 10
+
+
+class _PlainLines(tqdm):
+    """tqdm without control codes: one line now and then."""
+
+    def display(self, msg=None, pos=None):
+        """Prints the state as a line of its own."""
+        print(msg or str(self), file=sys.stderr, flush=True)
+        return True
+
+    def close(self):
+        """Ends with the last state as a line."""
+        if not self.disable:
+            self.disable = True
+            self.display(self.format_meter(**self.format_dict))
+
+
+def progress(total, description, initial=0):
+    """A progress display of sequences on stderr, to be used as tqdm's object."""
+    if sys.stderr.isatty():
+        return tqdm(total=total, desc=description, unit=" sequences", initial=initial, dynamic_ncols=True)
+    return _PlainLines(
+        total=total, desc=description, unit=" sequences", initial=initial, mininterval=LINE_EVERY_SECONDS,
+        bar_format="{desc}: {n_fmt}/{total_fmt} sequences, {elapsed} passed, {remaining} left, {rate_fmt}{postfix}",
+    )  # fmt: skip
