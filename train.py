@@ -21,7 +21,9 @@ def parse_args(argv=None):
         "--train_path", help="folder for checkpoints and metrics (default: runs/<time>-<preset>)"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="remove the run that --train_path holds and start over"
+        "--overwrite",
+        action="store_true",
+        help="remove the run that --train_path holds and start over",
     )
     arguments.add_device_flags(parser)
     arguments.add_config_flags(parser)
@@ -56,11 +58,16 @@ def train(config, network, train_source, validation_source, folder):
     optimizer = training.make_optimizer(network, recipe)
     loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
     dataset = make_dataset(
-        train_source, recipe.batch_size, data.input_frames, num_parallel_workers=data.num_parallel_workers
+        train_source,
+        recipe.batch_size,
+        data.input_frames,
+        num_parallel_workers=data.num_parallel_workers,
     )
     state = callback.TrainingState()
     validation = callback.Validation(
-        state, recipe, lambda: evaluation.evaluate_network(network, validation_source, config, "validate")
+        state,
+        recipe,
+        lambda: evaluation.evaluate_network(network, validation_source, config, "validate"),
     )
     Model(training.TrainStep(loss, optimizer, recipe.grad_clip)).train(
         recipe.epochs,

@@ -1,10 +1,11 @@
 """Every default in one place: the model presets and the settings of a run.
 
-The entry scripts make their flags from these dataclasses, and a checkpoint carries a whole `Config` as
-JSON, so that nobody has to repeat on the command line what a checkpoint knows.
+The entry scripts make their flags from these dataclasses, and a checkpoint carries a whole `Config`
+as JSON, so that nobody has to repeat on the command line what a checkpoint knows.
 
-Source of the presets: Shi et al. 2015 (arXiv:1506.04214) for `paper`; the published ConvLSTM-PyTorch
-network, less the weights that multiply its forecaster's zero input, for `multiscale`.
+Source of the presets: Shi et al. 2015 (arXiv:1506.04214) for `paper`; the published
+ConvLSTM-PyTorch network, less the weights that multiply its forecaster's zero input, for
+`multiscale`.
 """
 
 import dataclasses
@@ -17,9 +18,18 @@ from dataclasses import dataclass, field
 from src.errors import InputError
 
 
-def option(default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None, flag=True):
-    """A dataclass field that is also a command-line flag, unless `flag` is False, with its limits."""
-    limits = {"choices": choices, "at_least": at_least, "above": above, "at_most": at_most, "length": length}
+def option(
+    default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None, flag=True
+):
+    """A dataclass field that is also a command-line flag, unless `flag` is False, with its
+    limits."""
+    limits = {
+        "choices": choices,
+        "at_least": at_least,
+        "above": above,
+        "at_most": at_most,
+        "length": length,
+    }
     return field(default=default, metadata={"help": help, "flag": flag, **limits})
 
 
@@ -37,7 +47,9 @@ class Checked:
                 _check_limits(f.name, item, f.metadata)
             length = f.metadata.get("length")
             if isinstance(value, tuple) and (not value or length not in (None, len(value))):
-                raise InputError(f"{f.name} is {value!r}: it must hold {length or 'one or more'} values")
+                raise InputError(
+                    f"{f.name} is {value!r}: it must hold {length or 'one or more'} values"
+                )
 
 
 def _check_limits(name, value, limits):
@@ -62,7 +74,9 @@ def _has_type(value, hint):
     if isinstance(hint, types.UnionType):
         return any(_has_type(value, h) for h in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_has_type(v, typing.get_args(hint)[0]) for v in value)
+        return isinstance(value, tuple) and all(
+            _has_type(v, typing.get_args(hint)[0]) for v in value
+        )
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
@@ -95,10 +109,15 @@ class ModelConfig(Checked):
     stages: tuple[Stage, ...] = option((Stage(),), "the encoder's layers, finest first", flag=False)
     kernel_size: int = option(5, "side of the state-to-state kernels, odd", at_least=1, flag=False)
     input_kernel_size: int | None = option(
-        None, "side of the input-to-state kernels, odd; default: kernel_size", at_least=1, flag=False
+        None,
+        "side of the input-to-state kernels, odd; default: kernel_size",
+        at_least=1,
+        flag=False,
     )
     patch_size: int = option(1, "side of the patches that become channels", at_least=1, flag=False)
-    group_norm: bool = option(False, "GroupNorm over the gates in groups of 32 channels", flag=False)
+    group_norm: bool = option(
+        False, "GroupNorm over the gates in groups of 32 channels", flag=False
+    )
     peepholes: bool = option(False, "per-channel peepholes", flag=False)
     head_channels: int = option(
         0,
@@ -126,9 +145,13 @@ class ModelConfig(Checked):
                     f"hidden_channels is {stage.hidden_channels}: GroupNorm needs a multiple of 8"
                 )
             if stage.stride > 1 and not stage.conv_channels:
-                raise InputError(f"stride is {stage.stride}: a stage without a convolution has stride 1")
+                raise InputError(
+                    f"stride is {stage.stride}: a stage without a convolution has stride 1"
+                )
         if not self.head_channels and any(stage.stride > 1 for stage in self.stages):
-            raise InputError("head_channels is 0: states of different sizes need a head of their own")
+            raise InputError(
+                "head_channels is 0: states of different sizes need a head of their own"
+            )
 
     @property
     def grid(self):
@@ -140,8 +163,8 @@ class ModelConfig(Checked):
         if any(side % self.grid for side in image_size):
             nearest = [max(1, round(side / self.grid)) * self.grid for side in image_size]
             raise InputError(
-                f"image_size is {image_size[0]} {image_size[1]}: this preset needs multiples of {self.grid}, "
-                f"{nearest[0]} {nearest[1]} for example"
+                f"image_size is {image_size[0]} {image_size[1]}: this preset needs multiples of "
+                f"{self.grid}, {nearest[0]} {nearest[1]} for example"
             )
 
 
@@ -153,7 +176,10 @@ class DataConfig(Checked):
         None, "folder with train-images-idx3-ubyte.gz; default: the embedded test digits"
     )
     num_digits: tuple[int, ...] = option(
-        (2,), "digits in a sequence; of several numbers each sequence draws one", at_least=1, at_most=64
+        (2,),
+        "digits in a sequence; of several numbers each sequence draws one",
+        at_least=1,
+        at_most=64,
     )
     input_frames: int = option(10, "frames that the network sees", at_least=1)
     forecast_frames: int = option(10, "frames that it forecasts", at_least=1)
@@ -164,23 +190,28 @@ class DataConfig(Checked):
     eval_size: int | None = option(
         None, "validation sequences; default: a tenth of epoch_size", at_least=1
     )
-    num_parallel_workers: int = option(1, "processes that make sequences", at_least=1, at_most=128)
+    num_parallel_workers: int = option(
+        1, "processes that make sequences, as many as there are cores at most", at_least=1
+    )
 
 
 @dataclass(frozen=True)
 class TrainingConfig(Checked):
-    """The recipe. The defaults here are those of the 2022 version; presets change them in `PRESETS`."""
+    """The recipe. The defaults here are those of the 2022 version; presets change them in
+    `PRESETS`."""
 
     batch_size: int = option(32, "sequences in a step", at_least=1)
     epochs: int = option(100, "epochs to train", at_least=1)
     max_minutes: float = option(
-        0.0, "stop after so many minutes of training steps, compiling and validation apart; 0: no limit", at_least=0
+        0.0,
+        "stop after so many minutes of training steps, compiling and validation apart; 0: no limit",
+        at_least=0,
     )
     learning_rate: float = option(1e-4, "peak learning rate", above=0)
     lr_schedule: str = option(
         "plateau",
-        "constant; cosine: warm-up, hold, cosine to 0; one-cycle: cosine up from 1/25 over 30 %%, then down "
-        "to 0; plateau: halved after 4 evaluations without a better validation MSE",
+        "constant; cosine: warm-up, hold, cosine to 0; one-cycle: cosine up from 1/25 over 30 %%, "
+        "then down to 4e-6 of the peak; plateau: halved after 4 evaluations without a better one",
         choices=("constant", "cosine", "one-cycle", "plateau"),
     )
     warmup_steps: int = option(0, "steps of linear warm-up (cosine)", at_least=0)
@@ -188,7 +219,9 @@ class TrainingConfig(Checked):
         0.0, "share of the run after which the cosine falls (cosine)", at_least=0, at_most=0.99
     )
     optimizer: str = option(
-        "adam", "adamw decouples the weight decay and spares biases and norms", choices=("adam", "adamw")
+        "adam",
+        "adamw decouples the weight decay and spares biases and norms",
+        choices=("adam", "adamw"),
     )
     weight_decay: float = option(0.0, "weight decay", at_least=0)
     loss: str = option(
@@ -200,7 +233,9 @@ class TrainingConfig(Checked):
     grad_clip: float = option(0.0, "largest global norm of the gradients; 0: no limit", at_least=0)
     seed: int = option(1, "seed of the weights and the sequences", at_least=0, at_most=2**32 - 1)
     eval_every: int = option(1, "epochs between evaluations on the validation set", at_least=1)
-    early_stop: int = option(0, "stop after so many evaluations without a better one; 0: never", at_least=0)
+    early_stop: int = option(
+        0, "stop after so many evaluations without a better one; 0: never", at_least=0
+    )
     save_every: int = option(1, "epochs between checkpoints", at_least=1)
     keep: int = option(3, "newest epoch checkpoints to keep", at_least=1)
     log_every: int = option(20, "steps between rows of metrics.csv", at_least=1)
@@ -224,12 +259,13 @@ class Config(Checked):
         self.model.check_image_size(self.data.image_size)
         if self.training.loss == "bce" and self.model.output_activation != "sigmoid":
             raise InputError(
-                f"loss is 'bce': output_activation must be 'sigmoid', not {self.model.output_activation!r}"
+                "loss is 'bce': output_activation must be 'sigmoid', not "
+                f"{self.model.output_activation!r}"
             )
         if self.training.batch_size > self.data.epoch_size:
             raise InputError(
-                f"batch_size is {self.training.batch_size}: larger than an epoch of {self.data.epoch_size} "
-                "sequences; lower it or raise epoch_size"
+                f"batch_size is {self.training.batch_size}: larger than an epoch of "
+                f"{self.data.epoch_size} sequences; lower it or raise epoch_size"
             )
 
     @property
@@ -279,8 +315,8 @@ class Preset:
     training: dict
 
 
-# Seen on real digits: these start values, rates and losses learn several times faster than framework
-# defaults when a run has minutes, not hours.
+# Seen on real digits: these start values, rates and losses learn several times faster than
+# framework defaults when a run has minutes, not hours.
 _SHORT_RUN = {
     "batch_size": 8,
     "learning_rate": 3e-3,

@@ -1,7 +1,7 @@
 """Reads MNIST's idx image files, plain or gzip.
 
-Format: http://yann.lecun.com/exdb/mnist: big-endian 32-bit magic 2051, count, rows, columns, then one
-byte a pixel.
+Format: http://yann.lecun.com/exdb/mnist: big-endian 32-bit magic 2051, count, rows, columns, then
+one byte a pixel.
 """
 
 import gzip
@@ -29,8 +29,8 @@ def read_idx_images(path):
         (N, 28, 28), uint8.
 
     Raises:
-        InputError: the file is missing or unreadable, is no idx image file, holds images of another size,
-            or its length does not fit its header.
+        InputError: the file is missing or unreadable, is no idx image file, holds images of another
+            size, or its length does not fit its header.
     """
     path = Path(path)
     try:
@@ -46,8 +46,8 @@ def read_idx_images(path):
     if len(pixels) != count * DIGIT_SIZE**2:
         held = "more" if len(pixels) > count * DIGIT_SIZE**2 else f"{len(pixels):,} bytes"
         raise InputError(
-            f"{path}: damaged: its header promises {count:,} images, {count * DIGIT_SIZE**2:,} bytes, "
-            f"and it holds {held}; fetch it again"
+            f"{path}: damaged: its header promises {count:,} images, {count * DIGIT_SIZE**2:,} "
+            f"bytes, and it holds {held}; fetch it again"
         )
     return np.frombuffer(pixels, np.uint8).reshape(count, DIGIT_SIZE, DIGIT_SIZE)
 
@@ -55,12 +55,18 @@ def read_idx_images(path):
 def _check_header(path, header):
     """Returns the number of images that a good header promises."""
     if len(header) < HEADER_BYTES:
-        raise InputError(f"{path}: damaged: {len(header)} bytes are too few for an idx header of 16")
+        raise InputError(
+            f"{path}: damaged: {len(header)} bytes are too few for an idx header of 16"
+        )
     magic, count, rows, columns = np.frombuffer(header, ">u4").tolist()
     if magic != IMAGE_MAGIC:
-        raise InputError(f"{path}: not an idx image file: its magic number is {magic}, images have 2051")
+        raise InputError(
+            f"{path}: not an idx image file: its magic number is {magic}, images have 2051"
+        )
     if (rows, columns) != (DIGIT_SIZE, DIGIT_SIZE):
-        raise InputError(f"{path}: holds images of {rows}x{columns} pixels; digits of 28x28 are needed")
+        raise InputError(
+            f"{path}: holds images of {rows}x{columns} pixels; digits of 28x28 are needed"
+        )
     if not count:
         raise InputError(f"{path}: holds no image")
     return count

@@ -1,11 +1,12 @@
 """The Moving MNIST generator.
 
-Source: Srivastava et al. 2015 (arXiv:1502.04681) and the generator that the field has used since: digits
-start anywhere in the free range, move in any direction by a tenth of it a frame, and bounce off its walls.
+Source: Srivastava et al. 2015 (arXiv:1502.04681) and the generator that the field has used since:
+digits start anywhere in the free range, move in any direction by a tenth of it a frame, and bounce
+off its walls.
 
-Sequence i of epoch e is a pure function of (seed, split, e, i): its random numbers are the Philox stream
-with key (seed, split) and counter (0, 0, i, e), so that neither the number of workers nor a resume can
-change it.
+Sequence i of epoch e is a pure function of (seed, split, e, i): its random numbers are the Philox
+stream with key (seed, split) and counter (0, 0, i, e), so that neither the number of workers nor a
+resume can change it.
 """
 
 import numpy as np
@@ -51,16 +52,20 @@ class MovingMNIST:
         count, digit, start, direction = self._draw(indices, epoch)
         offsets = trajectories(start, direction, self.num_frames, self._free_range())
         batch = np.zeros((len(indices), self.num_frames, *self.image_size), np.uint8)
-        for sequence, n, corners, images in zip(batch, count, offsets, self.digits[digit], strict=True):
+        for sequence, n, corners, images in zip(
+            batch, count, offsets, self.digits[digit], strict=True
+        ):
             _paint(sequence, corners[:n], images[:n])
         return batch[:, :, None]
 
     def _draw(self, indices, epoch):
-        """Random numbers of each sequence: its number of digits, and each digit's image, start and direction."""
+        """Random numbers of each sequence: its number of digits, and each digit's image, start and
+        direction."""
         most = max(self.num_digits)
         draws = 1 + 4 * most
         raw = [
-            np.random.Philox(key=self.key, counter=[0, 0, int(i), epoch]).random_raw(draws) for i in indices
+            np.random.Philox(key=self.key, counter=[0, 0, int(i), epoch]).random_raw(draws)
+            for i in indices
         ]
         uniform = (np.array(raw, np.uint64) >> np.uint64(11)) * 2.0**-53
         count = (uniform[:, 0] * len(self.num_digits)).astype(int)
@@ -87,8 +92,8 @@ def _paint(sequence, corners, digits):
 def trajectories(start, direction, frames, free_range):
     """Moves points in the unit square and scales them to pixels.
 
-    A step comes before the first frame. A point that reaches a wall stops there, and that component of its
-    velocity turns round.
+    A step comes before the first frame. A point that reaches a wall stops there, and that component
+    of its velocity turns round.
 
     Args:
         start: (..., 2), y and x in [0, 1].

@@ -1,15 +1,18 @@
 """Sequences -> MindSpore dataset.
 
-What flows first is only (epoch, batch) numbers; the sequences are made by as many workers as asked for,
-and stay uint8 until the batch is complete.
+What flows first is only (epoch, batch) numbers; the sequences are made by as many workers as asked
+for, and stay uint8 until the batch is complete.
 """
+
+import os
 
 import mindspore.dataset as ds
 import numpy as np
 
 
 class BatchNumbers:
-    """Yields (epoch, batch) for every batch of an epoch; each new pass over it is the next epoch."""
+    """Yields (epoch, batch) for every batch of an epoch; each new pass over it is the next
+    epoch."""
 
     def __init__(self, batches, first_epoch):
         self.batches = batches
@@ -26,7 +29,8 @@ class BatchNumbers:
 
 
 class BatchMaker:
-    """Makes batch b of epoch e: input and target frames, float32 in [0, 1], each (B, T, C, H, W)."""
+    """Makes batch b of epoch e: input and target frames, float32 in [0, 1], each (B, T, C, H,
+    W)."""
 
     def __init__(self, source, batch_size, input_frames, num_shards, shard_id):
         self.source = source
@@ -58,12 +62,14 @@ def make_dataset(
         source: has `frames(indices, epoch)` and a length.
         batch_size: sequences in a batch, of each shard.
         input_frames: frames in `inputs`; the others are `targets`.
-        keep_all: a last batch that is not full is filled up with copies of the last sequence, which the
-            reader has to drop; otherwise the sequences that fill no batch are left out.
+        keep_all: a last batch that is not full is filled up with copies of the last sequence, which
+            the reader has to drop; otherwise the sequences that fill no batch are left out.
         first_epoch: the epoch that the first pass over the dataset yields.
         num_shards, shard_id: number of equal shares of each epoch, and which one this is.
         num_parallel_workers: processes that make sequences; 1 makes them in a thread of this one.
+            MindSpore allows no more than there are cores, so more become as many.
     """
+    workers = min(num_parallel_workers, os.cpu_count() or 1)
     per_step = batch_size * num_shards
     batches = -(-len(source) // per_step) if keep_all else len(source) // per_step
     numbers = ds.GeneratorDataset(BatchNumbers(batches, first_epoch), ["number"], shuffle=False)
@@ -71,6 +77,6 @@ def make_dataset(
         BatchMaker(source, batch_size, input_frames, num_shards, shard_id),
         input_columns=["number"],
         output_columns=["inputs", "targets"],
-        num_parallel_workers=num_parallel_workers,
-        python_multiprocessing=num_parallel_workers > 1,
+        num_parallel_workers=workers,
+        python_multiprocessing=workers > 1,
     )

@@ -28,13 +28,22 @@ class SequenceFile:
         try:
             self.array = np.lib.format.open_memmap(path, mode="r")
         except FileNotFoundError:
-            raise InputError(f"{path}: not found; it is the Moving MNIST test set, 819 MB") from None
+            raise InputError(
+                f"{path}: not found; it is the Moving MNIST test set, 819 MB"
+            ) from None
         except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
-            raise InputError(f"{path}: not a readable .npy array: {str(error).splitlines()[0]}") from None
+            raise InputError(
+                f"{path}: not a readable .npy array: {str(error).splitlines()[0]}"
+            ) from None
         shape, expected = self.array.shape, (TEST_FRAMES, "N", *image_size)
         if self.array.dtype != np.uint8:
             raise InputError(f"{path}: holds {self.array.dtype}, and uint8 is needed")
-        if len(shape) != 4 or shape[0] != TEST_FRAMES or shape[1] < 1 or shape[2:] != tuple(image_size):
+        if (
+            len(shape) != 4
+            or shape[0] != TEST_FRAMES
+            or shape[1] < 1
+            or shape[2:] != tuple(image_size)
+        ):
             wanted = ", ".join(map(str, expected))
             raise InputError(f"{path}: has the shape {shape}, and ({wanted}) is needed, time first")
         if frames > TEST_FRAMES:

@@ -42,15 +42,15 @@ def training_sources(config):
                 "because the last 1,000 are kept for validation"
             )
         validation = slice(len(digits) - HELD_OUT, len(digits))
-    train = slice(0, validation.start)
-    seed = config.training.seed
+    train, seed = slice(0, validation.start), config.training.seed
+    counts, size = data.num_digits, config.eval_size
     return (
-        _generator(digits, train, name, data, data.num_digits, data.epoch_size, seed, "train"),
-        _generator(digits, validation, name, data, data.num_digits, config.eval_size, FIXED_SEED, "validation"),
-    )  # fmt: skip
+        _generator(digits, train, name, data, counts, data.epoch_size, seed, "train"),
+        _generator(digits, validation, name, data, counts, size, FIXED_SEED, "validation"),
+    )
 
 
-def test_source(config, workroot=None, num_digits=(2,), limit=None):
+def evaluation_source(config, workroot=None, num_digits=(2,), limit=None):
     """The test sequences: the official file of `workroot`, else 10,000 generated ones.
 
     Args:
@@ -68,6 +68,14 @@ def test_source(config, workroot=None, num_digits=(2,), limit=None):
         name = "embedded MNIST test digits"
         source = _generator(digits, held_out, name, data, num_digits, TEST_SIZE, FIXED_SEED, "test")
     return source if limit is None else First(source, limit)
+
+
+def embedded_training_source(config, num_digits):
+    """The generated training sequences of the embedded digits: what the mean image is taken
+    from."""
+    digits, part = read_idx_images(EMBEDDED_DIGITS), slice(0, 8 * HELD_OUT)
+    name = "embedded MNIST test digits"
+    return _generator(digits, part, name, config.data, num_digits, TEST_SIZE, FIXED_SEED, "train")
 
 
 def _generator(digits, part, name, data, num_digits, size, seed, split):

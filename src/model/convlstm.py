@@ -4,8 +4,8 @@ References:
     Shi et al. 2015, "Convolutional LSTM Network", arXiv:1506.04214 (equation 3);
     Jozefowicz et al. 2015 for the forget-gate bias of 1; Wu & He 2018 for GroupNorm.
 
-Shapes: B batch, T time, C channels, H height, W width, h hidden channels. Inside the model time comes
-first, (T, B, C, H, W), so that one step is one contiguous block.
+Shapes: B batch, T time, C channels, H height, W width, h hidden channels. Inside the model time
+comes first, (T, B, C, H, W), so that one step is one contiguous block.
 
 Gate order along the channel axis: i, f, g, o. Checkpoints depend on it.
 """
@@ -43,11 +43,12 @@ class ConvLSTMCell(nn.Cell):
         c_t &= f \circ c_{t-1} + i \circ \tanh(g) \\
         h_t &= \sigma(o + w_{co} \circ c_t) \circ \tanh(c_t)
 
-    N is GroupNorm in groups of 32 gate channels or the identity; w_c are one weight a channel, or absent.
-    The forget gate starts open (bias 1), the recurrent weights orthogonal, the other biases at 0.
+    N is GroupNorm in groups of 32 gate channels or the identity; w_c are one weight a channel, or
+    absent. The forget gate starts open (bias 1), the recurrent weights orthogonal, the other biases
+    at 0.
 
-    Source: Shi et al. 2015 (arXiv:1506.04214), equation 3; the parameter counts of its Table 1 are those of
-    one peephole weight a channel.
+    Source: Shi et al. 2015 (arXiv:1506.04214), equation 3; the parameter counts of its Table 1 are
+    those of one peephole weight a channel.
 
     Args:
         in_channels: channels of the input; 0 for a cell that lives on its state alone.
@@ -59,14 +60,15 @@ class ConvLSTMCell(nn.Cell):
 
     Inputs:
         - **x** - (B, in_channels, H, W), float32; None for a cell without input.
-        - **state** - h and c, each (B, hidden_channels, H, W), or None, which stands for zeros at no cost.
+        - **state** - h and c, each (B, hidden_channels, H, W), or None, which stands for zeros at
+        no cost.
 
     Outputs:
         The next h and c; h is also the cell's output.
 
     Raises:
-        ValueError: a kernel size is even ("same" padding would shift the state), or `hidden_channels` does
-            not suit `group_norm`.
+        ValueError: a kernel size is even ("same" padding would shift the state), or
+            `hidden_channels` does not suit `group_norm`.
     """
 
     def __init__(
@@ -82,9 +84,13 @@ class ConvLSTMCell(nn.Cell):
         input_kernel_size = input_kernel_size or kernel_size
         for size in (kernel_size, input_kernel_size):
             if size % 2 == 0:
-                raise ValueError(f"kernel_size is {size}: it must be odd, or the states would shift")
+                raise ValueError(
+                    f"kernel_size is {size}: it must be odd, or the states would shift"
+                )
         if group_norm and hidden_channels % 8:
-            raise ValueError(f"hidden_channels is {hidden_channels}: GroupNorm needs a multiple of 8")
+            raise ValueError(
+                f"hidden_channels is {hidden_channels}: GroupNorm needs a multiple of 8"
+            )
         gate_channels = 4 * hidden_channels
         self.hidden_channels = hidden_channels
         self.has_input = in_channels > 0
@@ -94,7 +100,11 @@ class ConvLSTMCell(nn.Cell):
         if self.has_input:
             self.input_conv = same_conv(in_channels, gate_channels, input_kernel_size)
         self.state_conv = same_conv(
-            hidden_channels, gate_channels, kernel_size, has_bias=not self.has_input, weight_init=Orthogonal()
+            hidden_channels,
+            gate_channels,
+            kernel_size,
+            has_bias=not self.has_input,
+            weight_init=Orthogonal(),
         )
         if group_norm:
             self.norm = nn.GroupNorm(gate_channels // GATE_GROUP, gate_channels)
@@ -120,7 +130,8 @@ class ConvLSTMCell(nn.Cell):
         return self.step(gates_x, state)
 
     def step(self, gates_x, state):
-        """Goes on from the input's share of the gates, (B, 4h, H, W) or None, and the state or None."""
+        """Goes on from the input's share of the gates, (B, 4h, H, W) or None, and the state or
+        None."""
         if state is None:
             gates = gates_x
         elif gates_x is None:
@@ -145,13 +156,15 @@ class ConvLSTMCell(nn.Cell):
 class ConvLSTMLayer(nn.Cell):
     """A ConvLSTM cell run over time.
 
-    The convolution over the inputs does not wait for the recurrence: it is one convolution over T * B frames.
+    The convolution over the inputs does not wait for the recurrence: it is one convolution over T *
+    B frames.
 
     Args:
         cell: the `ConvLSTMCell` to run.
 
     Inputs:
-        - **x** - (T, B, in_channels, H, W), float32; None for a cell without input, which needs a state.
+        - **x** - (T, B, in_channels, H, W), float32; None for a cell without input, which needs a
+        state.
         - **state** - h and c, each (B, hidden_channels, H, W), or None for zeros.
         - **steps** - T, a Python int.
 

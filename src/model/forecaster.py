@@ -18,15 +18,16 @@ from mindspore import Tensor, nn, ops
 from src.model.convlstm import ConvLSTMCell, ConvLSTMLayer, per_frame, same_conv
 
 SLOPE = 0.2
-# The mean pixel of Moving MNIST is about 0.05, whose logit is -3: the network starts from the mean image.
+# The mean pixel of Moving MNIST is about 0.05, whose logit is -3: the network starts from the mean
+# image.
 MEAN_PIXEL_LOGIT = -3.0
 
 
 class EncoderForecaster(nn.Cell):
     """Forecasts frames from frames.
 
-    The encoder reads the input frames; the forecaster starts from the encoder's last states and runs on
-    them alone: its top layer has no input.
+    The encoder reads the input frames; the forecaster starts from the encoder's last states and
+    runs on them alone: its top layer has no input.
 
     Args:
         config: the network, a `src.config.ModelConfig`.
@@ -77,7 +78,8 @@ class EncoderForecaster(nn.Cell):
         return self.activate(self.head(self.forecast(states)))
 
     def encode(self, inputs):
-        """(B, T, C, H, W) -> each layer's h over time, (T, B, h, H', W'), and last states, finest first."""
+        """(B, T, C, H, W) -> each layer's h over time, (T, B, h, H', W'), and last states, finest
+        first."""
         x = inputs.swapaxes(0, 1)
         steps = x.shape[0]
         if self.patch_size > 1:
@@ -101,7 +103,8 @@ class EncoderForecaster(nn.Cell):
         return outputs
 
     def head(self, outputs):
-        """Each layer's h over time, finest first -> frames before their activation, (B, T, C, H, W)."""
+        """Each layer's h over time, finest first -> frames before their activation, (B, T, C, H,
+        W)."""
         x = ops.concat(outputs, 2) if self.reads_all_states else outputs[0]
         x = per_frame(self.output_conv, per_frame(self.head_conv, x))
         if self.patch_size > 1:
@@ -139,13 +142,21 @@ def _down(in_channels, stage):
 
 
 def _up(stage):
-    """The forecaster's way out of a stage: kernel s + 2 and padding 1 make the frame exactly s times as big."""
+    """The forecaster's way out of a stage: kernel s + 2 and padding 1 make the frame exactly s
+    times as big."""
     if not stage.conv_channels:
         return nn.Identity()
     hidden = stage.hidden_channels
     return nn.SequentialCell(
         nn.Conv2dTranspose(
-            hidden, hidden, stage.stride + 2, stage.stride, "pad", 1, has_bias=True, bias_init="zeros"
+            hidden,
+            hidden,
+            stage.stride + 2,
+            stage.stride,
+            "pad",
+            1,
+            has_bias=True,
+            bias_init="zeros",
         ),
         nn.LeakyReLU(SLOPE),
     )

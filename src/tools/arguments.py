@@ -1,4 +1,5 @@
-"""Command lines: flags made from the dataclasses of `src.config`, and what an entry script does with errors."""
+"""Command lines: flags made from the dataclasses of `src.config`, and what an entry script does
+with errors."""
 
 import argparse
 import dataclasses
@@ -46,7 +47,9 @@ def add_device_flags(parser):
     parser.add_argument(
         "--device_target", choices=TARGETS, help="default: Ascend where one is usable, else CPU"
     )
-    parser.add_argument("--device_id", type=whole_number(0), default=0, help="which card (default: 0)")
+    parser.add_argument(
+        "--device_id", type=whole_number(0), default=0, help="which card (default: 0)"
+    )
 
 
 def add_config_flags(parser):
@@ -58,7 +61,11 @@ def add_config_flags(parser):
         + ", ".join(f"{preset} on {target}" for target, preset in DEFAULT_PRESET.items())
         + ")",
     )
-    for part, title in ((TrainingConfig, "training"), (DataConfig, "data"), (ModelConfig, "network")):
+    for part, title in (
+        (TrainingConfig, "training"),
+        (DataConfig, "data"),
+        (ModelConfig, "network"),
+    ):
         group = parser.add_argument_group(title)
         hints = typing.get_type_hints(part)
         for f in dataclasses.fields(part):
@@ -104,10 +111,12 @@ def _text(value):
 def config_from(args, target, pretrained=None):
     """The configuration that the parsed flags ask for.
 
-    Without --preset it is that of the pretrained checkpoint, with its network, else the device's default.
+    Without --preset it is that of the pretrained checkpoint, with its network, else the device's
+    default.
     """
     options = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in vars(args).items()
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(args).items()
     }
     preset = args.preset or (pretrained.config.preset if pretrained else DEFAULT_PRESET[target])
     config = make_config(preset, options)
@@ -123,6 +132,7 @@ def config_from(args, target, pretrained=None):
 def run(main, args):
     """Runs an entry script's main; turns a user's mistake into one line and an exit code."""
     from src.tools.callback import NonFiniteError
+    from src.tools.exporting import ExportError
 
     script = sys.argv[0].rsplit("/", 1)[-1]
     try:
@@ -131,6 +141,8 @@ def run(main, args):
         sys.exit(_report(script, error, 2))
     except NonFiniteError as error:
         sys.exit(_report(script, error, NON_FINITE))
+    except ExportError as error:
+        sys.exit(_report(script, error, 1))
 
 
 def _report(script, error, code):

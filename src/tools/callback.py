@@ -17,8 +17,8 @@ from src.tools.progress import progress
 from src.tools.schedule import PLATEAU_PATIENCE, learning_rate
 
 COLUMNS = (
-    "epoch", "step", "sequences", "minutes", "sequences_per_second", "learning_rate", "loss", "grad_norm",
-    "val_mse", "val_mae", "val_ssim",
+    "epoch", "step", "sequences", "minutes", "sequences_per_second", "learning_rate",
+    "loss", "grad_norm", "val_mse", "val_mae", "val_ssim",
 )  # fmt: skip
 
 
@@ -119,8 +119,8 @@ class StopOnNonFinite(Callback):
     def stop(self, what):
         """Raises `NonFiniteError`."""
         raise NonFiniteError(
-            f"stopped at step {self.state.step}, learning rate {self.state.learning_rate:.3g}: {what}; checkpoints "
-            "saved before are good; try a lower --learning_rate or a --grad_clip"
+            f"stopped at step {self.state.step}, learning rate {self.state.learning_rate:.3g}: "
+            f"{what}; checkpoints saved before are good; try a lower --learning_rate or a --grad_clip"
         )
 
 
@@ -160,7 +160,10 @@ class Validation(Callback):
             state.plateau_evaluations = 0
             state.halvings += 1
         if training.early_stop and state.bad_evaluations >= training.early_stop:
-            print(f"early stop: {state.bad_evaluations} evaluations without a better validation MSE", flush=True)
+            print(
+                f"early stop: {state.bad_evaluations} evaluations without a better validation MSE",
+                flush=True,
+            )
             run_context.request_stop()
 
 
@@ -201,7 +204,9 @@ class LossLog(Callback):
         self.write_row({f"val_{name}": result[name] for name in ("mse", "mae", "ssim") if result})
         if result:
             scores = ", ".join(f"{name} {result[name]:.4g}" for name in ("mse", "mae", "ssim"))
-            print(f"epoch {self.state.epoch}, step {self.state.step}: validation {scores}", flush=True)
+            print(
+                f"epoch {self.state.epoch}, step {self.state.step}: validation {scores}", flush=True
+            )
 
     def on_train_end(self, run_context):
         if self.bar is not None:
@@ -212,10 +217,16 @@ class LossLog(Callback):
         state, done = self.state, self.state.step * self.batch_size
         total = max(done, round(done / state.progress))
         if self.bar is None:
-            self.bar, self.mark = progress(total, "train", initial=done), (state.step, state.seconds)
+            self.bar, self.mark = (
+                progress(total, "train", initial=done),
+                (state.step, state.seconds),
+            )
         self.bar.total = total
         self.bar.set_postfix(
-            epoch=state.epoch, loss=f"{self.losses[-1]:.4g}", lr=f"{state.learning_rate:.3g}", refresh=False
+            epoch=state.epoch,
+            loss=f"{self.losses[-1]:.4g}",
+            lr=f"{state.learning_rate:.3g}",
+            refresh=False,
         )
         self.bar.update(done - self.bar.n)
 
@@ -242,7 +253,8 @@ class LossLog(Callback):
 
 
 class SaveCheckpoints(Callback):
-    """Writes last.ckpt and epoch_NNNN.ckpt every so many epochs and at the end, and best.ckpt when it is."""
+    """Writes last.ckpt and epoch_NNNN.ckpt every so many epochs and at the end, and best.ckpt when
+    it is."""
 
     def __init__(self, state, config, validation, network, optimizer, folder):
         super().__init__()
@@ -265,4 +277,6 @@ class SaveCheckpoints(Callback):
 
     def save(self, name):
         """Writes one checkpoint of the present state."""
-        checkpoint.save(self.folder / name, self.network, self.optimizer, self.config, asdict(self.state))
+        checkpoint.save(
+            self.folder / name, self.network, self.optimizer, self.config, asdict(self.state)
+        )

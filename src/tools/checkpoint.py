@@ -1,7 +1,8 @@
 """Checkpoints: weights, optimizer, training state and configuration in one MindSpore file.
 
-Entries: the network's parameters under their own names; the optimizer's with the prefix "optimizer."; the
-texts "config" and "state". The file ends with the framework's CRC-32, which loading demands.
+Entries: the network's parameters under their own names; the optimizer's with the prefix
+"optimizer."; the texts "config" and "state". The file ends with the framework's CRC-32, which
+loading demands.
 """
 
 import json
@@ -58,7 +59,8 @@ def save(path, network, optimizer, config, state):
 
 
 def replace(unfinished, path):
-    """Moves a finished file to its place so that a crash leaves either the old one or the new one."""
+    """Moves a finished file to its place so that a crash leaves either the old one or the new
+    one."""
     with open(unfinished, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(unfinished, path)
@@ -80,7 +82,9 @@ def load(path):
     try:
         entries = ms.load_checkpoint(str(path))
     except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from None
+        raise InputError(
+            f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}"
+        ) from None
     config, state = entries.pop("config", None), entries.pop("state", "{}")
     if not isinstance(config, str) or not isinstance(state, str):
         raise InputError(f"{path}: holds no configuration, so it is no checkpoint of train.py")
@@ -103,7 +107,9 @@ def _verify(path):
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     tail = len(CRC_MARK) + CRC_BYTES
     if content[-tail:-CRC_BYTES] != CRC_MARK:
-        raise InputError(f"{path}: not a checkpoint of train.py, or cut short: its checksum is missing")
+        raise InputError(
+            f"{path}: not a checkpoint of train.py, or cut short: its checksum is missing"
+        )
     if zlib.crc32(memoryview(content)[:-tail]) != int.from_bytes(content[-CRC_BYTES:], "big"):
         raise InputError(f"{path}: damaged: its checksum is wrong")
 
@@ -122,12 +128,15 @@ def load_weights(network, checkpoint):
             raise InputError(f"{checkpoint.path}: has weights that the network lacks: {name}")
         have, need = checkpoint.weights[name].shape, wanted[name].shape
         if have != need:
-            raise InputError(f"{checkpoint.path}: {name} has the shape {have}, and {need} is needed")
+            raise InputError(
+                f"{checkpoint.path}: {name} has the shape {have}, and {need} is needed"
+            )
     ms.load_param_into_net(network, checkpoint.weights, strict_load=True)
 
 
 def check_same_network(checkpoint, config):
-    """Raises `InputError` with the differences if the checkpoint is of another network than `config`."""
+    """Raises `InputError` with the differences if the checkpoint is of another network than
+    `config`."""
     theirs, ours = checkpoint.config, config
     differences = [
         f"{f.name} {getattr(theirs.model, f.name)!r} there, {getattr(ours.model, f.name)!r} here"
@@ -136,8 +145,8 @@ def check_same_network(checkpoint, config):
     ]
     if differences:
         raise InputError(
-            f"{checkpoint.path}: is of another network (preset {theirs.preset} there, {ours.preset} here): "
-            + "; ".join(differences[:3])
+            f"{checkpoint.path}: is of another network (preset {theirs.preset} there, "
+            f"{ours.preset} here): " + "; ".join(differences[:3])
         )
 
 

@@ -10,15 +10,16 @@ TARGETS = ("Ascend", "CPU")
 
 
 def ascend_is_usable():
-    """Whether MindSpore loaded its Ascend backend: the target that it starts with is the best it has."""
+    """Whether MindSpore loaded its Ascend backend: the target that it starts with is the best it
+    has."""
     return ms.get_context("device_target") == "Ascend"
 
 
 def set_up(device_target=None, device_id=0):
     """Chooses the device and graph mode; to be called before any operator runs.
 
-    On a CPU oneDNN is limited to AVX2 unless ONEDNN_MAX_CPU_ISA says otherwise: on AVX-512 the wheel's
-    oneDNN takes its reference convolution, 100 times slower.
+    On a CPU oneDNN is limited to AVX2 unless ONEDNN_MAX_CPU_ISA says otherwise: on AVX-512 the
+    wheel's oneDNN takes its reference convolution, 100 times slower.
 
     Args:
         device_target: "Ascend", "CPU", or None for Ascend where one is usable.
@@ -36,8 +37,8 @@ def set_up(device_target=None, device_id=0):
         target = "Ascend"
     elif device_target == "Ascend":
         raise InputError(
-            "device_target is Ascend, and none is usable here: use --device_target CPU, or install MindSpore "
-            "for Ascend and its CANN"
+            "device_target is Ascend, and none is usable here: use --device_target CPU, or install "
+            "MindSpore for Ascend and its CANN"
         )
     else:
         target = "CPU"
@@ -50,5 +51,6 @@ def set_up(device_target=None, device_id=0):
 def describe(target):
     """One line about the device for the log."""
     if target == "CPU":
-        return f"device: CPU, oneDNN limited to {os.environ['ONEDNN_MAX_CPU_ISA']} (ONEDNN_MAX_CPU_ISA)"
+        limit = os.environ["ONEDNN_MAX_CPU_ISA"]
+        return f"device: CPU, oneDNN limited to {limit} (ONEDNN_MAX_CPU_ISA)"
     return "device: Ascend"

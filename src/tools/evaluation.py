@@ -15,7 +15,8 @@ def evaluate(forecasters, source, batch_size, input_frames, description="evaluat
     Args:
         forecasters: dict of functions from inputs (B, T, C, H, W) to forecasts, NumPy arrays both.
         source: the sequences, of `src.data`.
-        batch_size: sequences at a time; the last batch is filled up, and what filled it is not counted.
+        batch_size: sequences at a time; the last batch is filled up, and what filled it is not
+            counted.
         input_frames: frames that the forecasters see.
         description: name of the progress display.
 
@@ -64,4 +65,8 @@ def baselines(forecast_frames, mean_image):
 
 def mean_image(source: MovingMNIST, sequences=1000):
     """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1]."""
-    return to_unit_range(source.frames(range(min(sequences, len(source))))).mean((0, 1), np.float64).astype(np.float32)
+    return (
+        to_unit_range(source.frames(range(min(sequences, len(source)))))
+        .mean((0, 1), np.float64)
+        .astype(np.float32)
+    )

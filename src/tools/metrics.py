@@ -1,7 +1,8 @@
 """Frame metrics: what a number means is decided here and nowhere else.
 
-All are of frames in [0, 1]; squared and absolute errors are summed over a frame, and every metric is
-averaged over sequences, then over frames. The SSIM (Wang et al. 2004) is scikit-image's, with its defaults.
+All are of frames in [0, 1]; squared and absolute errors are summed over a frame, and every metric
+is averaged over sequences, then over frames. The SSIM (Wang et al. 2004) is scikit-image's, with
+its defaults.
 """
 
 import numpy as np

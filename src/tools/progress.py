@@ -25,8 +25,15 @@ class _PlainLines(tqdm):
 def progress(total, description, initial=0):
     """A progress display of sequences on stderr, to be used as tqdm's object."""
     if sys.stderr.isatty():
-        return tqdm(total=total, desc=description, unit=" sequences", initial=initial, dynamic_ncols=True)
+        return tqdm(
+            total=total, desc=description, unit=" sequences", initial=initial, dynamic_ncols=True
+        )
     return _PlainLines(
-        total=total, desc=description, unit=" sequences", initial=initial, mininterval=LINE_EVERY_SECONDS,
-        bar_format="{desc}: {n_fmt}/{total_fmt} sequences, {elapsed} passed, {remaining} left, {rate_fmt}{postfix}",
-    )  # fmt: skip
+        total=total,
+        desc=description,
+        unit=" sequences",
+        initial=initial,
+        mininterval=LINE_EVERY_SECONDS,
+        bar_format="{desc}: {n_fmt}/{total_fmt} sequences, {elapsed} passed, {remaining} left, "
+        "{rate_fmt}{postfix}",
+    )

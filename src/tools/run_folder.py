@@ -46,9 +46,9 @@ def open_run_folder(path, config, overwrite=False):
         old = files_of_a_run(folder)
         if old and not overwrite:
             raise InputError(
-                f"{folder}: holds a run already ({old[0].name}): give another --train_path, start over with "
-                f"--overwrite, or train on from its weights with --pretrained_model {folder / LAST} and another "
-                "--train_path"
+                f"{folder}: holds a run already ({old[0].name}): give another --train_path, start "
+                f"over with --overwrite, or train on from its weights with --pretrained_model "
+                f"{folder / LAST} and another --train_path"
             )
         probe = folder / ".writable"
         probe.touch()

@@ -15,8 +15,8 @@ def learning_rate(training, step, progress, halvings=0):
     Args:
         training: the `TrainingConfig`.
         step: steps done.
-        progress: share of the run that is done, in [0, 1]; of its steps or, where minutes are limited, of
-            its time, whichever is further.
+        progress: share of the run that is done, in [0, 1]; of its steps or, where minutes are
+            limited, of its time, whichever is further.
         halvings: how often a plateau has been met.
     """
     peak = training.learning_rate
@@ -29,7 +29,9 @@ def learning_rate(training, step, progress, halvings=0):
     if training.lr_schedule == "one-cycle":
         if progress < ONE_CYCLE_RISE:
             return peak * _cosine(ONE_CYCLE_START, 1.0, progress / ONE_CYCLE_RISE)
-        return peak * _cosine(1.0, ONE_CYCLE_END, (progress - ONE_CYCLE_RISE) / (1 - ONE_CYCLE_RISE))
+        return peak * _cosine(
+            1.0, ONE_CYCLE_END, (progress - ONE_CYCLE_RISE) / (1 - ONE_CYCLE_RISE)
+        )
     return peak
 
 

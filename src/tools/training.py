@@ -5,15 +5,16 @@ from mindspore import Parameter, Tensor, nn, ops
 
 
 class ForecastLoss(nn.Cell):
-    """The loss of a batch: the forecast's, and the encoder's own next-frame loss if it has a weight.
+    """The loss of a batch: the forecast's, and the encoder's own next-frame loss if it has a
+    weight.
 
-    The encoder's loss applies the network's head to the encoder's states: after input frame t it should
-    know frame t + 1, and after the last one the first target.
+    The encoder's loss applies the network's head to the encoder's states: after input frame t it
+    should know frame t + 1, and after the last one the first target.
 
     Args:
         network: an `EncoderForecaster`.
-        loss: "mse", "mse+mae" or "bce", each a mean per pixel; "bce" works on logits, so it needs a network
-            that ends with a sigmoid.
+        loss: "mse", "mse+mae" or "bce", each a mean per pixel; "bce" works on logits, so it needs a
+            network that ends with a sigmoid.
         encoder_loss_weight: weight of the encoder's loss; 0 leaves it out of the graph.
 
     Inputs:
@@ -44,7 +45,9 @@ class ForecastLoss(nn.Cell):
         """The loss of frames before their activation."""
         if self.loss == "bce":
             # -(y log s(z) + (1 - y) log(1 - s(z))) without overflow.
-            return (ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))).mean()
+            return (
+                ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
+            ).mean()
         error = self.network.activate(logits) - targets
         loss = ops.square(error).mean()
         return loss + ops.abs(error).mean() if self.loss == "mse+mae" else loss
@@ -56,8 +59,8 @@ class Adam(nn.Optimizer):
     Decoupled decay spares biases and norms. `nn.Adam` cannot decouple and builds operators that are
     deprecated; `nn.AdamWeightDecay` lacks Adam's bias correction.
 
-    Source: Kingma & Ba 2015 (arXiv:1412.6980), algorithm 1; Loshchilov & Hutter 2019 (arXiv:1711.05101),
-    algorithm 2.
+    Source: Kingma & Ba 2015 (arXiv:1412.6980), algorithm 1; Loshchilov & Hutter 2019
+    (arXiv:1711.05101), algorithm 2.
 
     Args:
         params: the parameters to train.
@@ -100,7 +103,9 @@ class Adam(nn.Optimizer):
 def make_optimizer(network, training):
     """The optimizer of a `TrainingConfig`."""
     decoupled = training.optimizer == "adamw"
-    return Adam(network.trainable_params(), training.learning_rate, training.weight_decay, decoupled)
+    return Adam(
+        network.trainable_params(), training.learning_rate, training.weight_decay, decoupled
+    )
 
 
 class TrainStep(nn.Cell):

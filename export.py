@@ -1,0 +1,54 @@
+"""Exports a checkpoint to a MINDIR, and checks that it computes the same.
+
+python export.py --pretrained_model runs/NAME/best.ckpt --file_name convlstm.mindir
+python export.py --pretrained_model runs/NAME/best.ckpt --file_format AIR    # on an Ascend only
+"""
+
+from pathlib import Path
+
+from src.data.pipeline import to_unit_range
+from src.data.sources import evaluation_source
+from src.model import EncoderForecaster
+from src.tools import arguments, checkpoint, device, exporting
+
+
+def parse_args(argv=None):
+    """The command line's arguments."""
+    parser = arguments.Parser(__doc__)
+    add = parser.add_argument
+    add("--pretrained_model", required=True, help="the checkpoint to export")
+    add("--batch_size", type=arguments.whole_number(1), default=1,
+        help="sequences that the exported network takes at a time (default: 1)")  # fmt: skip
+    add("--file_format", choices=exporting.FORMATS, default="MINDIR", help="(default: MINDIR)")
+    add("--file_name", help="the file to write (default: beside the checkpoint)")
+    arguments.add_device_flags(parser)
+    return parser.parse_args(argv)
+
+
+def main(args):
+    """Device, checkpoint, export, comparison."""
+    target = device.set_up(args.device_target, args.device_id)
+    exporting.check_format(args.file_format, target)
+    loaded = checkpoint.load(args.pretrained_model)
+    data = loaded.config.data
+    network = EncoderForecaster(loaded.config.model, data.forecast_frames)
+    checkpoint.load_weights(network, loaded)
+
+    suffix = f".{args.file_format.lower()}"
+    path = Path(args.file_name or Path(args.pretrained_model).with_suffix(suffix))
+    path = path if path.suffix == suffix else path.with_name(path.name + suffix)
+    frames = to_unit_range(evaluation_source(loaded.config).frames(range(args.batch_size)))
+    inputs = frames[:, : data.input_frames]
+    difference = exporting.export(network, inputs, path, args.file_format)
+
+    outputs = (args.batch_size, data.forecast_frames, *inputs.shape[2:])
+    print(
+        f"{path}: {args.file_format}, {path.stat().st_size:,} bytes, preset {loaded.config.preset}"
+    )
+    print(f"inputs:  {inputs.shape} float32 in [0, 1], (B, T, C, H, W)\noutputs: {outputs} float32")
+    if difference is not None:
+        print(f"checked against {args.pretrained_model}: largest difference {difference:.3g}")
+
+
+if __name__ == "__main__":
+    arguments.run(main, parse_args())

@@ -1,0 +1,74 @@
+"""Checkpoint -> MINDIR, checked against the checkpoint; AIR on an Ascend."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.errors import InputError
+from src.tools.checkpoint import replace
+
+FORMATS = ("MINDIR", "AIR", "ONNX")
+TOLERANCE = 1e-5
+
+
+class ExportError(RuntimeError):
+    """What was exported does not compute what the checkpoint computes."""
+
+
+def check_format(file_format, target):
+    """Raises `InputError` for a format that cannot be written here."""
+    if file_format == "AIR" and target != "Ascend":
+        raise InputError(
+            "file_format is AIR: MindSpore writes it on an Ascend only; use MINDIR here"
+        )
+    if file_format == "ONNX":
+        raise InputError("file_format is ONNX: not supported yet; use MINDIR")
+
+
+def export(network, inputs, path, file_format):
+    """Exports a network for inputs of one shape; the file appears only once it is complete and
+    checked.
+
+    Args:
+        network: an `EncoderForecaster` with its weights.
+        inputs: a real batch, (B, T, C, H, W), float32, that gives the shape and checks the result.
+        path: the file to write; an older one is replaced.
+        file_format: "MINDIR" or "AIR".
+
+    Returns:
+        For MINDIR the largest absolute difference between its output and the network's, else None.
+
+    Raises:
+        ExportError: that difference is above 1e-5.
+        InputError: the file cannot be written.
+    """
+    path = Path(path)
+    with tempfile.TemporaryDirectory() as scratch:
+        name = Path(scratch) / f"model.{file_format.lower()}"
+        ms.export(network, ms.Tensor(inputs), file_name=str(name), file_format=file_format)
+        difference = None
+        if file_format == "MINDIR":
+            difference = compare(network, name, inputs)
+            if not difference <= TOLERANCE:
+                raise ExportError(
+                    f"the MINDIR's output differs from the checkpoint's by {difference:.3g}"
+                )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_name(f".{path.name}.unfinished")
+            shutil.copyfile(name, unfinished)
+            replace(unfinished, path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written (file_name): {error.strerror}") from None
+    return difference
+
+
+def compare(network, mindir, inputs):
+    """The largest absolute difference between a MINDIR's output and the network's."""
+    graph = nn.GraphCell(ms.load(str(mindir)))
+    batch = ms.Tensor(inputs)
+    return float(np.abs(graph(batch).asnumpy() - network(batch).asnumpy()).max())

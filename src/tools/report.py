@@ -1,0 +1,68 @@
+"""The result of an evaluation, for people and as JSON."""
+
+import json
+from pathlib import Path
+
+from src.errors import InputError
+
+# The published lines come first, under the names they were published with.
+PUBLISHED = (("mse", "mse"), ("ssim", "ssim"), ("mae", "fmae"))
+MEANING = {
+    "mse": "unclipped; comparable with the 2022 version and OpenSTL",
+    "mae": "unclipped; comparable with the 2022 version and OpenSTL",
+    "mse_clipped": "clipped to [0, 1]; comparable with the PredRNN family",
+    "mae_clipped": "clipped to [0, 1]; comparable with the PredRNN family",
+    "ssim": "float, clipped, range 1; the one to quote",
+    "ssim_uint8": "uint8; comparable with the PredRNN family",
+    "ssim_range2": "float, clipped, range 2; comparable with OpenSTL's tables",
+    "psnr": "dB, clipped",
+}
+BASELINE_METRICS = ("mse", "mae", "ssim")
+
+
+def make(metrics, test_set):
+    """The result as a dict, from the `FrameMetrics` of "model" and of any baselines."""
+    model = metrics["model"]
+    result = {"test_set": test_set, "sequences": model.sequences, **model.means()}
+    result["per_frame"] = model.per_frame()
+    if len(metrics) > 1:
+        result["baselines"] = {
+            name: {key: m.means()[key] for key in BASELINE_METRICS}
+            for name, m in metrics.items()
+            if name != "model"
+        }
+    return result
+
+
+def show(result):
+    """Prints the published lines, then everything as tables."""
+    for name, published in PUBLISHED:
+        print(f"{published} per frame: {result[name]}")
+        for value in result["per_frame"][name]:
+            print(value)
+    print(f"\n{result['sequences']:,} sequences of {result['test_set']}")
+    for name, meaning in MEANING.items():
+        print(f"{name:12} {result[name]:10.4f}  {meaning}")
+    for name, scores in result.get("baselines", {}).items():
+        text = "  ".join(f"{key} {scores[key]:8.4f}" for key in BASELINE_METRICS)
+        print(f"baseline {name:11} {text}")
+
+
+def check_writable(path):
+    """Raises `InputError` unless a result can be written to `path`; leaves what is there alone."""
+    if path is None:
+        return
+    path = Path(path)
+    existed = path.exists()
+    try:
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written (json): {error.strerror}") from None
+    if not existed:
+        path.unlink()
+
+
+def write_json(result, path):
+    """Writes the result."""
+    Path(path).write_text(json.dumps(result, indent=2) + "\n")

@@ -1,0 +1,37 @@
+"""Sets the device up once, and gives the tests real digits and small networks."""
+
+import numpy as np
+import pytest
+
+from src.config import ModelConfig, Stage
+from src.data.idx import read_idx_images
+from src.data.sources import EMBEDDED_DIGITS
+from src.tools import device
+
+device.set_up("CPU")
+
+# Both layouts, narrow: every kind of layer that a preset has.
+NARROW = {
+    "multiscale": ModelConfig(
+        stages=(Stage(8, 4, 1), Stage(16, 8, 2), Stage(16, 16, 2)),
+        kernel_size=5,
+        group_norm=True,
+        head_channels=4,
+        output_kernel_size=3,
+    ),
+    "paper": ModelConfig(
+        stages=(Stage(8), Stage(6), Stage(6)), kernel_size=5, patch_size=4, peepholes=True
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The embedded MNIST test digits, (10000, 28, 28), uint8."""
+    return read_idx_images(EMBEDDED_DIGITS)
+
+
+@pytest.fixture
+def rng():
+    """A generator with a fixed seed."""
+    return np.random.default_rng(0)

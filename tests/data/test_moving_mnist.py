@@ -1,0 +1,120 @@
+"""The generator against a plain-loop restatement of its rules."""
+
+import math
+
+import numpy as np
+import pytest
+
+from src.data.moving_mnist import MovingMNIST, trajectories
+
+
+def make(digits, **changes):
+    settings = {
+        "size": 100, "frames": 20, "image_size": (64, 64), "num_digits": (2,), "seed": 3,
+        "split": "train", "name": "test",
+    }  # fmt: skip
+    return MovingMNIST(digits, **{**settings, **changes})
+
+
+def plain_path(y, x, direction, frames):
+    """The upper left corners of one digit, step by step, on 36 free pixels."""
+    vy, vx = 0.1 * math.sin(direction), 0.1 * math.cos(direction)
+    corners = []
+    for _ in range(frames):
+        y, x = y + vy, x + vx
+        if y <= 0:
+            y, vy = 0.0, -vy
+        if y >= 1:
+            y, vy = 1.0, -vy
+        if x <= 0:
+            x, vx = 0.0, -vx
+        if x >= 1:
+            x, vx = 1.0, -vx
+        corners.append((math.floor(36 * y), math.floor(36 * x)))
+    return corners
+
+
+def plain_sequence(digits, seed, split, epoch, index, num_digits, frames):
+    """One sequence by plain loops from the Philox stream that its numbers name."""
+    raw = np.random.Philox(
+        key=np.array([seed, split], np.uint64), counter=[0, 0, index, epoch]
+    ).random_raw(1 + 4 * num_digits)
+    uniform = [(int(r) >> 11) / 2**53 for r in raw[1:]]
+    sequence = np.zeros((frames, 64, 64), np.uint8)
+    for d in range(num_digits):
+        image, x, y, turn = uniform[4 * d : 4 * d + 4]
+        digit = digits[int(image * len(digits))]
+        for t, (top, left) in enumerate(plain_path(y, x, 2 * math.pi * turn, frames)):
+            for row in range(28):
+                for column in range(28):
+                    old = sequence[t, top + row, left + column]
+                    sequence[t, top + row, left + column] = max(old, digit[row, column])
+    return sequence
+
+
+@pytest.mark.parametrize("num_digits", [1, 2, 3])
+def test_equals_plain_loops(digits, num_digits):
+    source = make(digits, num_digits=(num_digits,))
+    got = source.frames([0, 7, 99], epoch=5)
+    assert got.shape == (3, 20, 1, 64, 64)
+    assert got.dtype == np.uint8
+    for sequence, index in zip(got, [0, 7, 99], strict=True):
+        np.testing.assert_array_equal(
+            sequence[:, 0], plain_sequence(digits, 3, 0, 5, index, num_digits, 20)
+        )
+
+
+def test_trajectories_equal_plain_loops(rng):
+    start, direction = rng.random((500, 2)), 2 * np.pi * rng.random(500)
+    got = trajectories(start, direction, 40, np.array([36, 36]))
+    expected = [plain_path(*s, d, 40) for s, d in zip(start, direction, strict=True)]
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_speed_and_bounce():
+    """3.6 pixels a frame, a stop at the wall, and back at the same speed."""
+    path = trajectories(np.array([0.5, 0.75]), np.array(0.0), 8, np.array([36, 36]))
+    np.testing.assert_array_equal(
+        path[:, 1], np.floor(36 * np.array([0.85, 0.95, 1, 0.9, 0.8, 0.7, 0.6, 0.5]) + 1e-9)
+    )
+    np.testing.assert_array_equal(path[:, 0], np.full(8, 18))
+
+
+def test_a_list_of_digit_counts(digits):
+    """Each number of digits comes up about as often as the other."""
+    several = make(digits, num_digits=(1, 3)).frames(range(100)).astype(bool).sum((1, 2, 3, 4))
+    one = make(digits, num_digits=(1,)).frames(range(100)).astype(bool).sum((1, 2, 3, 4))
+    three = make(digits, num_digits=(3,)).frames(range(100)).astype(bool).sum((1, 2, 3, 4))
+    ones = several == one
+    assert (several[~ones] == three[~ones]).all()
+    assert 30 <= ones.sum() <= 70
+
+
+def test_pure_function_of_seed_split_epoch_and_index(digits):
+    source = make(digits)
+    whole = source.frames(range(10), epoch=2)
+    np.testing.assert_array_equal(make(digits).frames([8, 3], epoch=2), whole[[8, 3]])
+    for other in (
+        source.frames(range(10), epoch=3),
+        make(digits, seed=4).frames(range(10), epoch=2),
+        make(digits, split="validation").frames(range(10), epoch=2),
+    ):
+        assert (other != whole).any((1, 2, 3, 4)).all()
+
+
+def test_mean_pixel_and_baselines_are_the_fields(digits):
+    """Of 1,000 generated sequences: all zeros 172.4, mean image 151.9, copy the last frame
+    283.0."""
+    frames = make(digits, size=1000).frames(range(1000)).astype(np.float32) / 255
+    targets, last = frames[:, 10:], frames[:, 9:10]
+    assert (targets**2).sum((2, 3, 4)).mean() == pytest.approx(172.4, rel=0.03)
+    mean = targets.mean((0, 1))
+    assert ((targets - mean) ** 2).sum((2, 3, 4)).mean() == pytest.approx(151.9, rel=0.03)
+    assert ((targets - last) ** 2).sum((2, 3, 4)).mean() == pytest.approx(283.0, rel=0.03)
+
+
+def test_oblong_frames(digits):
+    source = make(digits, image_size=(32, 80))
+    frames = source.frames(range(20))
+    assert frames.shape == (20, 20, 1, 32, 80)
+    assert frames[..., 60:].any()

@@ -1,0 +1,98 @@
+"""The configuration: limits, presets and the way through JSON."""
+
+import json
+
+import pytest
+
+from src.config import PRESETS, Config, DataConfig, ModelConfig, Stage, make_config
+from src.errors import InputError
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_json_round_trip(preset):
+    config = make_config(preset, {"num_digits": (2, 3), "data_path": "some where"})
+    assert Config.from_json(config.to_json()) == config
+
+
+def test_published_recipe_and_short_run_recipe():
+    """`multiscale` starts from the 2022 version's recipe."""
+    published = make_config("multiscale", {}).training
+    assert (published.batch_size, published.epochs, published.learning_rate) == (32, 100, 1e-4)
+    assert (published.lr_schedule, published.loss, published.optimizer) == (
+        "plateau",
+        "mse",
+        "adam",
+    )
+    assert make_config("small", {}).training.loss == "bce"
+
+
+def test_eval_size_follows_the_epoch():
+    assert make_config("small", {"epoch_size": 200}).eval_size == 20
+    assert make_config("small", {"epoch_size": 8}).eval_size == 1
+    assert make_config("small", {"eval_size": 5}).eval_size == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0: it must be at least 1"),
+        ({"batch_size": 9, "epoch_size": 8}, "larger than an epoch of 8"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: it must be greater than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan: it must be finite"),
+        ({"loss": "l1"}, "loss is 'l1': it must be one of mse, mse"),
+        ({"image_size": (64, 65)}, "image_size is 64 65: this preset needs multiples of 4, 64 64"),
+        ({"image_size": (64,)}, "image_size is .*: it must hold 2 values"),
+        ({"num_digits": ()}, "num_digits"),
+        ({"num_digits": (2, 0)}, "num_digits is 0"),
+        ({"epochs": 1.5}, "epochs is 1.5: it must be a whole number"),
+        ({"output_activation": "identity"}, "loss is 'bce': output_activation must be 'sigmoid'"),
+    ],
+)
+def test_wrong_settings(options, message):
+    with pytest.raises(InputError, match=message):
+        make_config("small", options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kernel_size": 4}, "kernel_size is 4: it must be odd"),
+        ({"stages": (Stage(12),), "group_norm": True}, "hidden_channels is 12"),
+        ({"stages": (Stage(8, 0, 2),)}, "stride is 2"),
+        ({"stages": (Stage(8), Stage(8, 8, 2))}, "head_channels is 0"),
+        ({"stages": ()}, "stages"),
+    ],
+)
+def test_networks_that_cannot_be(arguments, message):
+    with pytest.raises(InputError, match=message):
+        ModelConfig(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.pop("preset"), "preset is missing"),
+        (lambda v: v["data"].update(colour=1), "colour is unknown"),
+        (lambda v: v["model"].update(kernel_size="5"), "kernel_size is '5'"),
+        (lambda v: v["training"].update(epochs=True), "epochs is True"),
+        (lambda v: v.update(model=3), "ModelConfig is int"),
+        (lambda v: v["model"].update(stages=[[64, 0, 1]]), "Stage is list"),
+    ],
+)
+def test_strict_json(change, message):
+    values = json.loads(make_config("small", {}).to_json())
+    change(values)
+    with pytest.raises(InputError, match=message):
+        Config.from_json(json.dumps(values))
+
+
+def test_not_json():
+    for text in ("", "{", "[" * 100_000, "[]", "null"):
+        with pytest.raises(InputError):
+            Config.from_json(text)
+
+
+def test_the_defaults_are_one_place():
+    """The dataclasses are frozen: nobody changes a default at run time."""
+    with pytest.raises(AttributeError):
+        DataConfig().epoch_size = 3
