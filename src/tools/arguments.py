@@ -9,9 +9,11 @@ import typing
 
 from src.config import DEFAULT_PRESET, PRESETS, DataConfig, ModelConfig, TrainingConfig, make_config
 from src.errors import InputError
+from src.tools.callback import NonFiniteError
 from src.tools.device import TARGETS
+from src.tools.exporting import ExportError
 
-NON_FINITE = 4
+EXIT_CODES = {InputError: 2, NonFiniteError: 4, ExportError: 1}
 
 
 class Parser(argparse.ArgumentParser):
@@ -130,21 +132,10 @@ def config_from(args, target, pretrained=None):
 
 
 def run(main, args):
-    """Runs an entry script's main; turns a user's mistake into one line and an exit code."""
-    from src.tools.callback import NonFiniteError
-    from src.tools.exporting import ExportError
-
-    script = sys.argv[0].rsplit("/", 1)[-1]
+    """Runs an entry script's main; turns what a user can act on into one line and an exit code."""
     try:
         main(args)
-    except InputError as error:
-        sys.exit(_report(script, error, 2))
-    except NonFiniteError as error:
-        sys.exit(_report(script, error, NON_FINITE))
-    except ExportError as error:
-        sys.exit(_report(script, error, 1))
-
-
-def _report(script, error, code):
-    print(f"{script}: {' '.join(str(error).split())}", file=sys.stderr)
-    return code
+    except tuple(EXIT_CODES) as error:
+        script = sys.argv[0].rsplit("/", 1)[-1]
+        print(f"{script}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(EXIT_CODES[type(error)])

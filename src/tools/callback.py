@@ -120,7 +120,7 @@ class StopOnNonFinite(Callback):
         """Raises `NonFiniteError`."""
         raise NonFiniteError(
             f"stopped at step {self.state.step}, learning rate {self.state.learning_rate:.3g}: "
-            f"{what}; checkpoints saved before are good; try a lower --learning_rate or a --grad_clip"
+            f"{what}; checkpoints saved before are good; try a lower --learning_rate or --grad_clip"
         )
 
 

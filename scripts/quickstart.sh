@@ -1,0 +1,23 @@
+#!/bin/bash
+# From nothing to a trained, measured and exported model: makes .venv, installs, trains the small
+# network on the embedded MNIST digits, measures it on held-out sequences, exports a MINDIR.
+# usage: [MINUTES=5] bash scripts/quickstart.sh
+#   MINUTES of training, compiling apart; everything ends up in runs/quickstart.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
+if [ $# -gt 0 ]; then usage; fi
+run=$root/runs/quickstart
+make_venv requirements.txt
+"$python" "$root/train.py" --preset small --max_minutes "${MINUTES:-5}" --eval_size 200 \
+    --train_path "$run" --overwrite
+"$python" "$root/test.py" --pretrained_model "$run/best.ckpt" --limit 500 --baselines \
+    --json "$run/result.json"
+"$python" "$root/export.py" --pretrained_model "$run/best.ckpt" --file_name "$run/convlstm.mindir"
+cat <<EOF
+
+checkpoint        $run/best.ckpt
+learning curve    $run/metrics.csv
+configuration     $run/config.json
+measured result   $run/result.json
+exported model    $run/convlstm.mindir
+EOF

@@ -1,0 +1,11 @@
+#!/bin/bash
+# Makes .venv if need be, installs, and runs the linters and every test.
+# usage: bash scripts/run_tests.sh [pytest options]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
+cd "$root"
+make_venv requirements-dev.txt
+"$python" -m ruff check .
+"$python" -m ruff format --check .
+.venv/bin/shellcheck scripts/*.sh .ci/run
+exec "$python" -m pytest "$@"

@@ -1,0 +1,129 @@
+"""What callbacks decide, in trainings of a single weight through `Model.train`."""
+
+from types import SimpleNamespace
+
+import mindspore as ms
+import mindspore.dataset as ds
+import numpy as np
+import pytest
+from mindspore import nn
+from mindspore.train import Callback, Model
+
+from src.config import TrainingConfig
+from src.tools.callback import (
+    Clock,
+    LearningRate,
+    NonFiniteError,
+    StopOnNonFinite,
+    TrainingState,
+    Validation,
+)
+from src.tools.training import Adam, TrainStep
+
+
+class Distance(nn.Cell):
+    """A loss: the squared distance of a weight from the data."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = ms.Parameter(ms.Tensor([1.0], ms.float32), name="weight")
+
+    def construct(self, x, y):
+        return ms.ops.square(self.weight - x).sum() + 0 * y.sum()
+
+
+class Recorder(Callback):
+    """Calls a function at the end of every step or epoch and keeps what it returns."""
+
+    def __init__(self, on_step=None, on_epoch=None):
+        super().__init__()
+        self.on_step, self.on_epoch = on_step, on_epoch
+        self.seen = []
+
+    def on_train_step_end(self, run_context):
+        if self.on_step:
+            self.seen.append(self.on_step())
+
+    def on_train_epoch_end(self, run_context):
+        if self.on_epoch:
+            self.seen.append(self.on_epoch())
+
+
+def train(state, callbacks, data, epochs=1, optimizer=None, loss=None, clock=None):
+    """Trains on scalars, one a step, with a clock before the callbacks."""
+    data = np.asarray(data, np.float32).reshape(-1, 1)
+    loss = loss or Distance()
+    optimizer = optimizer or Adam(loss.trainable_params(), 0.01)
+    dataset = ds.NumpySlicesDataset((data, data), ["x", "y"], shuffle=False)
+    clock = clock or Clock(state, total_steps=10**6, max_minutes=0)
+    Model(TrainStep(loss, optimizer)).train(
+        epochs, dataset, callbacks=[clock, *callbacks], dataset_sink_mode=False
+    )
+
+
+def validate(scores, **settings):
+    """Trains one step an epoch with the given validation MSEs; returns state and best epochs."""
+    state, results = TrainingState(), iter(scores)
+    recipe = TrainingConfig(epochs=settings.get("eval_every", 1) * len(scores), **settings)
+    validation = Validation(
+        state,
+        recipe,
+        lambda: SimpleNamespace(means=lambda: {"mse": next(results), "mae": 0.0, "ssim": 0.0}),
+    )
+    recorder = Recorder(on_epoch=lambda: (state.epoch, validation.is_best))
+    train(state, [validation, recorder], [0.0], recipe.epochs)
+    return state, [epoch for epoch, is_best in recorder.seen if is_best]
+
+
+def test_best_is_the_lowest():
+    state, best = validate([5, 3, 4, 2, 2])
+    assert best == [1, 2, 4]
+    assert state.best_mse == 2
+
+
+def test_plateau_halves_after_four_evaluations_without_a_better_one():
+    assert [validate([1] + [2] * n)[0].halvings for n in (3, 4, 7, 8)] == [0, 1, 1, 2]
+    assert validate([1, 2, 2, 2, 0, 2, 2, 2])[0].halvings == 0
+
+
+def test_early_stop():
+    assert validate([1, 2, 0, 2, 2, 2, 2, 2], early_stop=3)[0].epoch == 6
+    assert validate([1] + [2] * 10)[0].epoch == 11
+
+
+def test_eval_every():
+    assert validate([3, 2], eval_every=5)[1] == [5, 10]
+
+
+def test_the_clock_stops_when_the_minutes_are_over(monkeypatch):
+    """The first step is not timed: it compiles."""
+    now = iter([100.0, 110.0, 145.0, 161.0])
+    time = SimpleNamespace(perf_counter=lambda: next(now))
+    monkeypatch.setattr("src.tools.callback.time", time)
+    state = TrainingState()
+    recorder = Recorder(on_step=lambda: state.progress)
+    clock = Clock(state, total_steps=100, max_minutes=1)
+    train(state, [recorder], [0.0] * 9, clock=clock)
+    assert recorder.seen == pytest.approx([0.01, 10 / 60, 45 / 60, 61 / 60])
+    assert (state.step, state.seconds) == (4, 61.0)
+
+
+def test_the_schedule_reaches_the_optimizer():
+    """Warm-up over 4 steps: Adam's first steps move by the learning rate."""
+    state, loss = TrainingState(), Distance()
+    recipe = TrainingConfig(learning_rate=0.1, lr_schedule="cosine", warmup_steps=4)
+    optimizer = Adam(loss.trainable_params(), 123.0)
+    recorder = Recorder(on_step=lambda: (state.learning_rate, loss.weight.asnumpy().item()))
+    callbacks = [LearningRate(state, recipe, optimizer), recorder]
+    train(state, callbacks, [-99.0] * 5, optimizer=optimizer, loss=loss)
+    rates, weights = zip(*recorder.seen, strict=True)
+    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
+    np.testing.assert_allclose(-np.diff([1.0, *weights]), rates, rtol=1e-2)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_a_non_finite_loss_stops_with_step_and_learning_rate(bad):
+    """1e30 is finite, and its square is not."""
+    state = TrainingState(learning_rate=0.5)
+    with pytest.raises(NonFiniteError, match="stopped at step 3, learning rate 0.5: the loss is"):
+        train(state, [StopOnNonFinite(state, Distance())], [0.0, 0.0, bad, 0.0])

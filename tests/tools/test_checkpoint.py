@@ -1,0 +1,101 @@
+"""Checkpoints: what goes in comes out, and anything else is refused."""
+
+import dataclasses
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from src.config import make_config
+from src.errors import InputError
+from src.model import EncoderForecaster
+from src.tools import checkpoint
+from src.tools.training import make_optimizer
+from tests.conftest import NARROW
+
+
+@pytest.fixture
+def config():
+    base = make_config("small", {"image_size": (32, 32)})
+    return dataclasses.replace(base, model=NARROW["paper"])
+
+
+@pytest.fixture
+def saved(tmp_path, config):
+    """A network, its optimizer with moments that are not zero, and their checkpoint."""
+    network = EncoderForecaster(config.model, 10)
+    optimizer = make_optimizer(network, config.training)
+    for moment in optimizer.moment1:
+        moment.set_data(ms.Tensor(np.full(moment.shape, 0.5, np.float32)))
+    path = tmp_path / "a folder" / "last.ckpt"
+    path.parent.mkdir()
+    checkpoint.save(path, network, optimizer, config, {"step": 12})
+    return network, optimizer, path
+
+
+def test_round_trip(saved, config):
+    network, optimizer, path = saved
+    loaded = checkpoint.load(path)
+    assert loaded.config == config
+    assert loaded.state == {"step": 12}
+    other = EncoderForecaster(config.model, 10)
+    checkpoint.load_weights(other, loaded)
+    for ours, theirs in zip(network.get_parameters(), other.get_parameters(), strict=True):
+        assert ours.name == theirs.name
+        np.testing.assert_array_equal(ours.asnumpy(), theirs.asnumpy())
+    weights = {p.name for p in network.get_parameters()}
+    for p in optimizer.get_parameters():
+        if p.name not in weights:
+            np.testing.assert_array_equal(loaded.optimizer.pop(p.name).asnumpy(), p.asnumpy())
+    assert not loaded.optimizer
+
+
+def test_nothing_else_is_left_in_the_folder(saved):
+    *_, path = saved
+    assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_damaged_files(saved):
+    *_, path = saved
+    content = path.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    for broken, message in (
+        (content[:middle], "cut short"),
+        (flipped, "its checksum is wrong"),
+        (b"", "not a checkpoint"),
+        (b"some text\n", "not a checkpoint"),
+    ):
+        path.write_bytes(broken)
+        with pytest.raises(InputError, match=message):
+            checkpoint.load(path)
+    path.unlink()
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        checkpoint.load(path)
+
+
+def test_a_checkpoint_of_another_program(tmp_path):
+    path = tmp_path / "other.ckpt"
+    ms.save_checkpoint([{"name": "w", "data": ms.Tensor([1.0])}], str(path), crc_check=True)
+    with pytest.raises(InputError, match="holds no configuration"):
+        checkpoint.load(path)
+
+
+def test_another_network(saved, config):
+    *_, path = saved
+    loaded = checkpoint.load(path)
+    with pytest.raises(InputError, match="another network .*stages"):
+        checkpoint.check_same_network(loaded, make_config("small", {}))
+    checkpoint.check_same_network(loaded, config)
+    first = next(iter(loaded.weights))
+    for change, message in (
+        (lambda w: w.pop(first), f"lacks the weights {first}"),
+        (lambda w: w.update(extra=w[first]), "the network lacks: extra"),
+        (lambda w: w.update({first: ms.Parameter(ms.Tensor([1.0]))}), "has the shape"),
+    ):
+        weights = dict(loaded.weights)
+        change(weights)
+        with pytest.raises(InputError, match=message):
+            checkpoint.load_weights(
+                EncoderForecaster(config.model, 10), dataclasses.replace(loaded, weights=weights)
+            )
