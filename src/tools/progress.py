@@ -11,8 +11,9 @@ class _PlainLines(tqdm):
     """tqdm without control codes: one line now and then."""
 
     def display(self, msg=None, pos=None):
-        """Prints the state as a line of its own."""
-        print(msg or str(self), file=sys.stderr, flush=True)
+        """Prints the state as a line of its own, once there is something to say."""
+        if self.n > self.initial:
+            print(msg or str(self), file=sys.stderr, flush=True)
         return True
 
     def close(self):

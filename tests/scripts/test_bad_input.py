@@ -1,0 +1,151 @@
+"""Wrong input: one line that says what is wrong, exit code 2, and nothing changed on disk."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from tests.scripts.conftest import TINY, idx_bytes, run
+
+
+def snapshot(folder):
+    """Names and contents of everything below a folder."""
+    return {p: p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+def refuse(folder, *command, expect=2):
+    """Runs a command that has to fail; returns its one line."""
+    before = snapshot(folder)
+    result = run(*command, expect=expect, cwd=folder)
+    assert snapshot(folder) == before
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+TRAINING_FILE = "train-images-idx3-ubyte"
+BROKEN_IDX = {
+    "missing": (None, "holds neither"),
+    "truncated": (lambda i: idx_bytes(i)[:-1000], "promises 1,200 images"),
+    "magic": (lambda i: idx_bytes(i, magic=2049), "magic number is 2049"),
+    "size": (lambda i: idx_bytes(i, count=60_000), "promises 60,000 images"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_IDX)
+@pytest.mark.parametrize("suffix", [".gz", ""])
+def test_training_digits(tmp_path, digits, kind, suffix):
+    make, message = BROKEN_IDX[kind]
+    if make:
+        content = make(digits[:1200])
+        path = tmp_path / (TRAINING_FILE + suffix)
+        path.write_bytes(gzip.compress(content, 1) if suffix else content)
+    options = ["--data_path", tmp_path, "--train_path", tmp_path / "run"]
+    line = refuse(tmp_path, "train.py", *options)
+    assert line.startswith(f"train.py: {tmp_path}")
+    assert message in line
+
+
+def test_cut_gzip(tmp_path, digits):
+    whole = gzip.compress(idx_bytes(digits[:1200]), 1)
+    (tmp_path / f"{TRAINING_FILE}.gz").write_bytes(whole[:-2000])
+    line = refuse(tmp_path, "train.py", "--data_path", tmp_path, "--train_path", tmp_path / "run")
+    assert "cannot be read" in line
+
+
+WRONG_TEST_SETS = {
+    "missing": (None, "not found"),
+    "rank": (lambda a: a[0], "has the shape (5, 32, 32)"),
+    "dtype": (lambda a: a.astype(np.float32), "holds float32"),
+    "shape": (lambda a: a[..., :16], "has the shape (20, 5, 32, 16)"),
+    "objects": (lambda a: np.array([{"a": 1}], object), "not a readable .npy array"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_TEST_SETS)
+def test_test_set(tmp_path, trained, workroot, kind):
+    make, message = WRONG_TEST_SETS[kind]
+    if make:
+        array = make(np.load(workroot / "mnist_test_seq.npy"))
+        np.save(tmp_path / "mnist_test_seq.npy", array, allow_pickle=True)
+    checkpoint = trained / "best.ckpt"
+    options = ["--workroot", tmp_path, "--json", tmp_path / "result.json"]
+    line = refuse(tmp_path, "test.py", "--pretrained_model", checkpoint, *options)
+    assert line.startswith(f"test.py: {tmp_path / 'mnist_test_seq.npy'}: ")
+    assert message in line
+
+
+@pytest.mark.parametrize("script", ["test.py", "export.py", "train.py"])
+@pytest.mark.parametrize("kind", ["truncated", "not a checkpoint", "missing"])
+def test_checkpoint(tmp_path, trained, script, kind):
+    path = tmp_path / "bad.ckpt"
+    if kind != "missing":
+        content = (trained / "best.ckpt").read_bytes()
+        path.write_bytes(content[:-5000] if kind == "truncated" else b"\x89PNG\r\n")
+    options = ["--train_path", tmp_path / "run"] if script == "train.py" else []
+    line = refuse(tmp_path, script, "--pretrained_model", path, *options)
+    assert line.startswith(f"{script}: {path}: ")
+    assert ("cannot be read" if kind == "missing" else "not a checkpoint") in line
+
+
+def test_checkpoint_of_another_preset(tmp_path, trained):
+    options = ["--preset", "paper", "--pretrained_model", trained / "best.ckpt"]
+    line = refuse(tmp_path, "train.py", *options, "--train_path", tmp_path / "run")
+    assert "preset small there, paper here" in line
+    assert "kernel_size 3 there, 5 here" in line
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "message"),
+    [
+        ("train.py", "--batch_size 0", "batch_size is 0: it must be at least 1"),
+        ("train.py", "--batch_size 33 --epoch_size 32", "larger than an epoch of 32"),
+        ("train.py", "--image_size 64 66", "needs multiples of 4"),
+        ("train.py", "--loss nothing", "--loss: invalid choice: 'nothing'"),
+        ("train.py", "--epochs many", "--epochs: invalid int value: 'many'"),
+        ("train.py", "--surplus 1", "--surplus"),
+        ("train.py", "--device_target Ascend", "none is usable here"),
+        ("test.py", "--batch_size 0", "--batch_size: is 0: it must be at least 1"),
+        ("export.py", "--batch_size 0", "--batch_size: is 0: it must be at least 1"),
+        ("export.py", "--file_format AIR", "on an Ascend only"),
+        ("export.py", "--file_format ONNX", "ONNX"),
+        ("test.py", "", "--pretrained_model"),
+    ],
+)
+def test_arguments(tmp_path, trained, script, options, message):
+    given = options.split()
+    if script != "train.py" and given:
+        given += ["--pretrained_model", trained / "best.ckpt"]
+    if script == "train.py":
+        given += ["--train_path", tmp_path / "run"]
+    line = refuse(tmp_path, script, *given)
+    assert line.startswith(f"{script}: ")
+    assert message in line
+
+
+def test_outputs_that_cannot_be_written(tmp_path, trained):
+    """Below a file there is no folder, even for root."""
+    (tmp_path / "file").write_text("mine")
+    below = tmp_path / "file" / "below"
+    checkpoint = ["--pretrained_model", trained / "best.ckpt"]
+    options = [*TINY, "--batch_size", "2", "--train_path", below]
+    assert "(train_path)" in refuse(tmp_path, "train.py", *options)
+    assert "(json)" in refuse(tmp_path, "test.py", *checkpoint, "--json", below)
+    assert "(file_name)" in refuse(tmp_path, "export.py", *checkpoint, "--file_name", below)
+
+
+def test_a_folder_that_holds_a_run(trained):
+    line = refuse(trained, "train.py", *TINY, "--batch_size", "2", "--train_path", trained)
+    assert "holds a run already" in line
+    assert "--overwrite" in line
+    assert "--pretrained_model" in line
+
+
+def test_a_run_that_diverges(tmp_path):
+    """Exit code 4 and one line with step and learning rate; progress lines come before it."""
+    options = [*TINY, "--learning_rate", "1e30", "--warmup_steps", "0", "--loss", "mse"]
+    options += ["--output_activation", "identity", "--batch_size", "2"]
+    result = run("train.py", *options, "--train_path", tmp_path / "run", expect=4)
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("train.py: stopped at step 2, learning rate 1e+30: the loss is")
+    assert not list((tmp_path / "run").glob("*.ckpt"))
+    assert "Traceback" not in result.stderr
