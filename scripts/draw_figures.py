@@ -24,23 +24,17 @@ def box(axes, x, y, width, height, text, kind):
     """A rounded box with text, centred on (x, y)."""
     corner = x - width / 2, y - height / 2
     style = "round,pad=0,rounding_size=0.12"
-    axes.add_patch(
-        FancyBboxPatch(corner, width, height, style, fc=COLOURS[kind], ec="#333333", lw=0.8)
-    )
+    look = {"fc": COLOURS[kind], "ec": "#333333", "lw": 0.8}
+    axes.add_patch(FancyBboxPatch(corner, width, height, style, **look))
     axes.text(x, y, text, ha="center", va="center", fontsize=8)
 
 
-def arrow(axes, start, end, text="", bend=0.0, dashed=False):
-    """An arrow with a label beside its middle."""
-    axes.add_patch(
-        FancyArrowPatch(
-            start, end, arrowstyle="-|>", mutation_scale=9, lw=0.9, color="#333333", shrinkA=0, shrinkB=0,
-            connectionstyle=f"arc3,rad={bend}", linestyle="--" if dashed else "-",
-        )
-    )  # fmt: skip
-    if text:
-        x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
-        axes.text(x, y + 0.12, text, ha="center", va="bottom", fontsize=7)
+def arrow(axes, start, end, text=""):
+    """An arrow with a label above its middle."""
+    look = {"arrowstyle": "-|>", "mutation_scale": 9, "lw": 0.9, "color": "#333333"}
+    axes.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=0, **look))
+    x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
+    axes.text(x, y + 0.12, text, ha="center", va="bottom", fontsize=7)
 
 
 def canvas(width, height, size):
@@ -62,13 +56,8 @@ def draw_cell():
     box(axes, 4.3, 4.2, 2.2, 0.8, "$W_x *$  k × k conv\nall t at once", "conv")
     box(axes, 4.3, 2.2, 2.2, 0.8, "$W_h *$  k × k conv\nstep by step", "conv")
     box(axes, 6.9, 3.2, 1.7, 0.9, "+ b\n(GroupNorm)", "conv")
-    gates = [
-        ("i = σ  input", 5.4),
-        ("f = σ  forget", 4.2),
-        ("g = tanh  content", 3.0),
-        ("o = σ  output", 1.8),
-    ]
-    for text, y in gates:
+    gates = ("i = σ  input", "f = σ  forget", "g = tanh  content", "o = σ  output")
+    for text, y in zip(gates, (5.4, 4.2, 3.0, 1.8), strict=True):
         box(axes, 9.6, y, 2.4, 0.7, text, "gate")
         arrow(axes, (7.75, 3.2), (8.4, y))
     box(axes, 13.0, 4.2, 2.9, 0.9, "$c_t = f \\circ c_{t-1} + i \\circ g$", "lstm")
@@ -92,9 +81,8 @@ def draw_network(name):
     count, row = len(config.stages), 2.4
     figure, axes = canvas(13, row * count + 1.1, (8, 1.5 * count + 0.7))
     left, right, side = 3.2, 9.8, 64 // config.patch_size
-    folded = (
-        f"{config.patch_size**2} × {side}² (4×4 patches)" if config.patch_size > 1 else "1 × 64²"
-    )
+    patches = f" ({config.patch_size}×{config.patch_size} patches)" if config.patch_size > 1 else ""
+    folded = f"{config.patch_size**2} × {side}²{patches}"
     box(axes, left, 0.6, 3.6, 0.8, f"10 input frames\n{folded}", "data")
     box(axes, right, 0.6, 3.6, 0.8, f"10 forecast frames\n{folded}", "data")
     for k, stage in enumerate(config.stages):
@@ -117,10 +105,9 @@ def draw_network(name):
         if k == 0:
             size = config.output_kernel_size
             last = f"conv {size}×{size}, {config.patch_size**2}"
-            first = (
-                f"conv 3×3, {config.head_channels}; " if config.head_channels else "all states; "
-            )
-            box(axes, right, middle, 4.6, 0.5, f"{first}{last}; {config.output_activation}", "conv")
+            first = f"conv 3×3, {config.head_channels}" if config.head_channels else "all states"
+            text = f"{first}; {last}; {config.output_activation}"
+            box(axes, right, middle, 4.6, 0.5, text, "conv")
     save(figure, name)
 
 
