@@ -25,16 +25,13 @@ class _PlainLines(tqdm):
 
 def progress(total, description, initial=0):
     """A progress display of sequences on stderr, to be used as tqdm's object."""
+    settings = {"total": total, "desc": description, "unit": " sequences", "initial": initial}
     if sys.stderr.isatty():
-        return tqdm(
-            total=total, desc=description, unit=" sequences", initial=initial, dynamic_ncols=True
-        )
-    return _PlainLines(
-        total=total,
-        desc=description,
-        unit=" sequences",
-        initial=initial,
-        mininterval=LINE_EVERY_SECONDS,
-        bar_format="{desc}: {n_fmt}/{total_fmt} sequences, {elapsed} passed, {remaining} left, "
-        "{rate_fmt}{postfix}",
+        times = "[{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+        bar = "{l_bar}{bar}| {n_fmt}/{total_fmt} " + times
+        return tqdm(**settings, bar_format=bar, dynamic_ncols=True)
+    line = (
+        "{desc}: {n_fmt}/{total_fmt} sequences, {elapsed} passed, {remaining} left, "
+        "{rate_noinv_fmt}{postfix}"
     )
+    return _PlainLines(**settings, bar_format=line, mininterval=LINE_EVERY_SECONDS)
