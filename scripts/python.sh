@@ -29,5 +29,6 @@ make_venv() {
     fi
     python=$root/.venv/bin/python
     echo "installing $1 into $root/.venv"
-    "$python" -m pip install --quiet --disable-pip-version-check -r "$root/$1"
+    "$python" -m pip install --disable-pip-version-check -r "$root/$1" |
+        { grep -v '^Requirement already satisfied' || true; }
 }

@@ -80,7 +80,7 @@ def _add_flag(group, f, hint):
     if isinstance(hint, types.UnionType):
         hint = typing.get_args(hint)[0]
     many = typing.get_origin(hint) is tuple
-    default = _describe_defaults(f)
+    default = describe_default(f)
     group.add_argument(
         f"--{f.name}",
         type=typing.get_args(hint)[0] if many else hint,
@@ -91,7 +91,7 @@ def _add_flag(group, f, hint):
     )
 
 
-def _describe_defaults(f):
+def describe_default(f):
     """The default of a flag, and where presets differ from it."""
 
     def of(preset):
