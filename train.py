@@ -6,12 +6,10 @@ python train.py --max_minutes 5 --train_path runs/short    # as far as five minu
 """
 
 import mindspore as ms
-from mindspore.train import Model
 
-from src.data.pipeline import make_dataset
 from src.data.sources import training_sources
 from src.model import EncoderForecaster
-from src.tools import arguments, callback, checkpoint, device, evaluation, run_folder, training
+from src.tools import arguments, checkpoint, device, run_folder, trainer
 
 
 def parse_args(argv=None):
@@ -45,44 +43,8 @@ def main(args):
         checkpoint.load_weights(network, pretrained)
     path = args.train_path or run_folder.default_path(config.preset)
     folder = run_folder.open_run_folder(path, config, args.overwrite)
-    parameters = sum(p.size for p in network.trainable_params())
-    print(f"{device.describe(target)}\npreset: {config.preset}, {parameters:,} parameters")
-    print(f"training data: {train_source.name}\nvalidation data: {validation_source.name}")
-    print(f"run folder: {folder}", flush=True)
-    train(config, network, train_source, validation_source, folder)
-
-
-def train(config, network, train_source, validation_source, folder):
-    """Trains `network` and leaves checkpoints and metrics in `folder`."""
-    recipe, data = config.training, config.data
-    optimizer = training.make_optimizer(network, recipe)
-    loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
-    dataset = make_dataset(
-        train_source,
-        recipe.batch_size,
-        data.input_frames,
-        num_parallel_workers=data.num_parallel_workers,
-    )
-    state = callback.TrainingState()
-    validation = callback.Validation(
-        state,
-        recipe,
-        lambda: evaluation.evaluate_network(network, validation_source, config, "validate"),
-    )
-    Model(training.TrainStep(loss, optimizer, recipe.grad_clip)).train(
-        recipe.epochs,
-        dataset,
-        callbacks=[
-            callback.Clock(state, recipe.epochs * dataset.get_dataset_size(), recipe.max_minutes),
-            callback.LearningRate(state, recipe, optimizer),
-            callback.StopOnNonFinite(state, network),
-            validation,
-            callback.LossLog(state, config, validation, folder),
-            callback.SaveCheckpoints(state, config, validation, network, optimizer, folder),
-        ],
-        dataset_sink_mode=False,
-    )
-    print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
+    print(device.describe(target))
+    trainer.train(config, network, train_source, validation_source, folder)
 
 
 if __name__ == "__main__":

@@ -11,86 +11,10 @@ ConvLSTM-PyTorch network, less the weights that multiply its forecaster's zero i
 import dataclasses
 import json
 import math
-import types
-import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from src.errors import InputError
-
-
-def option(
-    default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None, flag=True
-):
-    """A dataclass field that is also a command-line flag, unless `flag` is False, with its
-    limits."""
-    limits = {
-        "choices": choices,
-        "at_least": at_least,
-        "above": above,
-        "at_most": at_most,
-        "length": length,
-    }
-    return field(default=default, metadata={"help": help, "flag": flag, **limits})
-
-
-class Checked:
-    """A dataclass whose values have to keep the types and limits of their fields."""
-
-    def __post_init__(self):
-        """Refuses the first value that is out of its limits."""
-        hints = typing.get_type_hints(type(self))
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if not _has_type(value, hints[f.name]):
-                raise InputError(f"{f.name} is {value!r}: it must be {describe(hints[f.name])}")
-            for item in value if isinstance(value, tuple) else (value,):
-                _check_limits(f.name, item, f.metadata)
-            length = f.metadata.get("length")
-            if isinstance(value, tuple) and (not value or length not in (None, len(value))):
-                raise InputError(
-                    f"{f.name} is {value!r}: it must hold {length or 'one or more'} values"
-                )
-
-
-def _check_limits(name, value, limits):
-    """Refuses one value, or one item of a tuple, that breaks a limit of its field."""
-    choices = limits.get("choices")
-    if choices and value is not None and value not in choices:
-        raise InputError(f"{name} is {value!r}: it must be one of {', '.join(map(str, choices))}")
-    if not isinstance(value, int | float):
-        return
-    if not math.isfinite(value):
-        raise InputError(f"{name} is {value}: it must be finite")
-    at_least, above, at_most = (limits.get(key) for key in ("at_least", "above", "at_most"))
-    if at_least is not None and value < at_least:
-        raise InputError(f"{name} is {value}: it must be at least {at_least}")
-    if above is not None and value <= above:
-        raise InputError(f"{name} is {value}: it must be greater than {above}")
-    if at_most is not None and value > at_most:
-        raise InputError(f"{name} is {value}: it must be at most {at_most}")
-
-
-def _has_type(value, hint):
-    if isinstance(hint, types.UnionType):
-        return any(_has_type(value, h) for h in typing.get_args(hint))
-    if typing.get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(
-            _has_type(v, typing.get_args(hint)[0]) for v in value
-        )
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
-
-
-def describe(hint):
-    """The name of a field's type, for people."""
-    if isinstance(hint, types.UnionType):
-        return " or ".join(describe(h) for h in typing.get_args(hint) if h is not type(None))
-    if typing.get_origin(hint) is tuple:
-        return f"a list of {typing.get_args(hint)[0].__name__}"
-    return {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}.get(
-        hint, hint.__name__
-    )
+from src.fields import Checked, from_dict, option
 
 
 @dataclass(frozen=True)
@@ -197,8 +121,7 @@ class DataConfig(Checked):
 
 @dataclass(frozen=True)
 class TrainingConfig(Checked):
-    """The recipe. The defaults here are those of the 2022 version; presets change them in
-    `PRESETS`."""
+    """The recipe: by default that of the 2022 version; `PRESETS` says what a preset changes."""
 
     batch_size: int = option(32, "sequences in a step", at_least=1)
     epochs: int = option(100, "epochs to train", at_least=1)
@@ -284,27 +207,7 @@ class Config(Checked):
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise InputError(f"the configuration is not JSON: {error}") from None
-        return _from_dict(cls, values)
-
-
-def _from_dict(cls, values):
-    """Builds a dataclass from plain JSON values, strictly."""
-    if not isinstance(values, dict):
-        raise InputError(f"{cls.__name__} is {type(values).__name__}: it must be an object")
-    hints = typing.get_type_hints(cls)
-    odd = sorted(set(values) ^ set(hints))
-    if odd:
-        state = "unknown" if odd[0] in values else "missing"
-        raise InputError(f"{cls.__name__}: {odd[0]} is {state}")
-    return cls(**{name: _from_json_value(hints[name], value) for name, value in values.items()})
-
-
-def _from_json_value(hint, value):
-    if dataclasses.is_dataclass(hint):
-        return _from_dict(hint, value)
-    if typing.get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(_from_json_value(typing.get_args(hint)[0], item) for item in value)
-    return value
+        return from_dict(cls, values)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,7 @@ class TwinCell(nn.Module):
 
 
 class Twin(nn.Module):
-    """The whole network; `forward` gives the logits of the forecast and of the encoder's next
-    frames."""
+    """The network; `forward` gives logits of the forecast and of the encoder's next frames."""
 
     def __init__(self, config, forecast_frames):
         super().__init__()
@@ -134,8 +133,7 @@ class Twin(nn.Module):
 
 
 def pairs(network, twin):
-    """(MindSpore parameter, function that picks its part of a twin's tensor, twin's parameter) of
-    all weights."""
+    """Yields a parameter, a function that picks its part of the twin's, and the twin's."""
     for layers, cells in (
         (network.encoder_layers, twin.encoder_cells),
         (network.forecaster_layers, twin.forecaster_cells),

@@ -59,8 +59,7 @@ class MovingMNIST:
         return batch[:, :, None]
 
     def _draw(self, indices, epoch):
-        """Random numbers of each sequence: its number of digits, and each digit's image, start and
-        direction."""
+        """Of each sequence the number of digits, and each digit's image, start and direction."""
         most = max(self.num_digits)
         draws = 1 + 4 * most
         raw = [

@@ -11,8 +11,7 @@ import numpy as np
 
 
 class BatchNumbers:
-    """Yields (epoch, batch) for every batch of an epoch; each new pass over it is the next
-    epoch."""
+    """Yields (epoch, batch) for every batch of an epoch; each pass over it is the next epoch."""
 
     def __init__(self, batches, first_epoch):
         self.batches = batches
@@ -29,8 +28,7 @@ class BatchNumbers:
 
 
 class BatchMaker:
-    """Makes batch b of epoch e: input and target frames, float32 in [0, 1], each (B, T, C, H,
-    W)."""
+    """Makes batch b of epoch e: inputs and targets, (B, T, C, H, W), float32 in [0, 1]."""
 
     def __init__(self, source, batch_size, input_frames, num_shards, shard_id):
         self.source = source

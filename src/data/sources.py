@@ -71,8 +71,7 @@ def evaluation_source(config, workroot=None, num_digits=(2,), limit=None):
 
 
 def embedded_training_source(config, num_digits):
-    """The generated training sequences of the embedded digits: what the mean image is taken
-    from."""
+    """Training sequences of the embedded digits, from which the mean image is taken."""
     digits, part = read_idx_images(EMBEDDED_DIGITS), slice(0, 8 * HELD_OUT)
     name = "embedded MNIST test digits"
     return _generator(digits, part, name, config.data, num_digits, TEST_SIZE, FIXED_SEED, "train")

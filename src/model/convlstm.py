@@ -130,8 +130,7 @@ class ConvLSTMCell(nn.Cell):
         return self.step(gates_x, state)
 
     def step(self, gates_x, state):
-        """Goes on from the input's share of the gates, (B, 4h, H, W) or None, and the state or
-        None."""
+        """Takes the input's share of the gates, (B, 4h, H, W) or None, and the state or None."""
         if state is None:
             gates = gates_x
         elif gates_x is None:

@@ -78,8 +78,14 @@ class EncoderForecaster(nn.Cell):
         return self.activate(self.head(self.forecast(states)))
 
     def encode(self, inputs):
-        """(B, T, C, H, W) -> each layer's h over time, (T, B, h, H', W'), and last states, finest
-        first."""
+        """Runs the encoder.
+
+        Args:
+            inputs: (B, T, C, H, W).
+
+        Returns:
+            Each layer's h over time, (T, B, h, H', W'), and its last state, finest layer first.
+        """
         x = inputs.swapaxes(0, 1)
         steps = x.shape[0]
         if self.patch_size > 1:
@@ -92,7 +98,7 @@ class EncoderForecaster(nn.Cell):
         return outputs, states
 
     def forecast(self, states):
-        """The encoder's last states -> each layer's h over forecast_frames steps, finest first."""
+        """Runs the forecaster from the encoder's last states; returns its h as `encode` does."""
         top = len(states) - 1
         x, _ = self.forecaster_layers[top](None, states[top], self.forecast_frames)
         outputs = [x]
@@ -103,8 +109,7 @@ class EncoderForecaster(nn.Cell):
         return outputs
 
     def head(self, outputs):
-        """Each layer's h over time, finest first -> frames before their activation, (B, T, C, H,
-        W)."""
+        """Turns each layer's h over time into frames before their activation, (B, T, C, H, W)."""
         x = ops.concat(outputs, 2) if self.reads_all_states else outputs[0]
         x = per_frame(self.output_conv, per_frame(self.head_conv, x))
         if self.patch_size > 1:
@@ -142,8 +147,7 @@ def _down(in_channels, stage):
 
 
 def _up(stage):
-    """The forecaster's way out of a stage: kernel s + 2 and padding 1 make the frame exactly s
-    times as big."""
+    """The forecaster's way out of a stage: kernel s + 2, padding 1 make frames s times as big."""
     if not stage.conv_channels:
         return nn.Identity()
     hidden = stage.hidden_channels

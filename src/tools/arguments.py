@@ -1,5 +1,4 @@
-"""Command lines: flags made from the dataclasses of `src.config`, and what an entry script does
-with errors."""
+"""Command lines: flags made from the dataclasses of `src.config`, and exit codes."""
 
 import argparse
 import dataclasses

@@ -253,8 +253,7 @@ class LossLog(Callback):
 
 
 class SaveCheckpoints(Callback):
-    """Writes last.ckpt and epoch_NNNN.ckpt every so many epochs and at the end, and best.ckpt when
-    it is."""
+    """Writes best.ckpt when it is, epoch_NNNN.ckpt and last.ckpt every so often and at the end."""
 
     def __init__(self, state, config, validation, network, optimizer, folder):
         super().__init__()

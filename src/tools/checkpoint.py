@@ -59,8 +59,7 @@ def save(path, network, optimizer, config, state):
 
 
 def replace(unfinished, path):
-    """Moves a finished file to its place so that a crash leaves either the old one or the new
-    one."""
+    """Moves a finished file to its place; a crash leaves either the old one or the new one."""
     with open(unfinished, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(unfinished, path)
@@ -135,8 +134,7 @@ def load_weights(network, checkpoint):
 
 
 def check_same_network(checkpoint, config):
-    """Raises `InputError` with the differences if the checkpoint is of another network than
-    `config`."""
+    """Raises `InputError` with the differences if `config` is of another network."""
     theirs, ours = checkpoint.config, config
     differences = [
         f"{f.name} {getattr(theirs.model, f.name)!r} there, {getattr(ours.model, f.name)!r} here"

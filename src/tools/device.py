@@ -10,8 +10,7 @@ TARGETS = ("Ascend", "CPU")
 
 
 def ascend_is_usable():
-    """Whether MindSpore loaded its Ascend backend: the target that it starts with is the best it
-    has."""
+    """Whether MindSpore loaded its Ascend backend: it starts with the best target it has."""
     return ms.get_context("device_target") == "Ascend"
 
 

@@ -103,8 +103,7 @@ def test_pure_function_of_seed_split_epoch_and_index(digits):
 
 
 def test_mean_pixel_and_baselines_are_the_fields(digits):
-    """Of 1,000 generated sequences: all zeros 172.4, mean image 151.9, copy the last frame
-    283.0."""
+    """1,000 sequences: all zeros 172.4, mean image 151.9, copy of the last frame 283.0."""
     frames = make(digits, size=1000).frames(range(1000)).astype(np.float32) / 255
     targets, last = frames[:, 10:], frames[:, 9:10]
     assert (targets**2).sum((2, 3, 4)).mean() == pytest.approx(172.4, rel=0.03)

@@ -39,8 +39,7 @@ def test_table_1_of_the_paper(input_kernel, kernel, hidden, parameters):
     ("preset", "parameters"), [("multiscale", 8_110_753), ("paper", 7_585_296), ("small", 924_688)]
 )
 def test_presets(preset, parameters):
-    """`multiscale`: the published 9,032,225, less 921,600 that see zeros, plus 128 for a 3x3 last
-    kernel."""
+    """`multiscale`: the published 9,032,225, less 921,600 that see zeros, plus 128 (3x3 head)."""
     assert count(PRESETS[preset].model) == parameters
 
 

@@ -29,7 +29,8 @@ def run(*command, expect=0, cwd=None):
         text=True,
     )
     assert result.returncode == expect, result.stdout + result.stderr
-    assert "deprecated" not in result.stdout + result.stderr
+    output = result.stdout + result.stderr
+    assert not [word for word in ("deprecated", "\r", "\x1b") if word in output], output
     return result
 
 
