@@ -10,6 +10,9 @@ import pytest
 from src.errors import InputError
 from src.tools import device
 
+# The second is what the oneDNN of MindSpore 2.7 listens to.
+VERBOSE = {"ONEDNN_VERBOSE": "1", "DNNL_VERBOSE": "1"}
+
 PROGRAM = """
 import mindspore as ms
 import numpy as np
@@ -33,7 +36,7 @@ def run(tmp_path, **environment):
     root = Path(__file__).resolve().parents[2]
     return subprocess.run(
         [sys.executable, str(program)],
-        env={**clean, "ONEDNN_VERBOSE": "1", "PYTHONPATH": str(root), **environment},
+        env={**clean, **VERBOSE, "PYTHONPATH": str(root), **environment},
         capture_output=True,
         text=True,
         check=True,
