@@ -12,6 +12,7 @@ from src.tools.callback import NonFiniteError
 from src.tools.device import TARGETS
 from src.tools.exporting import ExportError
 
+INHERITED = ("num_digits", "input_frames", "forecast_frames", "image_size")
 EXIT_CODES = {InputError: 2, NonFiniteError: 4, ExportError: 1}
 
 
@@ -112,22 +113,23 @@ def _text(value):
 def config_from(args, target, pretrained=None):
     """The configuration that the parsed flags ask for.
 
-    Without --preset it is that of the pretrained checkpoint, with its network, else the device's
-    default.
+    What a pretrained checkpoint knows of frames, and without --preset of its network, holds where
+    no flag says otherwise; without both the preset is the device's default.
     """
     options = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in vars(args).items()
     }
-    preset = args.preset or (pretrained.config.preset if pretrained else DEFAULT_PRESET[target])
-    config = make_config(preset, options)
-    if pretrained and not args.preset:
-        given = {
-            f.name: options[f.name] for f in dataclasses.fields(ModelConfig) if f.name in options
-        }
-        model = dataclasses.replace(pretrained.config.model, **given)
-        config = dataclasses.replace(config, model=model)
-    return config
+    preset = args.preset or DEFAULT_PRESET[target]
+    if pretrained:
+        known = pretrained.config
+        inherited = {name: getattr(known.data, name) for name in INHERITED}
+        if not args.preset:
+            preset = known.preset
+            fields = dataclasses.fields(ModelConfig)
+            inherited |= {f.name: getattr(known.model, f.name) for f in fields}
+        options = inherited | options
+    return make_config(preset, options)
 
 
 def run(main, args):

@@ -3,7 +3,6 @@
 import mindspore as ms
 import numpy as np
 
-from src.data.moving_mnist import MovingMNIST
 from src.data.pipeline import make_dataset, to_unit_range
 from src.tools.metrics import FrameMetrics
 from src.tools.progress import progress
@@ -63,7 +62,7 @@ def baselines(forecast_frames, mean_image):
     }
 
 
-def mean_image(source: MovingMNIST, sequences=1000):
+def mean_image(source, sequences=1000):
     """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1]."""
     return (
         to_unit_range(source.frames(range(min(sequences, len(source)))))

@@ -95,13 +95,24 @@ def test_export_by_the_script(trained, tmp_path):
 
 
 def test_fine_tuning_and_alias(trained, tmp_path):
-    """train_.py is train.py; preset and weights to start from come from the checkpoint."""
-    options = [*TINY[2:], "--batch_size", "6", "--epochs", "1", "--learning_rate", "1e-20"]
+    """train_.py is train.py; preset, frames and weights come from the checkpoint."""
+    options = [
+        "--epoch_size",
+        "6",
+        "--batch_size",
+        "6",
+        "--epochs",
+        "1",
+        "--learning_rate",
+        "1e-20",
+    ]
     path = tmp_path / "tuned"
     start = trained / "best.ckpt"
     run("train_.py", *options, "--pretrained_model", start, "--train_path", path)
     before, after = checkpoint.load(start), checkpoint.load(path / "last.ckpt")
     assert after.config.preset == "small"
+    assert after.config.data.image_size == (32, 32)
+    assert after.config.data.forecast_frames == 3
     assert after.state["step"] == 1
     for name, weights in before.weights.items():
         np.testing.assert_allclose(after.weights[name].asnumpy(), weights.asnumpy(), atol=1e-7)
