@@ -10,9 +10,12 @@ LINE_EVERY_SECONDS = 10
 class _PlainLines(tqdm):
     """tqdm without control codes: one line now and then."""
 
+    shown = 0
+
     def display(self, msg=None, pos=None):
         """Prints the state as a line of its own, once there is something to say."""
-        if self.n > self.initial:
+        if self.n > max(self.initial, self.shown):
+            self.shown = self.n
             print(msg or str(self), file=sys.stderr, flush=True)
         return True
 
