@@ -3,26 +3,26 @@
 python train.py                                            # small on a CPU, multiscale on an Ascend
 python train.py --preset multiscale --data_path DIR        # DIR holds train-images-idx3-ubyte.gz
 python train.py --max_minutes 5 --train_path runs/short    # as far as five minutes go
+python train.py --resume --train_path runs/short           # go on where it stopped
 """
+
+from pathlib import Path
 
 import mindspore as ms
 
 from src.data.sources import training_sources
 from src.model import EncoderForecaster
-from src.tools import arguments, checkpoint, device, run_folder, trainer
+from src.tools import arguments, checkpoint, device, resume, run_folder, trainer
 
 
 def parse_args(argv=None):
     """The command line's arguments."""
     parser = arguments.Parser(__doc__)
-    parser.add_argument(
-        "--train_path", help="folder for checkpoints and metrics (default: runs/<time>-<preset>)"
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="remove the run that --train_path holds and start over",
-    )
+    add = parser.add_argument
+    add("--train_path", help="folder for checkpoints and metrics (default: runs/<time>-<preset>)")
+    add("--overwrite", action="store_true", help="remove the run in --train_path and start over")
+    add("--resume", nargs="?", const=True, metavar="FILE",
+        help="go on from a checkpoint (default: the newest good one in --train_path)")  # fmt: skip
     arguments.add_device_flags(parser)
     arguments.add_config_flags(parser)
     return parser.parse_args(argv)
@@ -31,20 +31,28 @@ def parse_args(argv=None):
 def main(args):
     """Device, data, network, training."""
     target = device.set_up(args.device_target, args.device_id)
-    pretrained_path = getattr(args, "pretrained_model", None)
-    pretrained = checkpoint.load(pretrained_path) if pretrained_path else None
-    config = arguments.config_from(args, target, pretrained)
+    resumed = pretrained = None
+    if args.resume:
+        resumed = resume.find(args.resume, args.train_path)
+        config = resume.config_of(resumed, arguments.options_of(args))
+        path = Path(args.train_path or resumed.path.parent)
+    else:
+        file = getattr(args, "pretrained_model", None)
+        pretrained = checkpoint.load(file) if file else None
+        config = arguments.config_from(args, target, pretrained)
+        path = Path(args.train_path or run_folder.default_path(config.preset))
     train_source, validation_source = training_sources(config)
 
     ms.set_seed(config.training.seed)
     network = EncoderForecaster(config.model, config.data.forecast_frames)
     if pretrained:
         checkpoint.check_same_network(pretrained, config)
-        checkpoint.load_weights(network, pretrained)
-    path = args.train_path or run_folder.default_path(config.preset)
-    folder = run_folder.open_run_folder(path, config, args.overwrite)
+    if resumed or pretrained:
+        checkpoint.load_weights(network, resumed or pretrained)
+    continues = resumed is not None and path.resolve() == resumed.path.parent.resolve()
+    folder = run_folder.open_run_folder(path, config, args.overwrite, continues)
     print(device.describe(target))
-    trainer.train(config, network, train_source, validation_source, folder)
+    trainer.train(config, network, train_source, validation_source, folder, resumed)
 
 
 if __name__ == "__main__":

@@ -160,6 +160,9 @@ class TrainingConfig(Checked):
         0, "stop after so many evaluations without a better one; 0: never", at_least=0
     )
     save_every: int = option(1, "epochs between checkpoints", at_least=1)
+    save_steps: int = option(
+        0, "steps between saves of last.ckpt within an epoch; 0: none", at_least=0
+    )
     keep: int = option(3, "newest epoch checkpoints to keep", at_least=1)
     log_every: int = option(20, "steps between rows of metrics.csv", at_least=1)
     pretrained_model: str | None = option(

@@ -11,19 +11,20 @@ import numpy as np
 
 
 class BatchNumbers:
-    """Yields (epoch, batch) for every batch of an epoch; each pass over it is the next epoch."""
+    """Yields (epoch, batch) from a first batch to an epoch's last; each pass is the next epoch."""
 
-    def __init__(self, batches, first_epoch):
+    def __init__(self, batches, first_epoch, first_batch):
         self.batches = batches
         self.epoch = first_epoch
+        self.first_batch = first_batch
 
     def __len__(self):
-        return self.batches
+        return self.batches - self.first_batch
 
     def __iter__(self):
         epoch = self.epoch
         self.epoch += 1
-        for batch in range(self.batches):
+        for batch in range(self.first_batch, self.batches):
             yield (np.array([epoch, batch]),)
 
 
@@ -51,8 +52,8 @@ def to_unit_range(frames):
 
 
 def make_dataset(
-    source, batch_size, input_frames, *, keep_all=False, first_epoch=0, num_shards=1, shard_id=0,
-    num_parallel_workers=1,
+    source, batch_size, input_frames, *, keep_all=False, first_epoch=0, first_batch=0, num_shards=1,
+    shard_id=0, num_parallel_workers=1,
 ):  # fmt: skip
     """A dataset with the columns inputs and targets, (B, T, C, H, W), float32 in [0, 1].
 
@@ -63,6 +64,7 @@ def make_dataset(
         keep_all: a last batch that is not full is filled up with copies of the last sequence, which
             the reader has to drop; otherwise the sequences that fill no batch are left out.
         first_epoch: the epoch that the first pass over the dataset yields.
+        first_batch: the batch that every pass begins with; an epoch's rest takes one pass.
         num_shards, shard_id: number of equal shares of each epoch, and which one this is.
         num_parallel_workers: processes that make sequences; 1 makes them in a thread of this one.
             MindSpore allows no more than there are cores, so more become as many.
@@ -70,7 +72,9 @@ def make_dataset(
     workers = min(num_parallel_workers, os.cpu_count() or 1)
     per_step = batch_size * num_shards
     batches = -(-len(source) // per_step) if keep_all else len(source) // per_step
-    numbers = ds.GeneratorDataset(BatchNumbers(batches, first_epoch), ["number"], shuffle=False)
+    numbers = ds.GeneratorDataset(
+        BatchNumbers(batches, first_epoch, first_batch), ["number"], shuffle=False
+    )
     return numbers.map(
         BatchMaker(source, batch_size, input_frames, num_shards, shard_id),
         input_columns=["number"],

@@ -7,13 +7,11 @@ import types
 import typing
 
 from src.config import DEFAULT_PRESET, PRESETS, DataConfig, ModelConfig, TrainingConfig, make_config
-from src.errors import InputError
-from src.tools.callback import NonFiniteError
+from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
 from src.tools.device import TARGETS
-from src.tools.exporting import ExportError
 
 INHERITED = ("num_digits", "input_frames", "forecast_frames", "image_size")
-EXIT_CODES = {InputError: 2, NonFiniteError: 4, ExportError: 1}
+EXIT_CODES = {InputError: 2, StoppedError: 3, NonFiniteError: 4, DiskError: 5, ExportError: 1}
 
 
 class Parser(argparse.ArgumentParser):
@@ -110,16 +108,21 @@ def _text(value):
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
+def options_of(args):
+    """The parsed flags as a dict, lists as tuples."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(args).items()
+    }
+
+
 def config_from(args, target, pretrained=None):
     """The configuration that the parsed flags ask for.
 
     What a pretrained checkpoint knows of frames, and without --preset of its network, holds where
     no flag says otherwise; without both the preset is the device's default.
     """
-    options = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in vars(args).items()
-    }
+    options = options_of(args)
     preset = args.preset or DEFAULT_PRESET[target]
     if pretrained:
         known = pretrained.config

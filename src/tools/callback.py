@@ -4,15 +4,19 @@ Their order matters: `Clock` first, then whatever decides, then whatever records
 """
 
 import csv
+import io
 import math
+import os
+import signal
 import time
-from dataclasses import asdict, dataclass
 
 import mindspore as ms
 from mindspore import ops
 from mindspore.train import Callback
 
+from src.errors import DiskError, NonFiniteError, StoppedError
 from src.tools import checkpoint, run_folder
+from src.tools.files import write_atomically
 from src.tools.progress import progress
 from src.tools.schedule import PLATEAU_PATIENCE, learning_rate
 
@@ -22,46 +26,27 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class NonFiniteError(RuntimeError):
-    """The loss, its gradient or a weight is NaN or infinite."""
-
-
-@dataclass
-class TrainingState:
-    """Where a training stands.
-
-    `best_mse` is that of the best evaluation, `bad_evaluations` counts those since; `halvings` and
-    `plateau_evaluations` are the plateau schedule's.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    progress: float = 0.0
-    learning_rate: float = 0.0
-    best_mse: float = math.inf
-    bad_evaluations: int = 0
-    plateau_evaluations: int = 0
-    halvings: int = 0
-
-
 def is_due(every, state, training, run_context):
     """Whether what happens every so many epochs, and when the run ends, happens now."""
     ends = state.epoch == training.epochs or run_context.get_stop_requested()
     return ends or state.epoch % every == 0
 
 
+def epoch_ends(state, run_context):
+    """Whether the step that is over was the epoch's or the run's last."""
+    return state.step % state.steps_per_epoch == 0 or run_context.get_stop_requested()
+
+
 class Clock(Callback):
-    """Counts steps and training time, and ends the run when its minutes are over.
+    """Counts steps and training time, and ends the run when its steps or minutes are over.
 
     The first step, which compiles, is not timed; neither are validation and saving.
     """
 
-    def __init__(self, state, total_steps, max_minutes):
+    def __init__(self, state, training):
         super().__init__()
         self.state = state
-        self.total_steps = total_steps
-        self.max_seconds = 60 * max_minutes
+        self.training = training
         self.mark = None
 
     def on_train_epoch_begin(self, run_context):
@@ -75,10 +60,7 @@ class Clock(Callback):
             state.seconds += now - self.mark
         self.mark = now
         state.step += 1
-        state.progress = state.step / self.total_steps
-        if self.max_seconds:
-            state.progress = max(state.progress, state.seconds / self.max_seconds)
-        if state.progress >= 1:
+        if state.progress(self.training) >= 1:
             run_context.request_stop()
 
 
@@ -93,35 +75,33 @@ class LearningRate(Callback):
 
     def on_train_step_begin(self, run_context):
         state = self.state
-        rate = learning_rate(self.training, state.step, state.progress, state.halvings)
+        share = state.progress(self.training)
+        rate = learning_rate(self.training, state.step, share, state.halvings)
         if rate != state.learning_rate:
             state.learning_rate = rate
             ops.assign(self.optimizer.learning_rate, ms.Tensor(rate, ms.float32))
 
 
 class StopOnNonFinite(Callback):
-    """Ends the run before a NaN can reach a checkpoint."""
+    """Ends the run when a loss or a gradient is not finite; no checkpoint holds such a state."""
 
-    def __init__(self, state, network):
+    def __init__(self, state):
         super().__init__()
         self.state = state
-        self.network = network
 
     def on_train_step_end(self, run_context):
         loss, norm = (float(x.asnumpy()) for x in run_context.original_args().net_outputs)
         if not math.isfinite(loss) or not math.isfinite(norm):
-            self.stop(f"the loss is {loss} and its gradient's norm {norm}")
+            raise non_finite(self.state, f"the loss is {loss} and its gradient's norm {norm}")
 
-    def on_train_epoch_end(self, run_context):
-        if not checkpoint.all_finite(self.network):
-            self.stop("a weight is no longer finite")
 
-    def stop(self, what):
-        """Raises `NonFiniteError`."""
-        raise NonFiniteError(
-            f"stopped at step {self.state.step}, learning rate {self.state.learning_rate:.3g}: "
-            f"{what}; checkpoints saved before are good; try a lower --learning_rate or --grad_clip"
-        )
+def non_finite(state, what):
+    """The error that names step and learning rate."""
+    return NonFiniteError(
+        f"stopped at step {state.step}, learning rate {state.learning_rate:.3g}: {what}; "
+        "checkpoints saved before are good: --resume goes on from them, with a lower "
+        "--learning_rate for example"
+    )
 
 
 class Validation(Callback):
@@ -149,7 +129,7 @@ class Validation(Callback):
         if not is_due(training.eval_every, state, training, run_context):
             return
         self.result = self.evaluate().means()
-        self.is_best = self.result["mse"] < state.best_mse
+        self.is_best = state.best_mse is None or self.result["mse"] < state.best_mse
         if self.is_best:
             state.best_mse = self.result["mse"]
             state.bad_evaluations = state.plateau_evaluations = 0
@@ -160,43 +140,43 @@ class Validation(Callback):
             state.plateau_evaluations = 0
             state.halvings += 1
         if training.early_stop and state.bad_evaluations >= training.early_stop:
-            print(
-                f"early stop: {state.bad_evaluations} evaluations without a better validation MSE",
-                flush=True,
-            )
+            print(f"early stop after {state.bad_evaluations} evaluations without a better MSE")
             run_context.request_stop()
 
 
 class LossLog(Callback):
     """Shows progress and writes metrics.csv: a row every `log_every` steps and one an epoch.
 
-    The loss of a row is the mean since the row before it.
+    The loss of a row is the mean since the row before it. A resumed run takes the rows back that
+    came after its checkpoint.
     """
 
     def __init__(self, state, config, validation, folder):
         super().__init__()
         self.state = state
-        self.log_every = config.training.log_every
-        self.batch_size = config.training.batch_size
+        self.training = config.training
         self.validation = validation
         self.path = folder / run_folder.METRICS
-        self.losses, self.norm = [], math.nan
-        self.mark = (0, 0.0)
+        self.loss = self.norm = math.nan
+        self.mark = None
         self.bar = None
 
-    def on_train_begin(self, run_context):
-        with open(self.path, "w", newline="") as file:
-            csv.writer(file).writerow(COLUMNS)
-        print("compiling the training graph, then training", flush=True)
+    def open(self):
+        """Writes the head of metrics.csv, or keeps the rows that a resumed run goes on from."""
+        text = io.StringIO()
+        rows = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(rows_until(self.path, self.state.step))
+        write_atomically(self.path, [text.getvalue().encode()])
 
     def on_train_step_end(self, run_context):
-        params = run_context.original_args()
-        loss, norm = params.net_outputs
-        self.losses.append(float(loss.asnumpy()))
-        self.norm = float(norm.asnumpy())
+        loss, norm = run_context.original_args().net_outputs
+        self.loss, self.norm = float(loss.asnumpy()), float(norm.asnumpy())
+        self.state.loss_sum += self.loss
+        self.state.loss_count += 1
         self.show()
-        epoch_ends = params.cur_step_num % params.batch_num == 0 or run_context.get_stop_requested()
-        if self.state.step % self.log_every == 0 and not epoch_ends:
+        due = self.state.step % self.training.log_every == 0
+        if due and not epoch_ends(self.state, run_context):
             self.write_row({})
 
     def on_train_epoch_end(self, run_context):
@@ -204,56 +184,69 @@ class LossLog(Callback):
         self.write_row({f"val_{name}": result[name] for name in ("mse", "mae", "ssim") if result})
         if result:
             scores = ", ".join(f"{name} {result[name]:.4g}" for name in ("mse", "mae", "ssim"))
-            print(
-                f"epoch {self.state.epoch}, step {self.state.step}: validation {scores}", flush=True
-            )
+            where = f"epoch {self.state.epoch}, step {self.state.step}"
+            print(f"{where}: validation {scores}", flush=True)
 
-    def on_train_end(self, run_context):
+    def close(self):
+        """Closes the progress display, before any last word."""
         if self.bar is not None:
             self.bar.close()
 
     def show(self):
         """Moves the progress display; its total is what the run will have done when it ends."""
-        state, done = self.state, self.state.step * self.batch_size
-        total = max(done, round(done / state.progress))
+        state, done = self.state, self.state.step * self.training.batch_size
+        total = max(done, round(done / state.progress(self.training)))
         if self.bar is None:
-            self.bar, self.mark = (
-                progress(total, "train", initial=done),
-                (state.step, state.seconds),
-            )
+            self.bar = progress(total, "train", initial=done)
+            self.mark = state.step, state.seconds
         self.bar.total = total
-        self.bar.set_postfix(
-            epoch=state.epoch,
-            loss=f"{self.losses[-1]:.4g}",
-            lr=f"{state.learning_rate:.3g}",
-            refresh=False,
-        )
+        rate = f"{state.learning_rate:.3g}"
+        self.bar.set_postfix(epoch=state.epoch, loss=f"{self.loss:.4g}", lr=rate, refresh=False)
         self.bar.update(done - self.bar.n)
 
     def write_row(self, scores):
         """Appends one row; what it has no value for stays empty."""
         state, (step, seconds) = self.state, self.mark
         passed = state.seconds - seconds
-        loss = sum(self.losses) / len(self.losses)
-        rate = (state.step - step) * self.batch_size / passed if passed else ""
+        rate = (state.step - step) * self.training.batch_size / passed if passed else ""
         row = {
             "epoch": state.epoch,
             "step": state.step,
-            "sequences": state.step * self.batch_size,
+            "sequences": state.step * self.training.batch_size,
             "minutes": round(state.seconds / 60, 4),
             "sequences_per_second": rate and round(rate, 3),
             "learning_rate": state.learning_rate,
-            "loss": loss,
+            "loss": state.loss_sum / state.loss_count,
             "grad_norm": self.norm,
             **scores,
         }
-        with open(self.path, "a", newline="") as file:
-            csv.DictWriter(file, COLUMNS, restval="").writerow(row)
-        self.losses, self.mark = [], (state.step, state.seconds)
+        try:
+            with open(self.path, "a", newline="") as file:
+                csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n").writerow(row)
+        except OSError as error:
+            raise DiskError(
+                f"{self.path}: cannot be written: {error.strerror}; the checkpoints are intact"
+            ) from None
+        state.loss_sum, state.loss_count = 0.0, 0
+        self.mark = state.step, state.seconds
+
+
+def rows_until(path, step):
+    """The whole rows of an older metrics.csv up to a step; none where there is no file."""
+    if not step or not path.is_file():
+        return []
+    with open(path, newline="", errors="replace") as file:
+        rows = list(csv.DictReader(file))
+    whole = [row for row in rows if set(row) == set(COLUMNS) and None not in row.values()]
+    return [row for row in whole if row["step"].isdecimal() and int(row["step"]) <= step]
 
 
 class SaveCheckpoints(Callback):
-    """Writes best.ckpt when it is, epoch_NNNN.ckpt and last.ckpt every so often and at the end."""
+    """Saves the state: every so many epochs and steps, at the end, when it is best, when told to.
+
+    last.ckpt is the newest state and previous.ckpt the one before it. SIGTERM and SIGINT let the
+    step, or the epoch's validation, finish; a second one ends the process at once.
+    """
 
     def __init__(self, state, config, validation, network, optimizer, folder):
         super().__init__()
@@ -263,19 +256,64 @@ class SaveCheckpoints(Callback):
         self.network = network
         self.optimizer = optimizer
         self.folder = folder
+        self.told_to_stop = False
+
+    def listen(self):
+        """Makes SIGTERM and SIGINT stop the training after the step that is under way."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.stop_soon)
+
+    def stop_soon(self, number, frame):
+        """Notes a first signal, and leaves a second one to the system."""
+        self.told_to_stop = True
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+
+    def on_train_step_end(self, run_context):
+        if epoch_ends(self.state, run_context):
+            return
+        every = self.config.training.save_steps
+        if self.told_to_stop or (every and self.state.step % every == 0):
+            self.save_last()
+        self.stop_if_told()
 
     def on_train_epoch_end(self, run_context):
         training = self.config.training
         if self.validation.is_best:
             self.save(run_folder.BEST)
-        if is_due(training.save_every, self.state, training, run_context):
+        due = is_due(training.save_every, self.state, training, run_context)
+        steps = training.save_steps and self.state.step % training.save_steps == 0
+        if due or steps or self.told_to_stop:
+            self.save_last()
+        if due:
             self.save(run_folder.epoch_file(self.state.epoch))
-            self.save(run_folder.LAST)
             for old in sorted(self.folder.glob(run_folder.EPOCHS))[: -training.keep]:
                 old.unlink()
+        if not self.state.is_complete(training):
+            self.stop_if_told()
+
+    def save_last(self):
+        """Writes last.ckpt; what it was becomes previous.ckpt."""
+        last, previous = (self.folder / name for name in (run_folder.LAST, run_folder.PREVIOUS))
+        if last.is_file():
+            unfinished = previous.with_suffix(".link")
+            unfinished.unlink(missing_ok=True)
+            os.link(last, unfinished)
+            os.replace(unfinished, previous)
+        self.save(run_folder.LAST)
 
     def save(self, name):
         """Writes one checkpoint of the present state."""
-        checkpoint.save(
-            self.folder / name, self.network, self.optimizer, self.config, asdict(self.state)
-        )
+        state = self.state.to_dict()
+        try:
+            checkpoint.save(self.folder / name, self.network, self.optimizer, self.config, state)
+        except NonFiniteError as error:
+            raise non_finite(self.state, error) from None
+
+    def stop_if_told(self):
+        """Ends the run if a signal asked for it."""
+        if self.told_to_stop:
+            raise StoppedError(
+                f"stopped, resumable: step {self.state.step} is saved in {self.folder}; "
+                f"train.py --resume --train_path '{self.folder}' goes on"
+            )

@@ -1,30 +1,40 @@
-"""Checkpoints: weights, optimizer, training state and configuration in one MindSpore file.
+"""Checkpoints: weights, optimizer, training state and configuration in one file.
+
+The file is MindSpore's own checkpoint format, a protobuf message followed by "crc_num" and the
+message's CRC-32 in 10 bytes, so that `mindspore.load_checkpoint` reads it too. It is written here
+because the framework's writer deletes an older file of the name first, and read here because its
+reader takes damaged tensors for good ones.
 
 Entries: the network's parameters under their own names; the optimizer's with the prefix
-"optimizer."; the texts "config" and "state". The file ends with the framework's CRC-32, which
-loading demands.
+"optimizer."; the texts "config" and "state".
 """
 
 import json
-import os
+import math
+import mmap
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
+from google.protobuf.message import DecodeError
+from mindspore.train.checkpoint_pb2 import Checkpoint as Message
 
 from src.config import Config
-from src.errors import InputError
+from src.errors import InputError, NonFiniteError
+from src.tools.files import write_atomically
 
 OPTIMIZER_PREFIX = "optimizer."
 CRC_MARK = b"crc_num"
 CRC_BYTES = 10
+DTYPES = {"Float32": np.dtype("<f4"), "Int32": np.dtype("<i4")}
+TEXT = np.dtype("<U1")
 
 
 @dataclass
 class Checkpoint:
-    """What a checkpoint file holds: `weights` and `optimizer` are dicts of Parameters by name."""
+    """What a checkpoint file holds: `weights` and `optimizer` are dicts of arrays by name."""
 
     path: Path
     config: Config
@@ -34,7 +44,7 @@ class Checkpoint:
 
 
 def save(path, network, optimizer, config, state):
-    """Writes a checkpoint beside its place, syncs it and moves it there in one step.
+    """Writes a checkpoint; the file is either the old one or the new one at any moment.
 
     Args:
         path: the file, *.ckpt.
@@ -42,32 +52,43 @@ def save(path, network, optimizer, config, state):
         optimizer: its own parameters (moments, learning rate) are kept beside them.
         config: the run's `Config`.
         state: a dict of numbers: where the training stands.
+
+    Raises:
+        DiskError: the file cannot be written.
+        NonFiniteError: a weight is NaN or infinite; nothing is written.
     """
-    path = Path(path)
-    own = {id(p) for p in network.get_parameters()}
-    entries = [{"name": p.name, "data": p} for p in network.get_parameters()]
-    entries += [
-        {"name": OPTIMIZER_PREFIX + p.name, "data": p}
-        for p in optimizer.get_parameters()
-        if id(p) not in own
-    ]
+    arrays = {p.name: p.asnumpy() for p in network.get_parameters()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise NonFiniteError(f"{name} is no longer finite")
+    own = own_parameters(network, optimizer)
+    arrays |= {OPTIMIZER_PREFIX + name: p.asnumpy() for name, p in own.items()}
     texts = {"config": config.to_json(), "state": json.dumps(state)}
-    unfinished = path.with_name(f".{path.stem}.unfinished.ckpt")
-    ms.save_checkpoint(entries, str(unfinished), append_dict=texts, crc_check=True)
-    unfinished.chmod(0o644)
-    replace(unfinished, path)
+    write_atomically(path, _serialise(arrays, texts))
 
 
-def replace(unfinished, path):
-    """Moves a finished file to its place; a crash leaves either the old one or the new one."""
-    with open(unfinished, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def own_parameters(network, optimizer):
+    """The optimizer's parameters by name, less the network's."""
+    weights = {id(p) for p in network.get_parameters()}
+    return {p.name: p for p in optimizer.get_parameters() if id(p) not in weights}
+
+
+def _serialise(arrays, texts):
+    """Yields the bytes of a file; messages in a row are one message to protobuf."""
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    entries = [(tag, names[a.dtype], a.shape, a.tobytes()) for tag, a in arrays.items()]
+    entries += [(tag, "str", (0,), np.array(text).tobytes()) for tag, text in texts.items()]
+    crc = 0
+    for tag, kind, shape, content in entries:
+        message = Message()
+        entry = message.value.add(tag=tag)
+        entry.tensor.dims.extend(shape)
+        entry.tensor.tensor_type = kind
+        entry.tensor.tensor_content = content
+        piece = message.SerializeToString()
+        crc = zlib.crc32(piece, crc)
+        yield piece
+    yield CRC_MARK + crc.to_bytes(CRC_BYTES, "big")
 
 
 def load(path):
@@ -77,70 +98,104 @@ def load(path):
         InputError: the file is missing, damaged, or no checkpoint of this project.
     """
     path = Path(path)
-    _verify(path)
-    try:
-        entries = ms.load_checkpoint(str(path))
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}"
-        ) from None
-    config, state = entries.pop("config", None), entries.pop("state", "{}")
+    entries = _read(path)
+    config, state = entries.pop("config", None), entries.pop("state", None)
     if not isinstance(config, str) or not isinstance(state, str):
         raise InputError(f"{path}: holds no configuration, so it is no checkpoint of train.py")
+    if not all(isinstance(value, np.ndarray) for value in entries.values()):
+        raise InputError(f"{path}: damaged: it holds texts that are none of its own")
     optimizer = {
         name.removeprefix(OPTIMIZER_PREFIX): entries.pop(name)
         for name in list(entries)
         if name.startswith(OPTIMIZER_PREFIX)
     }
     try:
-        return Checkpoint(path, Config.from_json(config), entries, optimizer, json.loads(state))
-    except ValueError as error:
+        state = json.loads(state)
+        if not isinstance(state, dict):
+            raise InputError("its state is no object")
+        return Checkpoint(path, Config.from_json(config), entries, optimizer, state)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _verify(path):
-    """Refuses a file without the right CRC-32 at its end."""
+def _read(path):
+    """The entries of a file, arrays and texts by name, after its checksum has been found right."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None)
+        if reason is None:
+            raise InputError(f"{path}: not a checkpoint of train.py: it is empty") from None
+        raise InputError(f"{path}: cannot be read: {reason}") from None
     tail = len(CRC_MARK) + CRC_BYTES
     if content[-tail:-CRC_BYTES] != CRC_MARK:
         raise InputError(
             f"{path}: not a checkpoint of train.py, or cut short: its checksum is missing"
         )
-    if zlib.crc32(memoryview(content)[:-tail]) != int.from_bytes(content[-CRC_BYTES:], "big"):
-        raise InputError(f"{path}: damaged: its checksum is wrong")
+    with memoryview(content)[:-tail] as body:
+        if zlib.crc32(body) != int.from_bytes(content[-CRC_BYTES:], "big"):
+            raise InputError(f"{path}: damaged: its checksum is wrong")
+        message = Message()
+        try:
+            message.ParseFromString(body)
+        except DecodeError:
+            raise InputError(f"{path}: damaged: it is no protobuf message") from None
+    entries = {}
+    for entry in message.value:
+        if entry.tag in entries:
+            raise InputError(f"{path}: damaged: {entry.tag} stands in it twice")
+        entries[entry.tag] = _decode(path, entry)
+    return entries
+
+
+def _decode(path, entry):
+    """The array or the text of one entry."""
+    tensor = entry.tensor
+    content, shape = tensor.tensor_content, tuple(tensor.dims)
+    if tensor.tensor_type == "str" and len(content) % TEXT.itemsize == 0:
+        codes = np.frombuffer(content, "<u4")
+        if (codes < 0x110000).all():
+            return "".join(map(chr, codes))
+    dtype = DTYPES.get(tensor.tensor_type)
+    if dtype and min(shape, default=0) >= 0 and math.prod(shape) * dtype.itemsize == len(content):
+        return np.frombuffer(content, dtype).reshape(shape)
+    raise InputError(
+        f"{path}: damaged: {entry.tag!r} is no {tensor.tensor_type!r} of shape {shape}"
+    )
 
 
 def load_weights(network, checkpoint):
-    """Sets the network's parameters; every name and shape has to fit.
+    """Sets the network's parameters.
 
     Raises:
         InputError: naming the first missing, surplus or misshapen parameter.
     """
-    wanted = {p.name: p for p in network.get_parameters()}
-    for name in [*wanted, *checkpoint.weights]:
-        if name not in checkpoint.weights:
-            raise InputError(f"{checkpoint.path}: lacks the weights {name}")
-        if name not in wanted:
-            raise InputError(f"{checkpoint.path}: has weights that the network lacks: {name}")
-        have, need = checkpoint.weights[name].shape, wanted[name].shape
+    _set(checkpoint.path, {p.name: p for p in network.get_parameters()}, checkpoint.weights)
+
+
+def load_optimizer(network, optimizer, checkpoint):
+    """Sets the optimizer's own parameters; raises `InputError` as `load_weights` does."""
+    _set(checkpoint.path, own_parameters(network, optimizer), checkpoint.optimizer)
+
+
+def _set(path, parameters, arrays):
+    for name in [*parameters, *arrays]:
+        if name not in arrays:
+            raise InputError(f"{path}: lacks {name}")
+        if name not in parameters:
+            raise InputError(f"{path}: has {name}, which the network lacks")
+        have, need = arrays[name].shape, tuple(parameters[name].shape)
         if have != need:
-            raise InputError(
-                f"{checkpoint.path}: {name} has the shape {have}, and {need} is needed"
-            )
-    ms.load_param_into_net(network, checkpoint.weights, strict_load=True)
+            raise InputError(f"{path}: {name} has the shape {have}, and {need} is needed")
+    for name, parameter in parameters.items():
+        parameter.set_data(ms.Tensor(arrays[name], parameter.dtype))
 
 
 def check_same_network(checkpoint, config):
     """Raises `InputError` with the differences if `config` is of another network."""
     theirs, ours = checkpoint.config, config
-    differences = [
-        f"{f.name} {getattr(theirs.model, f.name)!r} there, {getattr(ours.model, f.name)!r} here"
-        for f in fields(ours.model)
-        if getattr(theirs.model, f.name) != getattr(ours.model, f.name)
-    ]
+    differences = list(different_fields(theirs.model, ours.model))
     if differences:
         raise InputError(
             f"{checkpoint.path}: is of another network (preset {theirs.preset} there, "
@@ -148,6 +203,9 @@ def check_same_network(checkpoint, config):
         )
 
 
-def all_finite(network):
-    """Whether no weight is NaN or infinite."""
-    return all(np.isfinite(p.asnumpy()).all() for p in network.get_parameters())
+def different_fields(theirs, ours, besides=()):
+    """Says of each field that differs between two dataclasses what it is in each."""
+    for f in fields(ours):
+        there, here = getattr(theirs, f.name), getattr(ours, f.name)
+        if there != here and f.name not in besides:
+            yield f"{f.name} {there!r} there, {here!r} here"

@@ -1,6 +1,5 @@
 """Checkpoint -> MINDIR, checked against the checkpoint; AIR on an Ascend."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -8,15 +7,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.errors import InputError
-from src.tools.checkpoint import replace
+from src.errors import ExportError, InputError
+from src.tools.files import write_atomically
 
 FORMATS = ("MINDIR", "AIR", "ONNX")
 TOLERANCE = 1e-5
-
-
-class ExportError(RuntimeError):
-    """What was exported does not compute what the checkpoint computes."""
 
 
 def check_format(file_format, target):
@@ -44,7 +39,8 @@ def export(network, inputs, path, file_format):
 
     Raises:
         ExportError: that difference is above 1e-5.
-        InputError: the file cannot be written.
+        InputError: its folder cannot be made.
+        DiskError: the file cannot be written.
     """
     path = Path(path)
     with tempfile.TemporaryDirectory() as scratch:
@@ -59,11 +55,9 @@ def export(network, inputs, path, file_format):
                 )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_name(f".{path.name}.unfinished")
-            shutil.copyfile(name, unfinished)
-            replace(unfinished, path)
         except OSError as error:
             raise InputError(f"{path}: cannot be written (file_name): {error.strerror}") from None
+        write_atomically(path, [name.read_bytes()])
     return difference
 
 

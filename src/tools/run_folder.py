@@ -1,16 +1,22 @@
-"""The folder of a run: config.json, metrics.csv, last.ckpt, best.ckpt and epoch_NNNN.ckpt."""
+"""The folder of a run: configuration, metrics, checkpoints, and a lock."""
 
+import fcntl
 import time
 from pathlib import Path
 
 from src.errors import InputError
+from src.tools.files import unfinished_name, write_atomically
 
 CONFIG = "config.json"
 METRICS = "metrics.csv"
 LAST = "last.ckpt"
+PREVIOUS = "previous.ckpt"
 BEST = "best.ckpt"
+LOCK = ".lock"
 EPOCHS = "epoch_[0-9][0-9][0-9][0-9].ckpt"
 RUNS = Path(__file__).resolve().parents[2] / "runs"
+
+_locks = []
 
 
 def default_path(preset):
@@ -23,39 +29,60 @@ def epoch_file(epoch):
     return f"epoch_{epoch:04d}.ckpt"
 
 
+def states(folder):
+    """The checkpoints that a run could go on from, newest first."""
+    epochs = sorted(folder.glob(EPOCHS), reverse=True)
+    paths = [folder / LAST, folder / PREVIOUS, *epochs, folder / BEST]
+    return [path for path in paths if path.is_file()]
+
+
 def files_of_a_run(folder):
     """The files in `folder` that make it a run's folder; a log makes none."""
-    names = [CONFIG, METRICS, LAST, BEST, EPOCHS]
-    return sorted(path for name in names for path in folder.glob(name))
+    return [p for p in (folder / CONFIG, folder / METRICS) if p.is_file()] + states(folder)
 
 
-def open_run_folder(path, config, overwrite=False):
-    """Makes the folder of a new run and writes config.json into it.
+def open_run_folder(path, config, overwrite=False, resumed=False):
+    """Makes the folder of a run, locks it, and writes config.json into it.
 
     Args:
         path: the folder.
         config: the run's `Config`.
         overwrite: remove the run that the folder holds; other files stay.
+        resumed: go on with the run that the folder holds.
 
     Raises:
-        InputError: the folder holds a run and `overwrite` is off, or it cannot be written.
+        InputError: the folder holds a run and neither `overwrite` nor `resumed` is on, another
+            process trains in it, or it cannot be written.
     """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         old = files_of_a_run(folder)
-        if old and not overwrite:
+        if old and not overwrite and not resumed:
             raise InputError(
-                f"{folder}: holds a run already ({old[0].name}): give another --train_path, start "
-                f"over with --overwrite, or train on from its weights with --pretrained_model "
-                f"{folder / LAST} and another --train_path"
+                f"{folder}: holds a run already ({old[0].name}): go on with it by --resume, start "
+                "over with --overwrite, or give another --train_path"
             )
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-        for file in old:
+        _lock(folder)
+        if not resumed:
+            for file in old:
+                file.unlink()
+        for file in folder.glob(unfinished_name(folder / "*").name):
             file.unlink()
-        (folder / CONFIG).write_text(config.to_json() + "\n")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written (train_path): {error.strerror}") from None
+    write_atomically(folder / CONFIG, [config.to_json().encode() + b"\n"])
     return folder
+
+
+def _lock(folder):
+    """Takes the folder's lock, which ends with this process; children do not inherit it."""
+    file = open(folder / LOCK, "a")  # noqa: SIM115
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise InputError(
+            f"{folder}: another process is training in it (train_path); wait for it or stop it"
+        ) from None
+    _locks.append(file)

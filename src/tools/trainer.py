@@ -3,10 +3,11 @@
 from mindspore.train import Model
 
 from src.data.pipeline import make_dataset
-from src.tools import callback, evaluation, run_folder, training
+from src.tools import callback, checkpoint, evaluation, run_folder, training
+from src.tools.state import TrainingState
 
 
-def train(config, network, train_source, validation_source, folder):
+def train(config, network, train_source, validation_source, folder, resumed=None):
     """Trains `network` and leaves checkpoints and metrics in `folder`.
 
     Args:
@@ -14,37 +15,65 @@ def train(config, network, train_source, validation_source, folder):
         network: an `EncoderForecaster` with its start weights.
         train_source, validation_source: sequences, of `src.data.sources`.
         folder: the run's folder.
+        resumed: the checkpoint to go on from, whose weights `network` has.
+
+    Raises:
+        StoppedError, NonFiniteError, DiskError: the training ended before its time.
     """
     announce(config, network, train_source, validation_source, folder)
-    recipe, data = config.training, config.data
+    recipe = config.training
     optimizer = training.make_optimizer(network, recipe)
-    loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
-    dataset = make_dataset(
-        train_source,
-        recipe.batch_size,
-        data.input_frames,
-        num_parallel_workers=data.num_parallel_workers,
-    )
-    state = callback.TrainingState()
+    state = TrainingState(len(train_source) // recipe.batch_size)
+    if resumed:
+        state = TrainingState.from_checkpoint(resumed)
+        checkpoint.load_optimizer(network, optimizer, resumed)
+        print(f"going on from {resumed.path}: epoch {state.epoch}, step {state.step}")
     validation = callback.Validation(
         state,
         recipe,
         lambda: evaluation.evaluate_network(network, validation_source, config, "validate"),
     )
-    Model(training.TrainStep(loss, optimizer, recipe.grad_clip)).train(
-        recipe.epochs,
-        dataset,
-        callbacks=[
-            callback.Clock(state, recipe.epochs * dataset.get_dataset_size(), recipe.max_minutes),
-            callback.LearningRate(state, recipe, optimizer),
-            callback.StopOnNonFinite(state, network),
-            validation,
-            callback.LossLog(state, config, validation, folder),
-            callback.SaveCheckpoints(state, config, validation, network, optimizer, folder),
-        ],
-        dataset_sink_mode=False,
-    )
+    log = callback.LossLog(state, config, validation, folder)
+    saving = callback.SaveCheckpoints(state, config, validation, network, optimizer, folder)
+    callbacks = [
+        callback.Clock(state, recipe),
+        callback.LearningRate(state, recipe, optimizer),
+        callback.StopOnNonFinite(state),
+        validation,
+        log,
+        saving,
+    ]
+    loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
+    model = Model(training.TrainStep(loss, optimizer, recipe.grad_clip))
+    log.open()
+    saving.listen()
+    print("compiling the training graph, then training", flush=True)
+    try:
+        while not state.is_complete(recipe):
+            run_epochs(model, callbacks, config, train_source, state)
+    finally:
+        log.close()
     print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
+
+
+def run_epochs(model, callbacks, config, source, state):
+    """Trains to the end of an epoch that has begun, or from a whole epoch to the end of the run."""
+    epoch, batch = divmod(state.step, state.steps_per_epoch)
+    dataset = make_dataset(
+        source,
+        config.training.batch_size,
+        config.data.input_frames,
+        first_epoch=epoch,
+        first_batch=batch,
+        num_parallel_workers=config.data.num_parallel_workers,
+    )
+    model.train(
+        epoch + 1 if batch else config.training.epochs,
+        dataset,
+        callbacks=callbacks,
+        dataset_sink_mode=False,
+        initial_epoch=epoch,
+    )
 
 
 def announce(config, network, train_source, validation_source, folder):

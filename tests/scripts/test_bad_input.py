@@ -137,7 +137,7 @@ def test_a_folder_that_holds_a_run(trained):
     line = refuse(trained, "train.py", *TINY, "--batch_size", "2", "--train_path", trained)
     assert "holds a run already" in line
     assert "--overwrite" in line
-    assert "--pretrained_model" in line
+    assert "--resume" in line
 
 
 def test_a_run_that_diverges(tmp_path):

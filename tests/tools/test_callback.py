@@ -10,14 +10,14 @@ from mindspore import nn
 from mindspore.train import Callback, Model
 
 from src.config import TrainingConfig
+from src.errors import NonFiniteError
 from src.tools.callback import (
     Clock,
     LearningRate,
-    NonFiniteError,
     StopOnNonFinite,
-    TrainingState,
     Validation,
 )
+from src.tools.state import TrainingState
 from src.tools.training import Adam, TrainStep
 
 
@@ -55,7 +55,7 @@ def train(state, callbacks, data, epochs=1, optimizer=None, loss=None, clock=Non
     loss = loss or Distance()
     optimizer = optimizer or Adam(loss.trainable_params(), 0.01)
     dataset = ds.NumpySlicesDataset((data, data), ["x", "y"], shuffle=False)
-    clock = clock or Clock(state, total_steps=10**6, max_minutes=0)
+    clock = clock or Clock(state, TrainingConfig(epochs=10**6))
     Model(TrainStep(loss, optimizer)).train(
         epochs, dataset, callbacks=[clock, *callbacks], dataset_sink_mode=False
     )
@@ -63,7 +63,7 @@ def train(state, callbacks, data, epochs=1, optimizer=None, loss=None, clock=Non
 
 def validate(scores, **settings):
     """Trains one step an epoch with the given validation MSEs; returns state and best epochs."""
-    state, results = TrainingState(), iter(scores)
+    state, results = TrainingState(1), iter(scores)
     recipe = TrainingConfig(epochs=settings.get("eval_every", 1) * len(scores), **settings)
     validation = Validation(
         state,
@@ -100,18 +100,19 @@ def test_the_clock_stops_when_the_minutes_are_over(monkeypatch):
     now = iter([100.0, 110.0, 145.0, 161.0])
     time = SimpleNamespace(perf_counter=lambda: next(now))
     monkeypatch.setattr("src.tools.callback.time", time)
-    state = TrainingState()
-    recorder = Recorder(on_step=lambda: state.progress)
-    clock = Clock(state, total_steps=100, max_minutes=1)
+    state, recipe = TrainingState(9), TrainingConfig(epochs=10, max_minutes=1)
+    recorder = Recorder(on_step=lambda: state.progress(recipe))
+    clock = Clock(state, recipe)
     train(state, [recorder], [0.0] * 9, clock=clock)
-    assert recorder.seen == pytest.approx([0.01, 10 / 60, 45 / 60, 61 / 60])
+    assert recorder.seen == pytest.approx([1 / 90, 10 / 60, 45 / 60, 61 / 60])
     assert (state.step, state.seconds) == (4, 61.0)
 
 
 def test_the_schedule_reaches_the_optimizer():
     """Warm-up over 4 steps: Adam's first steps move by the learning rate."""
-    state, loss = TrainingState(), Distance()
-    recipe = TrainingConfig(learning_rate=0.1, lr_schedule="cosine", warmup_steps=4)
+    state, loss = TrainingState(5), Distance()
+    settings = {"lr_schedule": "cosine", "warmup_steps": 4, "epochs": 10**6}
+    recipe = TrainingConfig(learning_rate=0.1, **settings)
     optimizer = Adam(loss.trainable_params(), 123.0)
     recorder = Recorder(on_step=lambda: (state.learning_rate, loss.weight.asnumpy().item()))
     callbacks = [LearningRate(state, recipe, optimizer), recorder]
@@ -124,6 +125,6 @@ def test_the_schedule_reaches_the_optimizer():
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
 def test_a_non_finite_loss_stops_with_step_and_learning_rate(bad):
     """1e30 is finite, and its square is not."""
-    state = TrainingState(learning_rate=0.5)
+    state = TrainingState(4, learning_rate=0.5)
     with pytest.raises(NonFiniteError, match="stopped at step 3, learning rate 0.5: the loss is"):
-        train(state, [StopOnNonFinite(state, Distance())], [0.0, 0.0, bad, 0.0])
+        train(state, [StopOnNonFinite(state)], [0.0, 0.0, bad, 0.0])

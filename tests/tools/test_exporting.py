@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.errors import InputError
+from src.errors import ExportError, InputError
 from src.model import EncoderForecaster
 from src.tools import exporting
 from tests.conftest import NARROW
@@ -29,7 +29,7 @@ def test_a_difference_is_an_error(tmp_path, rng, monkeypatch):
     """With a tolerance that nothing meets, no file appears."""
     monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
     network = EncoderForecaster(NARROW["paper"], 1)
-    with pytest.raises(exporting.ExportError, match="differs"):
+    with pytest.raises(ExportError, match="differs"):
         exporting.export(
             network, rng.random((1, 1, 1, 16, 16), np.float32), tmp_path / "x.mindir", "MINDIR"
         )

@@ -1,0 +1,64 @@
+"""Files that are either the old one or the new one, whenever the power goes."""
+
+import os
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+from src.errors import DiskError
+
+_CHUNK = 1 << 20
+
+
+def write_atomically(path, pieces):
+    """Writes a file beside its place, syncs and checks it, and moves it there in one step.
+
+    Args:
+        path: the file.
+        pieces: an iterable of bytes.
+
+    Raises:
+        DiskError: it cannot be written, or reads back differently; `path` is as it was before.
+    """
+    path = Path(path)
+    unfinished = unfinished_name(path)
+    size = crc = 0
+    try:
+        with unfinished.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+                size, crc = size + len(piece), zlib.crc32(piece, crc)
+            file.flush()
+            os.fsync(file.fileno())
+        if (size, crc) != _size_and_crc(unfinished):
+            raise OSError(None, "it reads back differently")
+        os.replace(unfinished, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise DiskError(
+            f"{path}: cannot be written: {error.strerror}; what was saved before is intact"
+        ) from None
+
+
+def unfinished_name(path):
+    """What a file is called while it is being written."""
+    return path.with_name(f".{path.name}.unfinished")
+
+
+def sync_folder(folder):
+    """Makes a rename last."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _size_and_crc(path):
+    size = crc = 0
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            size, crc = size + len(piece), zlib.crc32(piece, crc)
+    return size, crc

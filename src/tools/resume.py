@@ -1,0 +1,69 @@
+"""Going on from where a run stopped."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from src.config import make_config
+from src.errors import InputError
+from src.tools import checkpoint, run_folder
+
+# What may change without changing what is trained on which sequence.
+MAY_CHANGE = (
+    "learning_rate", "epochs", "max_minutes", "num_parallel_workers", "data_path",
+    "save_every", "save_steps", "keep", "log_every",
+)  # fmt: skip
+
+
+def find(resume, train_path):
+    """The checkpoint to go on from.
+
+    Args:
+        resume: a checkpoint file, or True for the newest good state in `train_path`.
+        train_path: the run's folder.
+
+    Raises:
+        InputError: there is no good state; a damaged newer one is reported in a line on stderr.
+    """
+    if resume is not True:
+        return checkpoint.load(resume)
+    if train_path is None:
+        raise InputError("resume needs --train_path, the run's folder, or a checkpoint file")
+    folder, problems = Path(train_path), []
+    for path in run_folder.states(folder):
+        try:
+            found = checkpoint.load(path)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            print(f"warning: {problem}; going on from {path.name}", file=sys.stderr)
+        return found
+    if problems:
+        raise InputError(f"{folder}: no good state to resume: {'; '.join(problems)}")
+    raise InputError(f"{folder}: holds no state to resume; leave --resume out to start a run")
+
+
+def config_of(found, options):
+    """The configuration of a resumed run: the checkpoint's, with the changes that are allowed.
+
+    Args:
+        found: the checkpoint.
+        options: the flags that were given, by name.
+
+    Raises:
+        InputError: a flag asks for something else than the run was started with.
+    """
+    known = found.config
+    parts = (known.model, known.data, known.training)
+    own = {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}
+    config = make_config(options.get("preset") or known.preset, own | options)
+    differences = [] if config.preset == known.preset else [f"preset {known.preset} there"]
+    for theirs, ours in zip(parts, (config.model, config.data, config.training), strict=True):
+        differences += checkpoint.different_fields(theirs, ours, besides=MAY_CHANGE)
+    if differences:
+        raise InputError(
+            f"{found.path}: was trained with other settings: {'; '.join(differences[:3])}; "
+            f"a resumed run may change {', '.join(MAY_CHANGE)} only"
+        )
+    return config

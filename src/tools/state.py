@@ -1,0 +1,57 @@
+"""Where a training stands: what a checkpoint needs beside weights and moments to go on from."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from src.errors import InputError
+from src.fields import Checked, from_dict
+
+
+@dataclass
+class TrainingState(Checked):
+    """The callbacks' shared state.
+
+    `step` counts all steps; with `steps_per_epoch` it gives the epoch and the position in it, and
+    with them every sequence, because those are pure functions of seed, epoch and index. A state
+    that is saved at the end of an epoch has its validation behind it.
+
+    `best_mse` is that of the best evaluation, `bad_evaluations` counts those since;
+    `plateau_evaluations` and `halvings` are the plateau schedule's; `loss_sum` and `loss_count` are
+    of the steps since the last row of metrics.csv.
+    """
+
+    steps_per_epoch: int
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    learning_rate: float = 0.0
+    best_mse: float | None = None
+    bad_evaluations: int = 0
+    plateau_evaluations: int = 0
+    halvings: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+
+    def to_dict(self):
+        """Plain numbers for a checkpoint."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint):
+        """The state that a checkpoint holds; raises `InputError` if it holds something else."""
+        try:
+            return from_dict(cls, checkpoint.state)
+        except InputError as error:
+            raise InputError(f"{checkpoint.path}: its training state is damaged: {error}") from None
+
+    def progress(self, training):
+        """The share of the run that is done, of its steps or of its minutes, whichever is more."""
+        share = self.step / (training.epochs * self.steps_per_epoch)
+        if training.max_minutes:
+            share = max(share, self.seconds / (60 * training.max_minutes))
+        return share
+
+    def is_complete(self, training):
+        """Whether nothing is left to train."""
+        stopped_early = training.early_stop and self.bad_evaluations >= training.early_stop
+        return bool(stopped_early) or self.progress(training) >= 1
