@@ -37,7 +37,6 @@ TINY = [
     ),
     *("--save_steps", "2", "--log_every", "3", "--epoch_size", "20"),
 ]
-STEPS_PER_EPOCH = 10
 TIMES = ("minutes", "sequences_per_second")
 PATIENCE_SECONDS = 60
 
@@ -68,12 +67,10 @@ def live_and_die(folder, kills, workers, how, rng):
     process, last = start(folder, kills, workers, resume=True)
     before = last.stat().st_mtime_ns if last.exists() else 0
     unfinished = unfinished_name(last)
-    if how == "start":
-        wait_for(process, lambda end=time.monotonic() + rng.uniform(0, 5): time.monotonic() > end)
-    else:
+    if how != "start":
         wait_for(process, lambda: last.exists() and last.stat().st_mtime_ns != before)
-        pause = time.monotonic() + rng.uniform(0, 0.2)
-        wait_for(process, lambda: time.monotonic() > pause)
+    pause = time.monotonic() + rng.uniform(0, 5 if how == "start" else 0.2)
+    wait_for(process, lambda: time.monotonic() > pause)
     if how == "save":
         wait_for(process, unfinished.exists)
     process.kill()
@@ -91,10 +88,15 @@ def differences(folder, reference):
     for name, value in theirs.state.items():
         if name != "seconds" and ours.state[name] != value:
             yield f"state {name}"
-    rows = [list(csv.DictReader(open(f / run_folder.METRICS))) for f in (folder, reference)]
-    kept = [[{k: v for k, v in row.items() if k not in TIMES} for row in table] for table in rows]
-    if kept[0] != kept[1]:
+    if rows_of(folder) != rows_of(reference):
         yield run_folder.METRICS
+
+
+def rows_of(folder):
+    """The rows of metrics.csv without their times."""
+    text = (folder / run_folder.METRICS).read_text()
+    rows = csv.DictReader(text.splitlines())
+    return [{name: row[name] for name in row if name not in TIMES} for row in rows]
 
 
 def crash_test(kills, seed, workers, scratch):
