@@ -62,13 +62,21 @@ def wait_for(process, condition):
     return False
 
 
+def written_at(path):
+    """When a file was written; None where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 def live_and_die(folder, kills, workers, how, rng):
     """One life; returns whether it was killed, and whether that was inside a save."""
     process, last = start(folder, kills, workers, resume=True)
-    before = last.stat().st_mtime_ns if last.exists() else 0
-    unfinished = unfinished_name(last)
+    before = written_at(last)
+    unfinished = unfinished_name(folder / run_folder.NEXT)
     if how != "start":
-        wait_for(process, lambda: last.exists() and last.stat().st_mtime_ns != before)
+        wait_for(process, lambda: written_at(last) not in (None, before))
     pause = time.monotonic() + rng.uniform(0, 5 if how == "start" else 0.2)
     wait_for(process, lambda: time.monotonic() > pause)
     if how == "save":

@@ -16,7 +16,7 @@ from mindspore.train import Callback
 
 from src.errors import DiskError, NonFiniteError, StoppedError
 from src.tools import checkpoint, run_folder
-from src.tools.files import write_atomically
+from src.tools.files import sync_folder, write_atomically
 from src.tools.progress import progress
 from src.tools.schedule import PLATEAU_PATIENCE, learning_rate
 
@@ -293,14 +293,14 @@ class SaveCheckpoints(Callback):
             self.stop_if_told()
 
     def save_last(self):
-        """Writes last.ckpt; what it was becomes previous.ckpt."""
-        last, previous = (self.folder / name for name in (run_folder.LAST, run_folder.PREVIOUS))
+        """Writes the state as next.ckpt, then makes last.ckpt previous.ckpt and it last.ckpt."""
+        names = (run_folder.NEXT, run_folder.LAST, run_folder.PREVIOUS)
+        newest, last, previous = (self.folder / name for name in names)
+        self.save(newest.name)
         if last.is_file():
-            unfinished = previous.with_suffix(".link")
-            unfinished.unlink(missing_ok=True)
-            os.link(last, unfinished)
-            os.replace(unfinished, previous)
-        self.save(run_folder.LAST)
+            os.replace(last, previous)
+        os.replace(newest, last)
+        sync_folder(self.folder)
 
     def save(self, name):
         """Writes one checkpoint of the present state."""

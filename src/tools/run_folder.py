@@ -9,6 +9,7 @@ from src.tools.files import unfinished_name, write_atomically
 
 CONFIG = "config.json"
 METRICS = "metrics.csv"
+NEXT = "next.ckpt"
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
 BEST = "best.ckpt"
@@ -32,7 +33,8 @@ def epoch_file(epoch):
 def states(folder):
     """The checkpoints that a run could go on from, newest first."""
     epochs = sorted(folder.glob(EPOCHS), reverse=True)
-    paths = [folder / LAST, folder / PREVIOUS, *epochs, folder / BEST]
+    newest = [folder / name for name in (NEXT, LAST, PREVIOUS)]
+    paths = [*newest, *epochs, folder / BEST]
     return [path for path in paths if path.is_file()]
 
 

@@ -1,0 +1,87 @@
+"""What a resumed run goes on from, and what it refuses."""
+
+import dataclasses
+
+import pytest
+
+from src.config import make_config
+from src.errors import InputError
+from src.model import EncoderForecaster
+from src.tools import checkpoint, resume, run_folder
+from src.tools.state import TrainingState
+from src.tools.training import make_optimizer
+from tests.conftest import NARROW
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run's folder with three states, of steps 1, 2 and 3."""
+    config = dataclasses.replace(
+        make_config("small", {"image_size": (32, 32)}), model=NARROW["paper"]
+    )
+    network = EncoderForecaster(config.model, 10)
+    optimizer = make_optimizer(network, config.training)
+    names = ("epoch_0001.ckpt", run_folder.PREVIOUS, run_folder.LAST)
+    for step, name in enumerate(names, 1):
+        state = TrainingState(steps_per_epoch=1, epoch=step, step=step).to_dict()
+        checkpoint.save(tmp_path / name, network, optimizer, config, state)
+    return tmp_path
+
+
+def damage(path):
+    """Flips one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_the_newest_good_state(folder, capsys):
+    """A damaged newer one is reported in one line; with no good one left there is an error."""
+    assert resume.find(True, folder).state["step"] == 3
+    assert capsys.readouterr().err == ""
+    damage(folder / run_folder.LAST)
+    assert resume.find(True, folder).state["step"] == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "last.ckpt: damaged: its checksum is wrong; going on from previous.ckpt" in line
+    (folder / run_folder.PREVIOUS).unlink()
+    assert resume.find(True, folder).state["step"] == 1
+    damage(folder / "epoch_0001.ckpt")
+    with pytest.raises(InputError, match="no good state to resume: .*last.ckpt.*epoch_0001.ckpt"):
+        resume.find(True, folder)
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(InputError, match="holds no state to resume"):
+        resume.find(True, tmp_path)
+    with pytest.raises(InputError, match="resume needs --train_path"):
+        resume.find(True, None)
+
+
+def test_what_may_change(folder):
+    found = resume.find(True, folder)
+    assert resume.config_of(found, {}) == found.config
+    changes = {"learning_rate": 1e-5, "epochs": 7, "keep": 1, "num_parallel_workers": 2}
+    config = resume.config_of(found, changes)
+    assert config.training.learning_rate == 1e-5
+    assert config.data.num_parallel_workers == 2
+    assert config.model == found.config.model
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"batch_size": 4}, {"seed": 2}, {"input_frames": 9}, {"output_activation": "identity"}],
+)
+def test_what_may_not_change(folder, options):
+    found = resume.find(True, folder)
+    (name,) = options
+    options = {**options, "loss": "mse"} if name == "output_activation" else options
+    with pytest.raises(InputError, match=f"other settings: .*{name} .* there, .* here"):
+        resume.config_of(found, options)
+
+
+def test_a_damaged_training_state(folder):
+    found = resume.find(True, folder)
+    for change in ({"step": -1.5}, {"step": "3"}, {"best_mse": [1]}, {"surplus": 1}):
+        broken = dataclasses.replace(found, state={**found.state, **change})
+        with pytest.raises(InputError, match="training state is damaged"):
+            TrainingState.from_checkpoint(broken)
