@@ -12,6 +12,7 @@ Entries: the network's parameters under their own names; the optimizer's with th
 import json
 import math
 import mmap
+import struct
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,6 +31,8 @@ CRC_MARK = b"crc_num"
 CRC_BYTES = 10
 DTYPES = {"Float32": np.dtype("<f4"), "Int32": np.dtype("<i4")}
 TEXT = np.dtype("<U1")
+# What protobuf's decoders raise over damaged messages; found by fuzzing.
+UNREADABLE = (DecodeError, ValueError, IndexError, TypeError, struct.error)
 
 
 @dataclass
@@ -139,7 +142,7 @@ def _read(path):
         message = Message()
         try:
             message.ParseFromString(body)
-        except DecodeError:
+        except UNREADABLE:
             raise InputError(f"{path}: damaged: it is no protobuf message") from None
     entries = {}
     for entry in message.value:

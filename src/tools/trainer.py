@@ -28,6 +28,9 @@ def train(config, network, train_source, validation_source, folder, resumed=None
         state = TrainingState.from_checkpoint(resumed)
         checkpoint.load_optimizer(network, optimizer, resumed)
         print(f"going on from {resumed.path}: epoch {state.epoch}, step {state.step}")
+    if state.is_complete(recipe):
+        print("nothing is left to train; more --epochs or --max_minutes would go on")
+        return
     validation = callback.Validation(
         state,
         recipe,

@@ -1,6 +1,7 @@
 """Atomic files on a disk that is full or that breaks, and the lock of a run's folder."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +67,6 @@ from pathlib import Path
 from src.tools.run_folder import _lock
 _lock(Path(sys.argv[1]))
 if os.fork() == 0:
-    print("child", flush=True)
     signal.pause()
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -80,12 +80,13 @@ def test_a_lock_does_not_outlive_its_owner(tmp_path):
     folder.mkdir()
     command = [sys.executable, str(program), str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for _ in range(2):
-        child = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert child.wait(30) == -9, child.stderr.read()
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    owners = []
+    try:
+        for _ in range(2):
+            owner = subprocess.Popen(command, env=environment, start_new_session=True, **silent)
+            owners.append(owner)
+            assert owner.wait(30) == -signal.SIGKILL
+    finally:
+        for owner in owners:
+            os.killpg(owner.pid, signal.SIGKILL)
