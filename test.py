@@ -8,7 +8,7 @@ mnist_test_seq.npy python test.py --pretrained_model runs/NAME/best.ckpt --limit
 
 from src.data.sources import embedded_training_source, evaluation_source
 from src.model import EncoderForecaster
-from src.tools import arguments, checkpoint, device, evaluation, report
+from src.tools import arguments, checkpoint, device, evaluation, files, report
 
 
 def parse_args(argv=None):
@@ -34,7 +34,8 @@ def main(args):
     loaded = checkpoint.load(args.pretrained_model)
     config = loaded.config
     source = evaluation_source(config, args.workroot, args.num_digits, args.limit)
-    report.check_writable(args.json)
+    if args.json:
+        files.check_writable(args.json, "json")
     network = EncoderForecaster(config.model, config.data.forecast_frames)
     checkpoint.load_weights(network, loaded)
     print(

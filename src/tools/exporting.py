@@ -8,7 +8,7 @@ import numpy as np
 from mindspore import nn
 
 from src.errors import ExportError, InputError
-from src.tools.files import write_atomically
+from src.tools.files import check_writable, write_atomically
 
 FORMATS = ("MINDIR", "AIR", "ONNX")
 TOLERANCE = 1e-5
@@ -39,10 +39,15 @@ def export(network, inputs, path, file_format):
 
     Raises:
         ExportError: that difference is above 1e-5.
-        InputError: its folder cannot be made.
-        DiskError: the file cannot be written.
+        InputError: a file of that name cannot be written.
+        DiskError: the disk is full or failing.
     """
     path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written (file_name): {error.strerror}") from None
+    check_writable(path, "file_name")
     with tempfile.TemporaryDirectory() as scratch:
         name = Path(scratch) / f"model.{file_format.lower()}"
         ms.export(network, ms.Tensor(inputs), file_name=str(name), file_format=file_format)
@@ -53,10 +58,6 @@ def export(network, inputs, path, file_format):
                 raise ExportError(
                     f"the MINDIR's output differs from the checkpoint's by {difference:.3g}"
                 )
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written (file_name): {error.strerror}") from None
         write_atomically(path, [name.read_bytes()])
     return difference
 

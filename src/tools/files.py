@@ -5,7 +5,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
-from src.errors import DiskError
+from src.errors import DiskError, InputError
 
 _CHUNK = 1 << 20
 
@@ -40,6 +40,19 @@ def write_atomically(path, pieces):
         raise DiskError(
             f"{path}: cannot be written: {error.strerror}; what was saved before is intact"
         ) from None
+
+
+def check_writable(path, argument):
+    """Raises `InputError`, naming the argument, unless a file can be written to `path`."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder ({argument}); name a file")
+        unfinished = unfinished_name(path)
+        unfinished.touch()
+        unfinished.unlink()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({argument}): {error.strerror}") from None
 
 
 def unfinished_name(path):

@@ -1,9 +1,8 @@
 """The result of an evaluation, for people and as JSON."""
 
 import json
-from pathlib import Path
 
-from src.errors import InputError
+from src.tools.files import write_atomically
 
 # The published lines come first, under the names they were published with.
 PUBLISHED = (("mse", "mse"), ("ssim", "ssim"), ("mae", "fmae"))
@@ -48,21 +47,6 @@ def show(result):
         print(f"baseline {name:11} {text}")
 
 
-def check_writable(path):
-    """Raises `InputError` unless a result can be written to `path`; leaves what is there alone."""
-    if path is None:
-        return
-    path = Path(path)
-    existed = path.exists()
-    try:
-        with path.open("a"):
-            pass
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written (json): {error.strerror}") from None
-    if not existed:
-        path.unlink()
-
-
 def write_json(result, path):
     """Writes the result."""
-    Path(path).write_text(json.dumps(result, indent=2) + "\n")
+    write_atomically(path, [json.dumps(result, indent=2).encode() + b"\n"])
