@@ -176,10 +176,12 @@ class ConvLSTMLayer(nn.Cell):
         self.cell = cell
 
     def construct(self, x, state, steps):
-        gates_x = per_frame(self.cell.input_conv, x) if self.cell.has_input else None
+        gates_x = (None,) * steps
+        if self.cell.has_input:
+            gates_x = ops.unstack(per_frame(self.cell.input_conv, x))
         outputs = []
         for t in range(steps):
-            state = self.cell.step(None if gates_x is None else gates_x[t], state)
+            state = self.cell.step(gates_x[t], state)
             outputs.append(state[0])
         return ops.stack(outputs), state
 
