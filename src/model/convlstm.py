@@ -16,6 +16,8 @@ from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeUniform, Orthogonal, initializer
 from mindspore.common.tensor import Tensor
 
+from src.model.norm import make_group_norm
+
 GATE_GROUP = 32
 
 
@@ -107,7 +109,7 @@ class ConvLSTMCell(nn.Cell):
             weight_init=Orthogonal(),
         )
         if group_norm:
-            self.norm = nn.GroupNorm(gate_channels // GATE_GROUP, gate_channels)
+            self.norm = make_group_norm(gate_channels // GATE_GROUP, gate_channels)
         if peepholes:
             self.peephole_i = self._peephole("peephole_i")
             self.peephole_f = self._peephole("peephole_f")
