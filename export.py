@@ -8,7 +8,7 @@ from pathlib import Path
 
 from src.data.pipeline import to_unit_range
 from src.data.sources import evaluation_source
-from src.model import EncoderForecaster
+from src.model import EncoderForecaster, Execution
 from src.tools import arguments, checkpoint, device, exporting
 
 
@@ -31,7 +31,8 @@ def main(args):
     exporting.check_format(args.file_format, target)
     loaded = checkpoint.load(args.pretrained_model)
     data = loaded.config.data
-    network = EncoderForecaster(loaded.config.model, data.forecast_frames)
+    portable = Execution(device_target="Ascend")
+    network = EncoderForecaster(loaded.config.model, data.forecast_frames, portable)
     checkpoint.load_weights(network, loaded)
 
     suffix = f".{args.file_format.lower()}"

@@ -83,25 +83,34 @@ class Twin(nn.Module):
         )
 
     def forward(self, inputs):
+        encoder_outputs, states = self._encode(inputs)
+        return self._head(self._forecast(states)), self._head(encoder_outputs)
+
+    def forecast(self, inputs):
+        """The logits of the forecast alone."""
+        return self._head(self._forecast(self._encode(inputs)[1]))
+
+    def _encode(self, inputs):
         frames = [self._fold(x) for x in inputs.unbind(1)]
-        encoder_outputs, states = [], []
+        outputs, states = [], []
         for conv, cell in zip(self.encoder_convs, self.encoder_cells, strict=True):
             frames = [self._bend(conv, x) for x in frames]
             zeros = torch.zeros(len(inputs), cell.hidden, *frames[0].shape[2:])
             frames, state = self._run(cell, frames, (zeros, zeros))
-            encoder_outputs.append(frames)
+            outputs.append(frames)
             states.append(state)
-        outputs = []
-        top = torch.zeros(
-            len(inputs), self.forecaster_cells[-1].in_channels, *states[-1][0].shape[2:]
-        )
-        frames = [top] * self.forecast_frames
+        return outputs, states
+
+    def _forecast(self, states):
+        h = states[-1][0]
+        top = torch.zeros(len(h), self.forecaster_cells[-1].in_channels, *h.shape[2:])
+        outputs, frames = [], [top] * self.forecast_frames
         for k in reversed(range(len(states))):
             frames, _ = self._run(self.forecaster_cells[k], frames, states[k])
             outputs.insert(0, frames)
             if k:
                 frames = [self._bend(self.forecaster_convs[k - 1], x) for x in frames]
-        return self._head(outputs), self._head(encoder_outputs)
+        return outputs
 
     def activate(self, logits):
         kind = self.config.output_activation
@@ -183,3 +192,9 @@ def randomise(pairs_, rng):
         ours.set_data(ms.Tensor(value))
         with torch.no_grad():
             pick(theirs).copy_(torch.from_numpy(value))
+
+
+def assert_same_gradient(got, wanted, name=""):
+    """Compares to 1e-3 of the largest element: an absolute bound would pass wrong small ones."""
+    scale = np.abs(np.asarray(wanted)).max()
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3 * scale, err_msg=name)

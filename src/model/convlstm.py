@@ -16,7 +16,9 @@ from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import HeUniform, Orthogonal, initializer
 from mindspore.common.tensor import Tensor
 
+from src.model.execution import Execution
 from src.model.norm import make_group_norm
+from src.model.recurrence import Recurrence
 
 GATE_GROUP = 32
 
@@ -59,6 +61,7 @@ class ConvLSTMCell(nn.Cell):
         input_kernel_size: side of the input-to-state kernel, odd; default: `kernel_size`.
         group_norm: normalise the gates.
         peepholes: let the gates see the cell state.
+        execution: how to compute it, an `Execution`.
 
     Inputs:
         - **x** - (B, in_channels, H, W), float32; None for a cell without input.
@@ -81,6 +84,7 @@ class ConvLSTMCell(nn.Cell):
         input_kernel_size=None,
         group_norm=False,
         peepholes=False,
+        execution=None,
     ):
         super().__init__()
         input_kernel_size = input_kernel_size or kernel_size
@@ -93,6 +97,7 @@ class ConvLSTMCell(nn.Cell):
             raise ValueError(
                 f"hidden_channels is {hidden_channels}: GroupNorm needs a multiple of 8"
             )
+        execution = execution or Execution()
         gate_channels = 4 * hidden_channels
         self.hidden_channels = hidden_channels
         self.has_input = in_channels > 0
@@ -109,12 +114,20 @@ class ConvLSTMCell(nn.Cell):
             weight_init=Orthogonal(),
         )
         if group_norm:
-            self.norm = make_group_norm(gate_channels // GATE_GROUP, gate_channels)
+            self.norm = nn.GroupNorm(gate_channels // GATE_GROUP, gate_channels)
         if peepholes:
             self.peephole_i = self._peephole("peephole_i")
             self.peephole_f = self._peephole("peephole_f")
             self.peephole_o = self._peephole("peephole_o")
         self._open_forget_gate()
+
+        norm = (
+            make_group_norm(gate_channels // GATE_GROUP, execution.on_cpu) if group_norm else None
+        )
+        self.recurrence = Recurrence(
+            in_channels, hidden_channels, kernel_size, input_kernel_size, norm, execution.on_cpu,
+            execution.recompute,
+        )  # fmt: skip
 
     def _peephole(self, name):
         return Parameter(initializer("zeros", (1, self.hidden_channels, 1, 1)), name=name)
@@ -128,30 +141,28 @@ class ConvLSTMCell(nn.Cell):
         bias.set_data(Tensor([0.0] * h + [1.0] * h + [0.0] * (2 * h), bias.dtype))
 
     def construct(self, x, state):
-        gates_x = self.input_conv(x) if self.has_input else None
-        return self.step(gates_x, state)
+        return self.run(None if x is None else ops.expand_dims(x, 0), state, 1)[1:]
 
-    def step(self, gates_x, state):
-        """Takes the input's share of the gates, (B, 4h, H, W) or None, and the state or None."""
-        if state is None:
-            gates = gates_x
-        elif gates_x is None:
-            gates = self.state_conv(state[0])
+    def run(self, x, state, steps):
+        """Runs over time; takes x as (T, B, in_channels, H, W) and returns the h of every step and
+        the last state.
+
+        Parameters enter as values: a custom gradient cannot take them as references.
+        """
+        if self.has_input:
+            inputs = (x, self.input_conv.weight.value(), self.input_conv.bias.value())
         else:
-            gates = gates_x + self.state_conv(state[0])
-        if self.has_norm:
-            gates = self.norm(gates)
-        i, f, g, o = ops.split(gates, self.hidden_channels, axis=1)
-        if state is None:
-            c = ops.sigmoid(i) * ops.tanh(g)
-        else:
-            if self.has_peepholes:
-                i = i + self.peephole_i * state[1]
-                f = f + self.peephole_f * state[1]
-            c = ops.sigmoid(f) * state[1] + ops.sigmoid(i) * ops.tanh(g)
+            inputs = (self.state_conv.bias.value(),)
+        norm_weights = (self.norm.gamma.value(), self.norm.beta.value()) if self.has_norm else ()
+        peepholes = ()
         if self.has_peepholes:
-            o = o + self.peephole_o * c
-        return ops.sigmoid(o) * ops.tanh(c), c
+            peepholes = (
+                self.peephole_i.reshape(-1), self.peephole_f.reshape(-1), self.peephole_o.reshape(-1),
+            )  # fmt: skip
+        return self.recurrence(
+            inputs, () if state is None else state, self.state_conv.weight.value(), norm_weights,
+            peepholes, steps,
+        )[:3]  # fmt: skip
 
 
 class ConvLSTMLayer(nn.Cell):
@@ -178,14 +189,8 @@ class ConvLSTMLayer(nn.Cell):
         self.cell = cell
 
     def construct(self, x, state, steps):
-        gates_x = (None,) * steps
-        if self.cell.has_input:
-            gates_x = ops.unstack(per_frame(self.cell.input_conv, x))
-        outputs = []
-        for t in range(steps):
-            state = self.cell.step(gates_x[t], state)
-            outputs.append(state[0])
-        return ops.stack(outputs), state
+        result = self.cell.run(x, state, steps)
+        return result[0], result[1:]
 
 
 def per_frame(cell, x):

@@ -32,6 +32,7 @@ class EncoderForecaster(nn.Cell):
     Args:
         config: the network, a `src.config.ModelConfig`.
         forecast_frames: frames to forecast.
+        execution: how to compute it, an `Execution`.
 
     Inputs:
         - **inputs** - (B, T, C, H, W), float32 in [0, 1]; the grid of `config` divides H and W.
@@ -40,7 +41,7 @@ class EncoderForecaster(nn.Cell):
         (B, forecast_frames, C, H, W), float32; in [0, 1] where `output_activation` is a sigmoid.
     """
 
-    def __init__(self, config, forecast_frames):
+    def __init__(self, config, forecast_frames, execution=None):
         super().__init__()
         self.patch_size = config.patch_size
         self.forecast_frames = forecast_frames
@@ -55,15 +56,15 @@ class EncoderForecaster(nn.Cell):
             inputs.append(stage.conv_channels or below)
             below = stage.hidden_channels
         self.encoder_convs = nn.CellList(convs)
-        self.encoder_layers = _layers(config, inputs, hidden)
-        self.forecaster_layers = _layers(config, hidden[1:] + [0], hidden)
+        self.encoder_layers = _layers(config, inputs, hidden, execution)
+        self.forecaster_layers = _layers(config, hidden[1:] + [0], hidden, execution)
         self.forecaster_convs = nn.CellList([_up(stage) for stage in config.stages[1:]])
 
         if self.reads_all_states:
             self.head_conv = nn.Identity()
         else:
             self.head_conv = nn.SequentialCell(
-                same_conv(hidden[0], config.head_channels, 3), nn.LeakyReLU(SLOPE)
+                same_conv(hidden[0], config.head_channels, 3), LeakyReLU()
             )
         self.output_conv = same_conv(
             config.head_channels or sum(hidden), frame_channels, config.output_kernel_size
@@ -71,11 +72,10 @@ class EncoderForecaster(nn.Cell):
         if self.output_activation == "sigmoid":
             bias = np.full(frame_channels, MEAN_PIXEL_LOGIT, np.float32)
             self.output_conv.bias.set_data(Tensor(bias))
-        self.leaky_relu = nn.LeakyReLU(SLOPE)
+        self.leaky_relu = LeakyReLU()
 
     def construct(self, inputs):
-        _, states = self.encode(inputs)
-        return self.activate(self.head(self.forecast(states)))
+        return self.activate(self.head(self.forecast(self.encode(inputs)[1])))
 
     def encode(self, inputs):
         """Runs the encoder.
@@ -100,11 +100,11 @@ class EncoderForecaster(nn.Cell):
     def forecast(self, states):
         """Runs the forecaster from the encoder's last states; returns its h as `encode` does."""
         top = len(states) - 1
-        x, _ = self.forecaster_layers[top](None, states[top], self.forecast_frames)
+        x = self.forecaster_layers[top](None, states[top], self.forecast_frames)[0]
         outputs = [x]
         for k in range(top - 1, -1, -1):
             x = per_frame(self.forecaster_convs[k], x)
-            x, _ = self.forecaster_layers[k](x, states[k], self.forecast_frames)
+            x = self.forecaster_layers[k](x, states[k], self.forecast_frames)[0]
             outputs = [x] + outputs
         return outputs
 
@@ -123,13 +123,22 @@ class EncoderForecaster(nn.Cell):
         return self.leaky_relu(x) if self.output_activation == "leaky_relu" else x
 
 
-def _layers(config, in_channels, hidden_channels):
+class LeakyReLU(nn.Cell):
+    """The greater of x and 0.2 x; in `nn.LeakyReLU` the slope is a tensor, which broadcasts, and
+    for such a product the CPU keeps 16 bytes an element.
+    """
+
+    def construct(self, x):
+        return ops.maximum(x, x * SLOPE)
+
+
+def _layers(config, in_channels, hidden_channels, execution):
     return nn.CellList(
         [
             ConvLSTMLayer(
                 ConvLSTMCell(
                     channels, hidden, config.kernel_size, config.input_kernel_size,
-                    config.group_norm, config.peepholes,
+                    config.group_norm, config.peepholes, execution,
                 )
             )
             for channels, hidden in zip(in_channels, hidden_channels, strict=True)
@@ -142,7 +151,7 @@ def _down(in_channels, stage):
     if not stage.conv_channels:
         return nn.Identity()
     return nn.SequentialCell(
-        same_conv(in_channels, stage.conv_channels, 3, stage.stride), nn.LeakyReLU(SLOPE)
+        same_conv(in_channels, stage.conv_channels, 3, stage.stride), LeakyReLU()
     )
 
 
@@ -162,5 +171,5 @@ def _up(stage):
             has_bias=True,
             bias_init="zeros",
         ),
-        nn.LeakyReLU(SLOPE),
+        LeakyReLU(),
     )

@@ -1,61 +1,93 @@
-"""GroupNorm of the gates, in the form that suits the device.
+"""GroupNorm of the gates, in the form that suits the device, with its gradient.
 
 Source: Wu & He 2018 (arXiv:1803.08494).
+
+Both forms have `forward(x, gamma, beta)`, which returns the normalised x and what `backward` needs,
+and `backward(gradient, kept, gamma)`, which returns the gradients of x, gamma and beta. x is
+(B, C, H, W), float32; gamma and beta are (C,).
 """
 
-import mindspore as ms
 from mindspore import nn, ops
+from mindspore.ops.auto_generate import GroupNorm, GroupNormGrad
+from mindspore.ops.operations._grad_ops import BatchNormGrad
 
 EPSILON = 1e-5
 
 
-def make_group_norm(groups, channels):
-    """GroupNorm for the device in use, one function everywhere.
+def make_group_norm(groups, on_cpu):
+    """The form for a CPU or for an NPU, one function everywhere.
 
     An NPU gets the framework's primitive. On a CPU its kernel takes 20 ms for (2, 256, 64, 64),
     BatchNorm's 2 ms.
     """
-    if ms.get_context("device_target") != "CPU":
-        return nn.GroupNorm(groups, channels, EPSILON)
-    return BatchNormGroups(groups, channels)
+    return BatchNormGroups(groups) if on_cpu else FrameworkGroupNorm(groups)
 
 
-class BatchNormGroups(nn.GroupNorm):
-    """`nn.GroupNorm` by BatchNorm: every group of every sample is a channel of one long sample.
+class FrameworkGroupNorm(nn.Cell):
+    """The framework's own primitive: one forward, one backward."""
 
-    Args:
-        groups: number of groups.
-        channels: number of channels, a multiple of `groups`.
+    def __init__(self, groups):
+        super().__init__()
+        self.groups = groups
+        self.norm, self.norm_grad = GroupNorm(), GroupNormGrad()
 
-    Inputs:
-        - **x** - (B, channels, H, W), float32.
+    def forward(self, x, gamma, beta):
+        """The normalised x, and what `backward` needs."""
+        y, mean, rstd = self.norm(x, self.groups, gamma, beta, EPSILON)
+        return y, (x, mean, rstd)
 
-    Outputs:
-        (B, channels, H, W).
+    def backward(self, gradient, kept, gamma):
+        """The gradients of x, gamma and beta."""
+        x, mean, rstd = kept
+        return self.norm_grad(gradient, x, mean, rstd, gamma, self.groups, True, True, True)
+
+
+class BatchNormGroups(nn.Cell):
+    """GroupNorm by two BatchNorms: one normalises, every group of every sample being a channel of
+    one long sample; one with given statistics applies gamma and beta.
+
+    A product that broadcasts would do for gamma, but the CPU's keeps 16 bytes an element for good.
     """
 
-    def __init__(self, groups, channels):
-        super().__init__(groups, channels, EPSILON)
-        # Momentum 0, because the kernel writes its running statistics into what it is given.
+    def __init__(self, groups):
+        super().__init__()
+        self.groups = groups
+        # The kernel writes its running statistics into what it is given: not with momentum 0, and
+        # so it may be called without the order of side effects, which a gradient cannot keep.
         self.norm = ops.BatchNorm(is_training=True, epsilon=EPSILON, momentum=0.0)
-        self.bias_add = ops.BiasAdd()
-        self.portable = False
+        self.norm.add_prim_attr("side_effect_mem", False)
+        self.norm.set_signatures(())
+        self.norm_grad = BatchNormGrad(is_training=True, epsilon=EPSILON)
+        self.affine = ops.BatchNorm(is_training=False, epsilon=EPSILON)
+        self.affine_grad = BatchNormGrad(is_training=False, epsilon=EPSILON)
 
-    def construct(self, x):
-        if self.portable:
-            return ops.group_norm(x, self.num_groups, self.gamma, self.beta, EPSILON)
-        size = (x.shape[0] * self.num_groups,)
-        one, zero = ops.ones(size, x.dtype), ops.zeros(size, x.dtype)
-        by_group = x.reshape((1, size[0], -1, x.shape[3]))
-        normal = self.norm(by_group, one, zero, zero, one)[0].reshape(x.shape)
-        # gamma at every pixel, once for all steps: the gradient of a product that broadcasts keeps
-        # the CPU runtime from reusing memory, and the peak is twice as high.
-        gamma = self.bias_add(ops.zeros(x.shape, x.dtype), self.gamma)
-        return self.bias_add(normal * gamma, self.beta)
+    def forward(self, x, gamma, beta):
+        """The normalised x, and what `backward` needs."""
+        one, zero = constants(x.shape[0] * self.groups, x)
+        normal, _, _, _, variance = self.norm(self.by_group(x), one, zero, zero, one)
+        normal = normal.reshape(x.shape)
+        one, zero = constants(x.shape[1], x)
+        return self.affine(normal, gamma, beta, zero, one - EPSILON)[0], (normal, variance)
+
+    def backward(self, gradient, kept, gamma):
+        """The gradients of x, gamma and beta; x is kept normalised, hence mean 0, variance 1."""
+        normal, variance = kept
+        one, zero = constants(normal.shape[1], normal)
+        d_normal, d_gamma, d_beta = self.affine_grad(
+            gradient, normal, gamma, zero, one - EPSILON, one
+        )
+        one, zero = constants(normal.shape[0] * self.groups, normal)
+        d_x = self.norm_grad(
+            self.by_group(d_normal), self.by_group(normal), ops.rsqrt(variance + EPSILON),
+            zero, one - EPSILON, one,
+        )[0]  # fmt: skip
+        return d_x.reshape(normal.shape), d_gamma, d_beta
+
+    def by_group(self, x):
+        """(1, B * groups, C / groups * H, W)."""
+        return x.reshape((1, x.shape[0] * self.groups, -1, x.shape[3]))
 
 
-def make_portable(network):
-    """Gives a network the framework's GroupNorm before it is exported for another device."""
-    for _, cell in network.cells_and_names():
-        if isinstance(cell, BatchNormGroups):
-            cell.portable = True
+def constants(size, x):
+    """Ones and zeros, (size,), of the type of x."""
+    return ops.ones((size,), x.dtype), ops.zeros((size,), x.dtype)

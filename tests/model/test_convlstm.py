@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from src.config import ModelConfig, Stage
-from src.model import ConvLSTMCell, ConvLSTMLayer
-from tests.torch_twin import TwinCell, cell_pairs, randomise
+from src.model import ConvLSTMCell, ConvLSTMLayer, Execution
+from tests.torch_twin import TwinCell, assert_same_gradient, cell_pairs, randomise
 
 KINDS = [(False, False), (True, False), (False, True)]
 
@@ -18,12 +18,12 @@ def tensors(*arrays):
     return [ms.Tensor(a) for a in arrays], [torch.from_numpy(a) for a in arrays]
 
 
-def make_pair(rng, group_norm, peepholes, in_channels=3, hidden=8):
+def make_pair(rng, group_norm, peepholes, in_channels=3, hidden=8, execution=None):
     """A cell and its twin on the same weights."""
     config = ModelConfig(
         stages=(Stage(hidden),), kernel_size=5, group_norm=group_norm, peepholes=peepholes
     )
-    ours = ConvLSTMCell(in_channels, hidden, 5, group_norm=group_norm, peepholes=peepholes)
+    ours = ConvLSTMCell(in_channels, hidden, 5, None, group_norm, peepholes, execution)
     theirs = TwinCell(in_channels or hidden, hidden, config)
     randomise(cell_pairs(ours, theirs), rng)
     return ours, theirs
@@ -104,6 +104,57 @@ def test_layer_equals_torch_and_its_own_steps(rng, group_norm, peepholes):
         np.testing.assert_allclose(outputs[t].asnumpy(), twin_state[0].detach(), atol=1e-5)
     for got, expected in zip(last, twin_state, strict=True):
         np.testing.assert_allclose(got.asnumpy(), expected.detach(), atol=1e-5)
+
+
+EXECUTIONS = {
+    "CPU": Execution("CPU"),
+    "Ascend": Execution("Ascend"),
+    "recompute": Execution("CPU", recompute=True),
+}
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize(("group_norm", "peepholes"), KINDS)
+@pytest.mark.parametrize(("has_input", "has_state"), [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_layer_gradients_equal_torch(
+    rng, execution, group_norm, peepholes, has_input, has_state, steps
+):
+    """Of the written-out gradient: x, first state and every weight; frames above and below 16x16."""
+    size = 18 if group_norm else 5
+    ours, theirs = make_pair(
+        rng, group_norm, peepholes, 3 * has_input, execution=EXECUTIONS[execution]
+    )
+    x = rng.normal(size=(steps, 2, 3, size, size)).astype(np.float32)
+    h, c = rng.normal(size=(2, 2, 8, size, size)).astype(np.float32)
+    weights = rng.normal(size=(3, steps, 2, 8, size, size)).astype(np.float32)
+    tx, th, tc = (torch.from_numpy(a).requires_grad_() for a in (x, h, c))
+    state = (th, tc) if has_state else (torch.zeros(h.shape),) * 2
+    outputs, zeros = [], torch.zeros(2, 8, size, size)
+    for t in range(steps):
+        state = theirs(tx[t] if has_input else zeros, state)
+        outputs.append(state[0])
+    sums = (torch.from_numpy(w) for w in (weights[0], weights[1, 0], weights[2, 0]))
+    terms = zip((torch.stack(outputs), *state), sums, strict=True)
+    sum((y * w).sum() for y, w in terms).backward()
+
+    layer = ConvLSTMLayer(ours)
+    wanted = {"x": tx.grad} if has_input else {}
+    wanted.update({"h": th.grad, "c": tc.grad} if has_state else {})
+
+    def loss(x, h, c):
+        y, last = layer(x if has_input else None, (h, c) if has_state else None, steps)
+        total = (y * ms.Tensor(weights[0])).sum() + (last[0] * ms.Tensor(weights[1, 0])).sum()
+        return total + (last[1] * ms.Tensor(weights[2, 0])).sum()
+
+    gradient = ms.value_and_grad(loss, (0, 1, 2), ms.ParameterTuple(ours.trainable_params()))
+    _, (by_input, by_weight) = ms.jit(gradient)(*map(ms.Tensor, (x, h, c)))
+    for name, got in zip("xhc", by_input, strict=True):
+        if name in wanted:
+            assert_same_gradient(got.asnumpy(), wanted[name], name)
+    by_name = dict(zip((p.name for p in ours.trainable_params()), by_weight, strict=True))
+    for parameter, pick, twin in cell_pairs(ours, theirs):
+        assert_same_gradient(by_name[parameter.name].asnumpy(), pick(twin.grad), parameter.name)
 
 
 @pytest.mark.parametrize("in_channels", [0, 3])

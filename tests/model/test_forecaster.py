@@ -11,7 +11,7 @@ from torch.nn import functional
 from src.model import EncoderForecaster
 from src.tools.training import ForecastLoss
 from tests.conftest import NARROW
-from tests.torch_twin import Twin, pairs, randomise
+from tests.torch_twin import Twin, assert_same_gradient, pairs, randomise
 
 
 def make_pair(config, forecast_frames, rng):
@@ -87,7 +87,7 @@ def test_loss_and_gradients_equal_torch(rng, layout, loss, encoder_weight):
     np.testing.assert_allclose(float(value.asnumpy()), expected.item(), rtol=1e-5)
     by_name = {p.name: g.asnumpy() for p, g in zip(parameters, gradients, strict=True)}
     for ours, pick, theirs in pairs(network, twin):
-        np.testing.assert_allclose(by_name.pop(ours.name), pick(theirs.grad), atol=1e-4, rtol=1e-4)
+        assert_same_gradient(by_name.pop(ours.name), pick(theirs.grad), ours.name)
     assert not by_name
 
 

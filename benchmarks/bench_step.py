@@ -1,0 +1,107 @@
+"""Our network beside the published one in PyTorch: training step, forward pass, memory, compiling.
+
+python benchmarks/bench_step.py                          # about 12 minutes; needs requirements-dev.txt
+python benchmarks/bench_step.py --json bench_step.json
+
+Both run on random weights and one batch of ten 64x64 frames in and ten out, mean squared error,
+Adam; each in a process of its own, by turns, on the same cores, nothing else running. The first
+call does not count; the figures are medians, the ratios ours / PyTorch's. Memory is the highest
+resident set in training less what importing took. The PyTorch side concatenates, convolves and
+steps, as people write it (`tests/torch_twin.py`).
+"""
+
+import collections
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import common
+
+CASES = (("small", 16), ("multiscale", 2))
+WORKER = Path(__file__).with_name("step_worker.py")
+
+
+class Worker:
+    """A `step_worker.py` that waits for commands."""
+
+    def __init__(self, side, preset, batch, environment):
+        self.process = subprocess.Popen(
+            [sys.executable, WORKER, side, preset, str(batch)],
+            env={**os.environ, **environment}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self.other_lines = []
+
+    def ask(self, command):
+        """The worker's answer to a command, a float."""
+        print(command, file=self.process.stdin, flush=True)
+        for line in self.process.stdout:
+            if line.startswith("answer "):
+                return float(line.split()[1])
+            self.other_lines.append(line)
+        raise RuntimeError(f"the worker ended at {command!r}: exit code {self.process.wait()}")
+
+    def close(self):
+        """Ends the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(preset, batch, repeats, torch_environment):
+    """A row of the table."""
+    workers = [
+        Worker("ours", preset, batch, common.AVX2),
+        Worker("torch", preset, batch, torch_environment),
+    ]
+    row = {"preset": preset, "batch": batch, "compile_seconds": workers[0].ask("compile")}
+    for name, command in (("train", "train"), ("forward", "forward")):
+        seconds = [[worker.ask(command) for worker in workers] for _ in range(repeats + 1)][1:]
+        mine, theirs = (statistics.median(column) for column in zip(*seconds, strict=True))
+        row.update({f"{name}_seconds": mine, f"torch_{name}_seconds": theirs})
+        row[f"{name}_ratio"] = mine / theirs
+        if name == "train":
+            mine, theirs = (worker.ask("memory") / 1e9 for worker in workers)
+            row.update(memory_gb=mine, torch_memory_gb=theirs, memory_ratio=mine / theirs)
+    for worker in workers:
+        worker.close()
+    return row
+
+
+def kernels(preset):
+    """How often each oneDNN kernel runs a convolution in a training step of ours."""
+    worker = Worker("ours", preset, 1, {**common.AVX2, "ONEDNN_VERBOSE": "1"})
+    worker.ask("train")
+    fields = [line.split(",") for line in worker.other_lines if ",exec,cpu,convolution," in line]
+    worker.close()
+    return collections.Counter(f"{kernel}, {direction}" for *_, kernel, direction in
+                               (field[5:8] for field in fields))  # fmt: skip
+
+
+def main(args):
+    """Measures every case, first with the same instruction set, then with PyTorch unrestricted."""
+    common.check_json(args.json)
+    blocks = {"both limited to AVX2": common.AVX2}
+    if 0 and "AVX-512" in common.describe_cpu():
+        blocks["PyTorch unrestricted, with AVX-512"] = {"ONEDNN_MAX_CPU_ISA": "DEFAULT"}
+    rows = []
+    for title, environment in blocks.items():
+        print(f"{common.describe_cpu()}; {title}", flush=True)
+        block = []
+        for preset, batch in CASES:
+            block.append(compare(preset, batch, args.repeats, environment))
+            print(f"measured {preset}, batch {batch}", file=sys.stderr, flush=True)
+        common.print_table(block)
+        rows += [{**row, "torch_isa": environment["ONEDNN_MAX_CPU_ISA"]} for row in block]
+    for preset in dict.fromkeys(preset for preset, _ in CASES):
+        for kernel, count in kernels(preset).most_common():
+            print(f"{preset}: {count} convolutions by {kernel}")
+    if args.json:
+        common.write_json(args.json, rows)
+
+
+if __name__ == "__main__":
+    parser = common.parser(__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="counted calls (default: 3)")
+    main(parser.parse_args())

@@ -1,0 +1,84 @@
+"""One network of `bench_step.py` in a process of its own: `step_worker.py SIDE PRESET BATCH`.
+
+SIDE is "ours" or "torch". Each line on stdin, "train" or "forward", runs that once; each line on
+stdout is the seconds that it took, before the first "train" of ours those of compiling. "memory"
+answers with the peak so far, in bytes above what importing took.
+"""
+
+import resource
+import sys
+import time
+
+import mindspore as ms
+import numpy as np
+import torch
+from common import PROJECT  # noqa: F401  (makes the project importable)
+
+from src.config import make_config
+from src.model import EncoderForecaster
+from src.tools import device, training
+from tests.torch_twin import Twin
+
+FRAMES = 10
+
+
+def peak_bytes():
+    """The highest resident set of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def ours(preset, inputs, targets):
+    """Our network: functions that run one training step, one forward pass, and the compiler."""
+    device.set_up("CPU")
+    config = make_config(preset, {})
+    network = EncoderForecaster(config.model, FRAMES)
+    loss = training.ForecastLoss(network, "mse")
+    optimizer = training.make_optimizer(network, config.training)
+    step = training.TrainStep(loss, optimizer)
+    inputs, targets = ms.Tensor(inputs), ms.Tensor(targets)
+    return (
+        lambda: step(inputs, targets)[0].asnumpy(),
+        lambda: network(inputs).asnumpy(),
+        lambda: step.compile(inputs, targets),
+    )
+
+
+def published(preset, inputs, targets):
+    """The same of the network in PyTorch, as people write it; there is nothing to compile."""
+    config = make_config(preset, {})
+    network = Twin(config.model, FRAMES)
+    optimizer = torch.optim.Adam(network.parameters(), config.training.learning_rate)
+    inputs, targets = torch.from_numpy(inputs), torch.from_numpy(targets)
+
+    def train():
+        optimizer.zero_grad()
+        output = network.activate(network.forecast(inputs))
+        torch.nn.functional.mse_loss(output, targets).backward()
+        optimizer.step()
+
+    def forward():
+        with torch.no_grad():
+            network.activate(network.forecast(inputs))
+
+    return train, forward, lambda: None
+
+
+def main(side, preset, batch):
+    """Answers the commands on stdin."""
+    imported = peak_bytes()
+    frames = np.random.default_rng(0).random((int(batch), 2 * FRAMES, 1, 64, 64), np.float32)
+    make = {"ours": ours, "torch": published}[side]
+    train, forward, compile_ = make(preset, frames[:, :FRAMES], frames[:, FRAMES:])
+    commands = {"train": train, "forward": forward, "compile": compile_}
+    for line in sys.stdin:
+        command = line.strip()
+        if command == "memory":
+            print("answer", peak_bytes() - imported, flush=True)
+            continue
+        start = time.perf_counter()
+        commands[command]()
+        print("answer", time.perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
