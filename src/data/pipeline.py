@@ -42,13 +42,21 @@ class BatchMaker:
         epoch, batch = number.tolist()
         start = (batch * self.num_shards + self.shard_id) * self.batch_size
         indices = np.minimum(np.arange(start, start + self.batch_size), len(self.source) - 1)
-        frames = to_unit_range(self.source.frames(indices, epoch))
-        return frames[:, : self.input_frames], frames[:, self.input_frames :]
+        frames = self.source.frames(indices, epoch)
+        inputs, targets = frames[:, : self.input_frames], frames[:, self.input_frames :]
+        # Contiguous both: of a view MindSpore copies element by element, 50 times slower.
+        return to_unit_range(inputs), to_unit_range(targets)
 
 
 def to_unit_range(frames):
-    """uint8 -> float32 in [0, 1]; the one place where the scale changes."""
-    return frames.astype(np.float32) / np.float32(255)
+    """uint8 -> float32 in [0, 1], contiguous; the one place where the scale changes."""
+    scaled = np.empty(frames.shape, np.float32)
+    # One sequence at a time stays in the cache between the two steps.
+    for k in range(len(frames)):
+        piece = scaled[k : k + 1]
+        piece[:] = frames[k : k + 1]
+        piece /= np.float32(255)
+    return scaled
 
 
 def make_dataset(

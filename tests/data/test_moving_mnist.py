@@ -1,11 +1,10 @@
 """The generator against a plain-loop restatement of its rules."""
 
-import math
-
 import numpy as np
 import pytest
 
 from src.data.moving_mnist import MovingMNIST, trajectories
+from tests.plain_generator import plain_path, plain_sequence
 
 
 def make(digits, **changes):
@@ -14,42 +13,6 @@ def make(digits, **changes):
         "split": "train", "name": "test",
     }  # fmt: skip
     return MovingMNIST(digits, **{**settings, **changes})
-
-
-def plain_path(y, x, direction, frames):
-    """The upper left corners of one digit, step by step, on 36 free pixels."""
-    vy, vx = 0.1 * math.sin(direction), 0.1 * math.cos(direction)
-    corners = []
-    for _ in range(frames):
-        y, x = y + vy, x + vx
-        if y <= 0:
-            y, vy = 0.0, -vy
-        if y >= 1:
-            y, vy = 1.0, -vy
-        if x <= 0:
-            x, vx = 0.0, -vx
-        if x >= 1:
-            x, vx = 1.0, -vx
-        corners.append((math.floor(36 * y), math.floor(36 * x)))
-    return corners
-
-
-def plain_sequence(digits, seed, split, epoch, index, num_digits, frames):
-    """One sequence by plain loops from the Philox stream that its numbers name."""
-    raw = np.random.Philox(
-        key=np.array([seed, split], np.uint64), counter=[0, 0, index, epoch]
-    ).random_raw(1 + 4 * num_digits)
-    uniform = [(int(r) >> 11) / 2**53 for r in raw[1:]]
-    sequence = np.zeros((frames, 64, 64), np.uint8)
-    for d in range(num_digits):
-        image, x, y, turn = uniform[4 * d : 4 * d + 4]
-        digit = digits[int(image * len(digits))]
-        for t, (top, left) in enumerate(plain_path(y, x, 2 * math.pi * turn, frames)):
-            for row in range(28):
-                for column in range(28):
-                    old = sequence[t, top + row, left + column]
-                    sequence[t, top + row, left + column] = max(old, digit[row, column])
-    return sequence
 
 
 @pytest.mark.parametrize("num_digits", [1, 2, 3])

@@ -8,7 +8,7 @@ from src.config import make_config
 from src.data.pipeline import to_unit_range
 from src.data.sources import evaluation_source, training_sources
 from src.tools.evaluation import baselines, evaluate, mean_image
-from src.tools.metrics import NAMES, FrameMetrics, frame_scores
+from src.tools.metrics import NAMES, FrameMetrics, frame_scores, ssim
 
 
 def frames_of(kind, shape, rng, digits):
@@ -38,6 +38,35 @@ def test_ssim_and_psnr_are_scikit_images(kind, shape, rng, digits):
         assert scores["ssim_uint8"][b, t] == pytest.approx(expected, abs=1e-6)
         expected = peak_signal_noise_ratio(y, x, data_range=1)
         assert scores["psnr"][b, t] == pytest.approx(expected, abs=1e-6)
+
+
+def pairs_of(kind, shape, rng):
+    """Pairs that are hard on a variance taken as a difference, (2, 3, C, H, W), in [0, 1]."""
+    noise = rng.normal(0, 1e-3, (2, *shape))
+    x, y = {
+        "noise": rng.random((2, *shape)),
+        "black": np.zeros((2, *shape)),
+        "white and nearly white": 1 - np.abs(noise) * [[[[[[0]]]]], [[[[[1]]]]]],
+        "constant": np.broadcast_to(np.reshape([0.9, 0.013], (2, 1, 1, 1, 1, 1)), (2, *shape)),
+        "steps": np.floor(np.linspace(0, 2.999, shape[-1])) / 3.1 + 0.01 + np.abs(noise),
+    }[kind]
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+@pytest.mark.parametrize("data_range", [1.0, 2.0, 255.0])
+@pytest.mark.parametrize("shape", [(2, 3, 1, 64, 64), (2, 3, 2, 9, 31), (1, 40, 3, 20, 7)])
+@pytest.mark.parametrize("kind", ["noise", "black", "white and nearly white", "constant", "steps"])
+def test_ssim_is_scikit_images(kind, shape, data_range, rng):
+    """Several channels and chunks, oblong frames; uint8 where the range is 255."""
+    x, y = pairs_of(kind, shape, rng)
+    if data_range == 255:
+        x, y = np.uint8(x * 255), np.uint8(y * 255)
+    got = ssim(x, y, data_range)
+    assert got.shape == shape[:2]
+    for b, t in np.ndindex(shape[:2]):
+        frames = x[b, t].astype(np.float64), y[b, t].astype(np.float64)
+        expected = structural_similarity(*frames, data_range=data_range, channel_axis=0)
+        assert got[b, t] == pytest.approx(expected, abs=1e-9)
 
 
 def test_hand_computed_frames():

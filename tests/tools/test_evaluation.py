@@ -1,0 +1,32 @@
+"""Evaluation streams: how much memory it takes has nothing to do with how much it evaluates."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# A process of its own, because a peak never falls: an earlier test's would hide this one.
+PEAKS = """
+import resource
+import numpy as np
+from src.config import make_config
+from src.data.sources import evaluation_source
+from src.tools import device
+from src.tools.evaluation import baselines, evaluate
+
+device.set_up("CPU")
+forecasters = {"copy_last": baselines(10, np.zeros((1, 64, 64), np.float32))["copy_last"]}
+# The passes before the last two bring the allocator to its steady state.
+for sequences in (640, 640, 640, 1280):
+    evaluate(forecasters, evaluation_source(make_config("small", {}), limit=sequences), 16, 10)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_peak_memory_does_not_grow_with_the_sequences():
+    """640 more sequences: 105 MB if their forecasts were kept."""
+    result = subprocess.run(
+        [sys.executable, "-c", PEAKS], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    *_, few, many = map(int, result.stdout.split())
+    assert many - few < 20 * 1024, f"{few} KiB, then {many} KiB"
