@@ -12,7 +12,16 @@ import mindspore as ms
 
 from src.data.sources import training_sources
 from src.model import EncoderForecaster
-from src.tools import arguments, checkpoint, device, resume, run_folder, trainer
+from src.tools import (
+    arguments,
+    checkpoint,
+    compile_cache,
+    device,
+    resume,
+    run_folder,
+    trainer,
+    training,
+)
 
 
 def parse_args(argv=None):
@@ -23,6 +32,9 @@ def parse_args(argv=None):
     add("--overwrite", action="store_true", help="remove the run in --train_path and start over")
     add("--resume", nargs="?", const=True, metavar="FILE",
         help="go on from a checkpoint (default: the newest good one in --train_path)")  # fmt: skip
+    add("--compile_cache", metavar="FOLDER",
+        help="where compiled graphs are kept for the next start; off: nowhere "
+        "(default: ~/.cache/convlstm-mindspore)")  # fmt: skip
     arguments.add_device_flags(parser)
     arguments.add_config_flags(parser)
     return parser.parse_args(argv)
@@ -31,6 +43,7 @@ def parse_args(argv=None):
 def main(args):
     """Device, data, network, training."""
     target = device.set_up(args.device_target, args.device_id)
+    cache_folder = compile_cache.open_folder(args.compile_cache)
     resumed = pretrained = None
     if args.resume:
         resumed = resume.find(args.resume, args.train_path)
@@ -44,7 +57,8 @@ def main(args):
     train_source, validation_source = training_sources(config)
 
     ms.set_seed(config.training.seed)
-    network = EncoderForecaster(config.model, config.data.forecast_frames)
+    execution = training.execution_of(config.training, target)
+    network = EncoderForecaster(config.model, config.data.forecast_frames, execution)
     if pretrained:
         checkpoint.check_same_network(pretrained, config)
     if resumed or pretrained:
@@ -52,7 +66,7 @@ def main(args):
     continues = resumed is not None and path.resolve() == resumed.path.parent.resolve()
     folder = run_folder.open_run_folder(path, config, args.overwrite, continues)
     print(device.describe(target))
-    trainer.train(config, network, train_source, validation_source, folder, resumed)
+    trainer.train(config, network, train_source, validation_source, folder, resumed, cache_folder)
 
 
 if __name__ == "__main__":

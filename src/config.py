@@ -154,6 +154,17 @@ class TrainingConfig(Checked):
         0.0, "weight of the encoder's own next-frame loss; 0: none", at_least=0
     )
     grad_clip: float = option(0.0, "largest global norm of the gradients; 0: no limit", at_least=0)
+    recompute: bool = option(
+        False,
+        "compute the gates again for the gradient in place of keeping them: less memory, about a "
+        "third more time",
+    )
+    amp_level: str = option(
+        "O0",
+        "O2: convolutions in float16 with dynamic loss scale, all else in float32; auto: O2 on an "
+        "Ascend, O0 on a CPU",
+        choices=("O0", "O2", "auto"),
+    )
     seed: int = option(1, "seed of the weights and the sequences", at_least=0, at_most=2**32 - 1)
     eval_every: int = option(1, "epochs between evaluations on the validation set", at_least=1)
     early_stop: int = option(

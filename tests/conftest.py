@@ -25,6 +25,14 @@ NARROW = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory):
+    """Compiled graphs are shared by the trainings of the tests, and with nothing else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def digits():
     """The embedded MNIST test digits, (10000, 28, 28), uint8."""

@@ -121,13 +121,16 @@ class ConvLSTMCell(nn.Cell):
             self.peephole_o = self._peephole("peephole_o")
         self._open_forget_gate()
 
-        norm = (
-            make_group_norm(gate_channels // GATE_GROUP, execution.on_cpu) if group_norm else None
-        )
-        self.recurrence = Recurrence(
-            in_channels, hidden_channels, kernel_size, input_kernel_size, norm, execution.on_cpu,
-            execution.recompute,
-        )  # fmt: skip
+        def recurrence(has_state):
+            norm = None
+            if group_norm:
+                norm = make_group_norm(gate_channels // GATE_GROUP, execution.on_cpu)
+            return Recurrence(
+                in_channels, hidden_channels, kernel_size, input_kernel_size, norm, peepholes,
+                has_state, execution,
+            )  # fmt: skip
+
+        self.from_state, self.from_zeros = recurrence(True), recurrence(False)
 
     def _peephole(self, name):
         return Parameter(initializer("zeros", (1, self.hidden_channels, 1, 1)), name=name)
@@ -156,13 +159,13 @@ class ConvLSTMCell(nn.Cell):
         norm_weights = (self.norm.gamma.value(), self.norm.beta.value()) if self.has_norm else ()
         peepholes = ()
         if self.has_peepholes:
-            peepholes = (
-                self.peephole_i.reshape(-1), self.peephole_f.reshape(-1), self.peephole_o.reshape(-1),
-            )  # fmt: skip
-        return self.recurrence(
-            inputs, () if state is None else state, self.state_conv.weight.value(), norm_weights,
-            peepholes, steps,
-        )[:3]  # fmt: skip
+            peepholes = tuple(
+                [p.reshape(-1) for p in (self.peephole_i, self.peephole_f, self.peephole_o)]
+            )
+        weight = self.state_conv.weight.value()
+        if state is None:
+            return self.from_zeros(inputs, (), weight, norm_weights, peepholes, steps)[:3]
+        return self.from_state(inputs, state, weight, norm_weights, peepholes, steps)[:3]
 
 
 class ConvLSTMLayer(nn.Cell):
@@ -194,6 +197,6 @@ class ConvLSTMLayer(nn.Cell):
 
 
 def per_frame(cell, x):
-    """Applies a Cell for (N, C, H, W) to every frame of x, (T, B, C, H, W)."""
-    y = cell(x.reshape((-1,) + x.shape[2:]))
+    """Applies a Cell for (N, C, H, W) to every frame of x, (T, B, C, H, W); keeps x's type."""
+    y = cell(x.reshape((-1,) + x.shape[2:])).astype(x.dtype)
     return y.reshape((x.shape[0], -1) + y.shape[1:])

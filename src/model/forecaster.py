@@ -12,10 +12,12 @@ References:
 Shapes: (B, T, C, H, W) outside; time first, (T, B, C, H, W), inside. B batch, T time, C channels.
 """
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from src.model.convlstm import ConvLSTMCell, ConvLSTMLayer, per_frame, same_conv
+from src.model.execution import Execution
 
 SLOPE = 0.2
 # The mean pixel of Moving MNIST is about 0.05, whose logit is -3: the network starts from the mean
@@ -43,6 +45,7 @@ class EncoderForecaster(nn.Cell):
 
     def __init__(self, config, forecast_frames, execution=None):
         super().__init__()
+        self.execution = execution = execution or Execution()
         self.patch_size = config.patch_size
         self.forecast_frames = forecast_frames
         self.output_activation = config.output_activation
@@ -73,6 +76,10 @@ class EncoderForecaster(nn.Cell):
             bias = np.full(frame_channels, MEAN_PIXEL_LOGIT, np.float32)
             self.output_conv.bias.set_data(Tensor(bias))
         self.leaky_relu = LeakyReLU()
+        if execution.float16:
+            for _, cell in self.cells_and_names():
+                if isinstance(cell, nn.Conv2d | nn.Conv2dTranspose):
+                    cell.to_float(ms.float16)
 
     def construct(self, inputs):
         return self.activate(self.head(self.forecast(self.encode(inputs)[1])))

@@ -77,6 +77,12 @@ def _add_flag(group, f, hint):
     """One flag of a field; what is not given stays out of the parsed arguments."""
     if isinstance(hint, types.UnionType):
         hint = typing.get_args(hint)[0]
+    if hint is bool:
+        group.add_argument(
+            f"--{f.name}", action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS,
+            help=f.metadata["help"],
+        )  # fmt: skip
+        return
     many = typing.get_origin(hint) is tuple
     default = describe_default(f)
     group.add_argument(

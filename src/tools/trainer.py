@@ -1,13 +1,18 @@
 """A whole training: `mindspore.train.Model` with our step and callbacks."""
 
+import time
+
+from mindspore import ops
 from mindspore.train import Model
 
 from src.data.pipeline import make_dataset
-from src.tools import callback, checkpoint, evaluation, run_folder, training
+from src.tools import callback, checkpoint, compile_cache, evaluation, run_folder, training
 from src.tools.state import TrainingState
 
 
-def train(config, network, train_source, validation_source, folder, resumed=None):
+def train(
+    config, network, train_source, validation_source, folder, resumed=None, cache_folder=None
+):
     """Trains `network` and leaves checkpoints and metrics in `folder`.
 
     Args:
@@ -16,13 +21,15 @@ def train(config, network, train_source, validation_source, folder, resumed=None
         train_source, validation_source: sequences, of `src.data.sources`.
         folder: the run's folder.
         resumed: the checkpoint to go on from, whose weights `network` has.
+        cache_folder: where compiled graphs are kept, of `compile_cache.open_folder`.
 
     Raises:
         StoppedError, NonFiniteError, DiskError: the training ended before its time.
     """
     announce(config, network, train_source, validation_source, folder)
     recipe = config.training
-    optimizer = training.make_optimizer(network, recipe)
+    scaler = training.make_scaler() if network.execution.float16 else None
+    optimizer = training.make_optimizer(network, recipe, scaler)
     state = TrainingState(len(train_source) // recipe.batch_size)
     if resumed:
         state = TrainingState.from_checkpoint(resumed)
@@ -47,16 +54,32 @@ def train(config, network, train_source, validation_source, folder, resumed=None
         saving,
     ]
     loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
-    model = Model(training.TrainStep(loss, optimizer, recipe.grad_clip))
+    step = training.TrainStep(loss, optimizer, recipe.grad_clip, scaler)
     log.open()
     saving.listen()
-    print("compiling the training graph, then training", flush=True)
+    compile_graph(step, config, cache_folder)
+    model = Model(step)
     try:
         while not state.is_complete(recipe):
             run_epochs(model, callbacks, config, train_source, state)
     finally:
         log.close()
     print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
+
+
+def compile_graph(step, config, cache_folder):
+    """Compiles the training step before the first batch, and says how long it took."""
+    print("compiling the training graph", flush=True)
+    start, data = time.perf_counter(), config.data
+    size = (config.model.channels, *data.image_size)
+    batch = [
+        ops.zeros((config.training.batch_size, frames, *size))
+        for frames in (data.input_frames, data.forecast_frames)
+    ]
+    step.set_train()
+    found = compile_cache.compile_step(step, batch, config, cache_folder)
+    seconds, origin = time.perf_counter() - start, ", from the cache" if found else ""
+    print(f"compiled in {seconds:.1f} s{origin}", flush=True)
 
 
 def run_epochs(model, callbacks, config, source, state):
@@ -88,5 +111,7 @@ def announce(config, network, train_source, validation_source, folder):
         f"({recipe.lr_schedule}), batches of {recipe.batch_size}, loss {recipe.loss}, "
         f"seed {recipe.seed}"
     )
+    if network.execution.float16:
+        print("amp_level O2: convolutions in float16, dynamic loss scale")
     print(f"training data: {train_source.name}\nvalidation data: {validation_source.name}")
     print(f"run folder: {folder}", flush=True)

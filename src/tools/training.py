@@ -1,7 +1,19 @@
 """What training adds to the network: losses, the optimizers and one training step."""
 
 import mindspore as ms
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, Tensor, amp, nn, ops
+
+from src.model import Execution
+
+# Overflowing steps are left out until the scale fits; 2^16 fits a mean loss per pixel at once.
+FIRST_LOSS_SCALE = 2.0**16
+STEPS_PER_DOUBLING = 2000
+
+
+def execution_of(training, target):
+    """How the networks of a `TrainingConfig` compute on a device."""
+    float16 = training.amp_level == "O2" or (training.amp_level == "auto" and target == "Ascend")
+    return Execution(target, training.recompute, float16)
 
 
 class ForecastLoss(nn.Cell):
@@ -100,12 +112,20 @@ class Adam(nn.Optimizer):
         return True
 
 
-def make_optimizer(network, training):
-    """The optimizer of a `TrainingConfig`."""
+def make_optimizer(network, training, scaler=None):
+    """The optimizer of a `TrainingConfig`; the scaler's state enters checkpoints with it."""
     decoupled = training.optimizer == "adamw"
-    return Adam(
+    optimizer = Adam(
         network.trainable_params(), training.learning_rate, training.weight_decay, decoupled
     )
+    if scaler:
+        optimizer.scale_value, optimizer.scale_counter = scaler.scale_value, scaler.counter
+    return optimizer
+
+
+def make_scaler():
+    """The dynamic loss scale that convolutions in float16 need."""
+    return amp.DynamicLossScaler(FIRST_LOSS_SCALE, 2, STEPS_PER_DOUBLING)
 
 
 class TrainStep(nn.Cell):
@@ -115,19 +135,40 @@ class TrainStep(nn.Cell):
         loss: a Cell from a batch to a scalar.
         optimizer: updates the parameters that it was made with.
         grad_clip: largest global norm; 0 for no limit.
+        scaler: of `make_scaler`, or None; a step whose gradients overflow is left out.
 
     Outputs:
-        The loss and the global norm of the gradients before clipping, scalars.
+        The loss and the global norm of the gradients before clipping, scalars; a norm of 0 says
+        that the step was left out.
     """
 
-    def __init__(self, loss, optimizer, grad_clip=0.0):
+    def __init__(self, loss, optimizer, grad_clip=0.0, scaler=None):
         super().__init__(auto_prefix=False)
+        self.loss = loss
         self.optimizer = optimizer
         self.grad_clip = grad_clip
-        self.value_and_grad = ms.value_and_grad(loss, None, optimizer.parameters)
+        self.scaler = scaler
+        self.value_and_grad = ms.value_and_grad(self.scaled_loss, None, optimizer.parameters)
+
+    def scaled_loss(self, inputs, targets):
+        """The loss, times the loss scale if there is one."""
+        loss = self.loss(inputs, targets)
+        return loss if self.scaler is None else self.scaler.scale(loss)
 
     def construct(self, inputs, targets):
         loss, gradients = self.value_and_grad(inputs, targets)
+        if self.scaler is None:
+            return self.update(loss, gradients)
+        loss, gradients = self.scaler.unscale(loss), self.scaler.unscale(gradients)
+        finite = amp.all_finite(gradients)
+        norm = ops.zeros_like(loss)
+        if finite:
+            loss, norm = self.update(loss, gradients)
+        loss = ops.depend(loss, self.scaler.adjust(finite))
+        return loss, norm
+
+    def update(self, loss, gradients):
+        """Updates the parameters; returns the loss and the gradients' norm."""
         norm = global_norm(gradients)
         if self.grad_clip:
             scale = ops.minimum(self.grad_clip / (norm + 1e-12), ops.ones_like(norm))

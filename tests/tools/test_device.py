@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from src.config import PRESETS
 from src.errors import InputError
 from src.tools import device
 
@@ -14,28 +15,30 @@ from src.tools import device
 VERBOSE = {"ONEDNN_VERBOSE": "1", "DNNL_VERBOSE": "1"}
 
 PROGRAM = """
-import mindspore as ms
-import numpy as np
-from src.tools import device
+import sys
+from mindspore import ops
+from src.config import make_config
+from src.model import EncoderForecaster
+from src.tools import device, training
 
 print(device.describe(device.set_up("CPU")))
-conv = ms.nn.SequentialCell(
-    ms.nn.Conv2d(16, 32, 3, pad_mode="pad", padding=1),
-    ms.nn.Conv2dTranspose(32, 16, 4, 2, "pad", 1),
-)
-gradient = ms.grad(conv, 0, conv.trainable_params())
-gradient(ms.Tensor(np.ones((4, 16, 16, 16), np.float32)))[0].asnumpy()
+for preset in sys.argv[1:]:
+    config = make_config(preset, {})
+    network = EncoderForecaster(config.model, 2)
+    loss = training.ForecastLoss(network, config.training.loss, 1.0)
+    step = training.TrainStep(loss, training.make_optimizer(network, config.training))
+    step(ops.zeros((2, 2, 1, 64, 64)), ops.zeros((2, 2, 1, 64, 64)))[0].asnumpy()
 """
 
 
-def run(tmp_path, **environment):
-    """Runs convolutions and their gradients in a new process that lists its oneDNN kernels."""
+def run(tmp_path, *presets, **environment):
+    """Trains each preset for a step in a new process that lists its oneDNN kernels."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     clean = {k: v for k, v in os.environ.items() if k != "ONEDNN_MAX_CPU_ISA"}
     root = Path(__file__).resolve().parents[2]
     return subprocess.run(
-        [sys.executable, str(program)],
+        [sys.executable, str(program), *presets],
         env={**clean, **VERBOSE, "PYTHONPATH": str(root), **environment},
         capture_output=True,
         text=True,
@@ -43,9 +46,10 @@ def run(tmp_path, **environment):
     ).stdout
 
 
-def test_no_convolution_runs_in_the_reference_kernel(tmp_path):
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_convolution_runs_in_the_reference_kernel(tmp_path, preset):
     """On AVX-512 the wheel's oneDNN would take `ref`, 100 times slower."""
-    output = run(tmp_path)
+    output = run(tmp_path, preset)
     kernels = [line for line in output.splitlines() if ",exec,cpu,convolution," in line]
     for direction in ("forward", "backward_data", "backward_weights"):
         assert any(f",{direction}" in line for line in kernels), output

@@ -8,7 +8,14 @@ from mindspore import nn
 
 from src.config import TrainingConfig
 from src.model import EncoderForecaster
-from src.tools.training import Adam, ForecastLoss, TrainStep, make_optimizer
+from src.tools.training import (
+    Adam,
+    ForecastLoss,
+    TrainStep,
+    execution_of,
+    make_optimizer,
+    make_scaler,
+)
 from tests.conftest import NARROW
 
 
@@ -90,3 +97,74 @@ def test_training_lowers_the_loss_on_a_fixed_batch(layout, rng):
     batch = ms.Tensor(frames[:, :3]), ms.Tensor(frames[:, 3:])
     losses = [float(step(*batch)[0].asnumpy()) for _ in range(20)]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def half_step(network, recipe):
+    """A training step with convolutions in float16, and its loss scaler."""
+    scaler = make_scaler()
+    loss = ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
+    return TrainStep(loss, make_optimizer(network, recipe, scaler), 1.0, scaler), scaler
+
+
+@pytest.mark.parametrize("layout", NARROW)
+def test_float16_convolutions_train(layout, rng):
+    """Close to float32's loss, lower after ten steps, weights and moments in float32."""
+    recipe = TrainingConfig(loss="bce", learning_rate=1e-2, amp_level="O2")
+    network = EncoderForecaster(NARROW[layout], 3, execution_of(recipe, "CPU"))
+    batch = [ms.Tensor(rng.random((2, 3, 1, 16, 16), np.float32)) for _ in range(2)]
+    plain = EncoderForecaster(NARROW[layout], 3)
+    ms.load_param_into_net(plain, network.parameters_dict())
+    expected = float(ForecastLoss(plain, "bce")(*batch).asnumpy())
+    step, _ = half_step(network, recipe)
+    losses = [float(step(*batch)[0].asnumpy()) for _ in range(10)]
+    assert losses[0] == pytest.approx(expected, rel=1e-3)
+    assert losses[0] != expected
+    assert losses[-1] < losses[0]
+    optimizer = step.optimizer
+    kept = [*optimizer.parameters, *optimizer.moment1, *optimizer.moment2]
+    assert {p.dtype for p in kept} == {ms.float32}
+
+
+def test_an_overflowing_step_is_left_out(rng):
+    """Weights and moments stay, the loss scale is halved, the norm says 0; then it goes on."""
+    recipe = TrainingConfig(amp_level="O2")
+    network = EncoderForecaster(NARROW["paper"], 2, execution_of(recipe, "CPU"))
+    step, scaler = half_step(network, recipe)
+    batch = [ms.Tensor(rng.random((1, 2, 1, 16, 16), np.float32)) for _ in range(2)]
+    scaler.scale_value.set_data(ms.Tensor(1e38, ms.float32))
+    before = [p.asnumpy().copy() for p in step.optimizer.parameters]
+    loss, norm = step(*batch)
+    assert np.isfinite(float(loss.asnumpy()))
+    assert float(norm.asnumpy()) == 0
+    assert float(scaler.scale_value.asnumpy()) == pytest.approx(5e37)
+    for old, new in zip(before, step.optimizer.parameters, strict=True):
+        np.testing.assert_array_equal(old, new.asnumpy())
+    scaler.scale_value.set_data(ms.Tensor(1024.0, ms.float32))
+    assert float(step(*batch)[1].asnumpy()) > 0
+    assert any(
+        (old != new.asnumpy()).any()
+        for old, new in zip(before, step.optimizer.parameters, strict=True)
+    )
+    assert "scale_value" in {p.name for p in step.optimizer.get_parameters()}
+
+
+def test_amp_levels():
+    """auto is O2 on an Ascend alone."""
+    for level, target, half in (
+        ("O0", "Ascend", False), ("O2", "CPU", True), ("auto", "Ascend", True),
+        ("auto", "CPU", False),
+    ):  # fmt: skip
+        assert execution_of(TrainingConfig(amp_level=level), target).float16 is half
+
+
+def test_recomputing_changes_nothing(rng):
+    """The same losses and gradient norms but for rounding."""
+    batch = [ms.Tensor(rng.random((2, 2, 1, 16, 16), np.float32)) for _ in range(2)]
+    results = []
+    for recompute in (False, True):
+        recipe = TrainingConfig(recompute=recompute, learning_rate=1e-2)
+        ms.set_seed(3)
+        network = EncoderForecaster(NARROW["multiscale"], 2, execution_of(recipe, "CPU"))
+        step = TrainStep(ForecastLoss(network, "mse"), make_optimizer(network, recipe))
+        results.append([[float(x.asnumpy()) for x in step(*batch)] for _ in range(3)])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-5)

@@ -1,0 +1,130 @@
+"""Keeps compiled training graphs, so that a second start skips most of compiling.
+
+MindSpore's own cache asks only whether the source files are the same, not the settings that a graph
+was built from; so each set of settings gets a folder of its own, with one graph in it.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from pathlib import Path
+
+import mindspore as ms
+
+from src.errors import InputError
+
+OFF = "off"
+SOURCES = Path(__file__).resolve().parents[1]
+SUM = "crc32"
+# What no graph depends on; all other settings are part of a graph's name.
+NOT_IN_GRAPH = {
+    "preset", "num_digits", "epoch_size", "eval_size", "num_parallel_workers", "data_path",
+    "epochs", "max_minutes", "learning_rate", "lr_schedule", "warmup_steps", "decay_start", "seed",
+    "eval_every", "early_stop", "save_every", "save_steps", "keep", "log_every", "pretrained_model",
+}  # fmt: skip
+
+
+def open_folder(folder):
+    """The cache's folder, made where missing; None for no cache.
+
+    Args:
+        folder: a path, "off", or None for `convlstm-mindspore` in the user's cache folder, where
+            that can be written. A user's own MS_COMPILER_CACHE_ENABLE turns ours off.
+
+    Raises:
+        InputError: the folder that was asked for cannot be made.
+    """
+    if folder == OFF or "MS_COMPILER_CACHE_ENABLE" in os.environ:
+        return None
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = Path(folder or base / "convlstm-mindspore")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        if folder is None:
+            return None
+        raise InputError(
+            f"compile_cache is {folder!r}: cannot be written: {error.strerror}; name another "
+            f"folder or {OFF!r}"
+        ) from None
+
+
+def compile_step(step, inputs, config, folder):
+    """Compiles a training step, or takes its graph from the cache.
+
+    A graph gets its name only once it is complete: a kill, or two trainings at a time, leave no
+    half of one.
+
+    Args:
+        step: the Cell to compile.
+        inputs: tensors of the shapes that it will be given.
+        config: the `Config` that it was built from.
+        folder: of `open_folder`.
+
+    Returns:
+        Whether the graph was there.
+    """
+    if folder is None:
+        step.compile(*inputs)
+        return False
+    place = folder / key_of(config)
+    if _is_intact(place):
+        with _cached_in(place):
+            step.compile(*inputs)
+        return True
+    shutil.rmtree(place, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
+    with _cached_in(scratch):
+        step.compile(*inputs)
+    (scratch / SUM).write_text(str(_sum_of(scratch)))
+    with contextlib.suppress(OSError):  # another training was faster
+        scratch.rename(place)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return False
+
+
+def key_of(config):
+    """A name made of all that a graph depends on: settings, sources, MindSpore, device."""
+    parts = (config.model, config.data, config.training)
+    settings = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
+    settings = {k: v for k, v in settings.items() if k not in NOT_IN_GRAPH}
+    device = ms.get_context("device_target")
+    digest = hashlib.sha256(json.dumps([ms.__version__, device, settings]).encode())
+    for path in sorted(SOURCES.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def _cached_in(path):
+    """MindSpore reads these where it compiles."""
+    settings = {"MS_COMPILER_CACHE_ENABLE": "1", "MS_COMPILER_CACHE_PATH": str(path)}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name in settings:
+            del os.environ[name]
+
+
+def _is_intact(place):
+    """Whether a graph is there as it was written."""
+    try:
+        return (place / SUM).read_text() == str(_sum_of(place))
+    except OSError:
+        return False
+
+
+def _sum_of(place):
+    total = 0
+    for path in sorted(place.rglob("*")):
+        if path.is_file() and path.name != SUM:
+            total = zlib.crc32(path.read_bytes(), total)
+    return total

@@ -1,0 +1,52 @@
+"""Compiled graphs are kept, and what comes from the cache trains as what was compiled."""
+
+import re
+
+import pytest
+
+from src.tools import checkpoint
+from tests.scripts.conftest import TINY, run
+
+
+def train(folder, cache, *flags):
+    """A run's weights, its seconds of compiling, and whether the graph was in the cache."""
+    result = run(
+        "train.py", "--train_path", folder, "--epochs", 1, "--batch_size", 2,
+        "--compile_cache", cache, *TINY, *flags,
+    )  # fmt: skip
+    seconds, origin = re.search(r"compiled in ([0-9.]+) s(.*)", result.stdout).groups()
+    weights = {k: v.tobytes() for k, v in checkpoint.load(folder / "last.ckpt").weights.items()}
+    return weights, float(seconds), origin == ", from the cache"
+
+
+def test_a_cached_graph_trains_the_same_bits_three_times_sooner(tmp_path):
+    """With other weights, data and rate than it was compiled with."""
+    cache = tmp_path / "graphs"
+    other = ("--seed", 2, "--learning_rate", "1e-3")
+    _, cold, found = train(tmp_path / "1", cache)
+    assert not found
+    weights, warm, found = train(tmp_path / "2", cache, *other)
+    assert found
+    assert warm * 3 <= cold
+    assert train(tmp_path / "3", "off", *other)[0] == weights
+
+    (graph,) = cache.rglob("*.mindir")
+    graph.chmod(0o600)
+    graph.write_bytes(graph.read_bytes()[:-100])
+    again, _, found = train(tmp_path / "4", cache, *other)
+    assert not found
+    assert again == weights
+
+
+@pytest.mark.parametrize("flags", [("--grad_clip", "0.5"), ("--forecast_frames", 2)])
+def test_other_settings_are_another_graph(tmp_path, flags):
+    cache = tmp_path / "graphs"
+    train(tmp_path / "1", cache)
+    assert not train(tmp_path / "2", cache, *flags)[2]
+
+
+def test_a_cache_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run("train.py", "--compile_cache", tmp_path / "file", *TINY, expect=2)
+    assert "compile_cache is" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
