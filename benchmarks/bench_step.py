@@ -1,7 +1,6 @@
 """Our network beside the published one in PyTorch: training step, forward pass, memory, compiling.
 
-python benchmarks/bench_step.py                          # about 12 minutes; needs requirements-dev.txt
-python benchmarks/bench_step.py --json bench_step.json
+python benchmarks/bench_step.py [--json FILE]     # about 15 minutes; needs requirements-dev.txt
 
 Both run on random weights and one batch of ten 64x64 frames in and ten out, mean squared error,
 Adam; each in a process of its own, by turns, on the same cores, nothing else running. The first
@@ -19,7 +18,9 @@ from pathlib import Path
 
 import common
 
-CASES = (("small", 16), ("multiscale", 2))
+from src.tools import arguments
+
+CASES = (("small", 16), ("multiscale", 2), ("multiscale", 4))
 WORKER = Path(__file__).with_name("step_worker.py")
 
 
@@ -83,11 +84,11 @@ def main(args):
     """Measures every case, first with the same instruction set, then with PyTorch unrestricted."""
     common.check_json(args.json)
     blocks = {"both limited to AVX2": common.AVX2}
-    if 0 and "AVX-512" in common.describe_cpu():
+    if "AVX-512" in common.describe_cpu():
         blocks["PyTorch unrestricted, with AVX-512"] = {"ONEDNN_MAX_CPU_ISA": "DEFAULT"}
     rows = []
     for title, environment in blocks.items():
-        print(f"{common.describe_cpu()}; {title}", flush=True)
+        print(f"\n{common.describe_cpu()}; {title}", flush=True)
         block = []
         for preset, batch in CASES:
             block.append(compare(preset, batch, args.repeats, environment))
@@ -102,6 +103,6 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = common.parser(__doc__)
-    parser.add_argument("--repeats", type=int, default=3, help="counted calls (default: 3)")
-    main(parser.parse_args())
+    flags = common.parser(__doc__)
+    flags.add_argument("--repeats", type=int, default=3, help="counted calls (default: 3)")
+    arguments.run(main, flags.parse_args())

@@ -13,15 +13,13 @@ device.set_up("CPU")
 # Both layouts, narrow: every kind of layer that a preset has.
 NARROW = {
     "multiscale": ModelConfig(
-        stages=(Stage(8, 4, 1), Stage(16, 8, 2), Stage(16, 16, 2)),
+        stages=(Stage(8, 4, 1), Stage(16, 8, 2)),
         kernel_size=5,
         group_norm=True,
         head_channels=4,
         output_kernel_size=3,
     ),
-    "paper": ModelConfig(
-        stages=(Stage(8), Stage(6), Stage(6)), kernel_size=5, patch_size=4, peepholes=True
-    ),
+    "paper": ModelConfig(stages=(Stage(8), Stage(6)), kernel_size=5, patch_size=4, peepholes=True),
 }
 
 

@@ -5,6 +5,9 @@ is averaged over sequences, then over frames. The SSIM (Wang et al. 2004) is sci
 its defaults: a uniform window of 7x7, the sample covariance, and no window that crosses the border.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 NAMES = ("mse", "mae", "mse_clipped", "mae_clipped", "ssim", "ssim_uint8", "ssim_range2", "psnr")
@@ -33,11 +36,15 @@ def _ssim_of_ranges(prediction, target, data_ranges):
     x, y = (frames.reshape(-1, *shape[3:]) for frames in (prediction, target))
     step = max(1, _CHUNK // x[0].size)
     means = _means_over_windows(*shape[3:])
-    scores = []
-    for first in range(0, len(x), step):
+
+    def of_chunk(first):
         chunk = slice(first, first + step)
         moments = _moments(x[chunk], y[chunk])
-        scores.append([means(_similarity(*moments, L)) for L in data_ranges])
+        return [means(_similarity(*moments, L)) for L in data_ranges]
+
+    # NumPy lets go of the interpreter in each of these operations.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        scores = list(pool.map(of_chunk, range(0, len(x), step)))
     return np.concatenate(scores, 1).reshape(-1, *shape[:3]).mean(3)
 
 

@@ -106,13 +106,12 @@ def half_step(network, recipe):
     return TrainStep(loss, make_optimizer(network, recipe, scaler), 1.0, scaler), scaler
 
 
-@pytest.mark.parametrize("layout", NARROW)
-def test_float16_convolutions_train(layout, rng):
+def test_float16_convolutions_train(rng):
     """Close to float32's loss, lower after ten steps, weights and moments in float32."""
     recipe = TrainingConfig(loss="bce", learning_rate=1e-2, amp_level="O2")
-    network = EncoderForecaster(NARROW[layout], 3, execution_of(recipe, "CPU"))
-    batch = [ms.Tensor(rng.random((2, 3, 1, 16, 16), np.float32)) for _ in range(2)]
-    plain = EncoderForecaster(NARROW[layout], 3)
+    network = EncoderForecaster(NARROW["multiscale"], 2, execution_of(recipe, "CPU"))
+    batch = [ms.Tensor(rng.random((2, 2, 1, 16, 16), np.float32)) for _ in range(2)]
+    plain = EncoderForecaster(NARROW["multiscale"], 2)
     ms.load_param_into_net(plain, network.parameters_dict())
     expected = float(ForecastLoss(plain, "bce")(*batch).asnumpy())
     step, _ = half_step(network, recipe)
