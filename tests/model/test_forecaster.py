@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from src.model import EncoderForecaster
+from src.model import EncoderForecaster, Execution
 from src.tools.training import ForecastLoss
 from tests.conftest import NARROW
 from tests.torch_twin import Twin, assert_same_gradient, pairs, randomise
 
 
-def make_pair(config, forecast_frames, rng):
+def make_pair(config, forecast_frames, rng, device_target="CPU"):
     """A network and its twin on the same random weights."""
-    network, twin = EncoderForecaster(config, forecast_frames), Twin(config, forecast_frames)
+    network = EncoderForecaster(config, forecast_frames, Execution(device_target))
+    twin = Twin(config, forecast_frames)
     randomise(pairs(network, twin), rng)
     return network, twin
 
@@ -64,17 +65,18 @@ def torch_loss(twin, inputs, targets, loss, encoder_weight):
 
 
 @pytest.mark.parametrize(
-    ("layout", "loss", "encoder_weight"),
+    ("layout", "loss", "encoder_weight", "device_target"),
     [
-        ("multiscale", "mse", 0.0),
-        ("multiscale", "bce", 0.5),
-        ("paper", "mse+mae", 0.0),
-        ("paper", "bce", 1.0),
+        ("multiscale", "mse", 0.0, "CPU"),
+        ("multiscale", "bce", 0.5, "Ascend"),
+        ("paper", "mse+mae", 0.0, "Ascend"),
+        ("paper", "bce", 1.0, "CPU"),
     ],
 )
-def test_loss_and_gradients_equal_torch(rng, layout, loss, encoder_weight):
+def test_loss_and_gradients_equal_torch(rng, layout, loss, encoder_weight, device_target):
+    """The graphs for both devices, run on this one."""
     config = NARROW[layout]
-    network, twin = make_pair(config, 3, rng)
+    network, twin = make_pair(config, 3, rng, device_target)
     frames = make_batch(rng, config, 6)
     inputs, targets = frames[:, :3], frames[:, 3:]
     expected = torch_loss(

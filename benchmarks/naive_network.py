@@ -1,0 +1,231 @@
+"""The encoder-forecaster as people write it in MindSpore: concatenate, convolve, step.
+
+It shares with `src.model` the equations, a `ModelConfig`, the initial values, and nothing else:
+each step convolves [x, h], every state starts as zeros, the forecaster's top layer convolves an
+input of zeros, the convolutions between the layers see one frame at a time, and the framework
+differentiates. `tests/torch_twin.py` is the same in PyTorch.
+
+Shapes: B batch, T time, C channels, H height, W width, h hidden channels. Time is a Python list.
+"""
+
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore.common.initializer import initializer
+
+SLOPE = 0.2
+
+
+def conv(in_channels, out_channels, kernel_size, stride=1):
+    """A convolution with a bias that keeps the size at stride 1."""
+    return nn.Conv2d(
+        in_channels, out_channels, kernel_size, stride, "pad", kernel_size // 2, has_bias=True
+    )
+
+
+class NaiveCell(nn.Cell):
+    """One ConvLSTM step by one convolution over input and state.
+
+    Args:
+        in_channels: channels of the input.
+        hidden: h.
+        config: the `ModelConfig`.
+
+    Inputs:
+        - **x** - (B, in_channels, H, W).
+        - **state** - h and c, each (B, h, H, W).
+
+    Outputs:
+        The next h and c.
+    """
+
+    def __init__(self, in_channels, hidden, config):
+        super().__init__()
+        self.in_channels, self.hidden = in_channels, hidden
+        self.conv = conv(in_channels + hidden, 4 * hidden, config.kernel_size)
+        self.has_norm, self.has_peepholes = config.group_norm, config.peepholes
+        if config.group_norm:
+            self.norm = nn.GroupNorm(4 * hidden // 32, 4 * hidden)
+        if config.peepholes:
+            self.peephole_i = self.peephole("peephole_i")
+            self.peephole_f = self.peephole("peephole_f")
+            self.peephole_o = self.peephole("peephole_o")
+
+    def peephole(self, name):
+        """One weight a channel."""
+        return Parameter(initializer("zeros", (1, self.hidden, 1, 1)), name=name)
+
+    def construct(self, x, state):
+        """One step."""
+        h, c = state
+        gates = self.conv(ops.concat((x, h), 1))
+        if self.has_norm:
+            gates = self.norm(gates)
+        i, f, g, o = ops.split(gates, self.hidden, 1)
+        if self.has_peepholes:
+            i = i + self.peephole_i * c
+            f = f + self.peephole_f * c
+        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+        if self.has_peepholes:
+            o = o + self.peephole_o * c
+        return ops.sigmoid(o) * ops.tanh(c), c
+
+
+class NaiveNetwork(nn.Cell):
+    """An encoder-forecaster with the interface of `EncoderForecaster`, time unrolled.
+
+    Args:
+        config: the network, a `src.config.ModelConfig`.
+        forecast_frames: frames to forecast.
+
+    Inputs:
+        - **inputs** - (B, T, C, H, W).
+
+    Outputs:
+        (B, forecast_frames, C, H, W).
+    """
+
+    def __init__(self, config, forecast_frames):
+        super().__init__()
+        self.forecast_frames, self.patch_size = forecast_frames, config.patch_size
+        self.output_activation, self.has_head = config.output_activation, config.head_channels > 0
+        hidden = [stage.hidden_channels for stage in config.stages]
+        pixels = config.channels * config.patch_size**2
+        below = [pixels, *hidden[:-1]]
+        inputs = [s.conv_channels or b for s, b in zip(config.stages, below, strict=True)]
+        self.encoder_convs = nn.CellList(list(map(down, below, config.stages)))
+        self.encoder_cells = cells(inputs, hidden, config)
+        # The top layer of the published forecaster has an input, of zeros.
+        self.forecaster_cells = cells([*hidden[1:], hidden[-1]], hidden, config)
+        self.forecaster_convs = nn.CellList([up(stage) for stage in config.stages[1:]])
+        self.head_conv = nn.Identity()
+        if self.has_head:
+            self.head_conv = nn.SequentialCell(
+                conv(hidden[0], config.head_channels, 3), nn.LeakyReLU(SLOPE)
+            )
+        self.output_conv = conv(
+            config.head_channels or sum(hidden), pixels, config.output_kernel_size
+        )
+        self.leaky_relu = nn.LeakyReLU(SLOPE)
+
+    def construct(self, inputs):
+        """The forecast."""
+        return self.activate(self.head(self.forecast(self.encode(inputs)[1])))
+
+    def encode(self, inputs):
+        """Each layer's h, a list over time, and its last state, finest layer first."""
+        frames = []
+        for t in range(inputs.shape[1]):
+            frames.append(ops.pixel_unshuffle(inputs[:, t], self.patch_size))
+        outputs, states = [], []
+        for k in range(len(self.encoder_cells)):
+            frames = each(self.encoder_convs[k], frames)
+            cell = self.encoder_cells[k]
+            size = (inputs.shape[0], cell.hidden) + frames[0].shape[2:]
+            zeros = ops.zeros(size, inputs.dtype)
+            frames, state = unroll(cell, frames, (zeros, zeros))
+            outputs.append(frames)
+            states.append(state)
+        return outputs, states
+
+    def forecast(self, states):
+        """Each layer's h, a list over time, from the encoder's last states."""
+        top = len(states) - 1
+        frames = [ops.zeros_like(states[top][0])] * self.forecast_frames
+        outputs = []
+        for k in range(top, -1, -1):
+            frames = unroll(self.forecaster_cells[k], frames, states[k])[0]
+            outputs = [frames] + outputs
+            if k > 0:
+                frames = each(self.forecaster_convs[k - 1], frames)
+        return outputs
+
+    def head(self, outputs):
+        """Frames before their activation, (B, T, C, H, W)."""
+        frames = []
+        for t in range(len(outputs[0])):
+            x = outputs[0][t]
+            if not self.has_head:
+                x = ops.concat([layer[t] for layer in outputs], 1)
+            x = self.output_conv(self.head_conv(x))
+            frames.append(ops.pixel_shuffle(x, self.patch_size))
+        return ops.stack(frames, 1)
+
+    def activate(self, x):
+        """What ends the network."""
+        if self.output_activation == "sigmoid":
+            return ops.sigmoid(x)
+        return self.leaky_relu(x) if self.output_activation == "leaky_relu" else x
+
+
+def each(cell, frames):
+    """A Cell for one frame, applied to each of a list."""
+    return [cell(frame) for frame in frames]
+
+
+def unroll(cell, frames, state):
+    """The h of every step, a list, and the last state."""
+    outputs = []
+    for x in frames:
+        state = cell(x, state)
+        outputs.append(state[0])
+    return outputs, state
+
+
+def cells(in_channels, hidden, config):
+    """One `NaiveCell` for each layer."""
+    return nn.CellList([NaiveCell(x, h, config) for x, h in zip(in_channels, hidden, strict=True)])
+
+
+def down(in_channels, stage):
+    """The encoder's way into a stage."""
+    if not stage.conv_channels:
+        return nn.Identity()
+    return nn.SequentialCell(
+        conv(in_channels, stage.conv_channels, 3, stage.stride), nn.LeakyReLU(SLOPE)
+    )
+
+
+def up(stage):
+    """The forecaster's way out of a stage, to frames `stride` times as big."""
+    if not stage.conv_channels:
+        return nn.Identity()
+    hidden, stride = stage.hidden_channels, stage.stride
+    return nn.SequentialCell(
+        nn.Conv2dTranspose(hidden, hidden, stride + 2, stride, "pad", 1, has_bias=True),
+        nn.LeakyReLU(SLOPE),
+    )
+
+
+def randomise(network, rng):
+    """Gives every parameter small random numbers: no gate is saturated, no weight is zero."""
+    for parameter in network.get_parameters():
+        value = rng.normal(scale=0.2, size=parameter.shape).astype(np.float32)
+        parameter.set_data(Tensor(value))
+
+
+def copy_weights(naive, ours):
+    """Gives an `EncoderForecaster` the weights of a `NaiveNetwork`."""
+    for name in ("encoder", "forecaster"):
+        layers, steps = getattr(ours, f"{name}_layers"), getattr(naive, f"{name}_cells")
+        for layer, step in zip(layers, steps, strict=True):
+            copy_cell(step, layer.cell)
+    weights = naive.parameters_dict()
+    for name, parameter in ours.parameters_dict().items():
+        if "_layers." not in name:
+            parameter.set_data(weights[name])
+
+
+def copy_cell(naive, ours):
+    """Splits the one weight, [Wx, Wh]; what multiplies an input of zeros has no counterpart."""
+    weight, split = naive.conv.weight.asnumpy(), naive.in_channels
+    ours.state_conv.weight.set_data(Tensor(weight[:, split:]))
+    if ours.has_input:
+        ours.input_conv.weight.set_data(Tensor(weight[:, :split]))
+    biased = ours.input_conv if ours.has_input else ours.state_conv
+    biased.bias.set_data(naive.conv.bias)
+    if ours.has_norm:
+        ours.norm.gamma.set_data(naive.norm.gamma)
+        ours.norm.beta.set_data(naive.norm.beta)
+    if ours.has_peepholes:
+        for name in ("peephole_i", "peephole_f", "peephole_o"):
+            getattr(ours, name).set_data(getattr(naive, name))
