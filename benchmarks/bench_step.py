@@ -56,6 +56,8 @@ def compare(preset, batch, repeats, torch_environment):
         Worker("ours", preset, batch, common.AVX2),
         Worker("torch", preset, batch, torch_environment),
     ]
+    for worker in workers:
+        worker.ask("memory")  # answered once it is built: the other's start must not slow compiling
     row = {"preset": preset, "batch": batch, "compile_seconds": workers[0].ask("compile")}
     for name, command in (("train", "train"), ("forward", "forward")):
         seconds = [[worker.ask(command) for worker in workers] for _ in range(repeats + 1)][1:]

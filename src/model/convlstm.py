@@ -120,17 +120,12 @@ class ConvLSTMCell(nn.Cell):
             self.peephole_f = self._peephole("peephole_f")
             self.peephole_o = self._peephole("peephole_o")
         self._open_forget_gate()
-
-        def recurrence(has_state):
-            norm = None
-            if group_norm:
-                norm = make_group_norm(gate_channels // GATE_GROUP, execution.on_cpu)
-            return Recurrence(
-                in_channels, hidden_channels, kernel_size, input_kernel_size, norm, peepholes,
-                has_state, execution,
-            )  # fmt: skip
-
-        self.from_state, self.from_zeros = recurrence(True), recurrence(False)
+        norm = None
+        if group_norm:
+            norm = make_group_norm(gate_channels // GATE_GROUP, execution.on_cpu)
+        self.recurrence = Recurrence(
+            in_channels, hidden_channels, kernel_size, input_kernel_size, norm, peepholes, execution
+        )
 
     def _peephole(self, name):
         return Parameter(initializer("zeros", (1, self.hidden_channels, 1, 1)), name=name)
@@ -162,10 +157,10 @@ class ConvLSTMCell(nn.Cell):
             peepholes = tuple(
                 [p.reshape(-1) for p in (self.peephole_i, self.peephole_f, self.peephole_o)]
             )
-        weight = self.state_conv.weight.value()
-        if state is None:
-            return self.from_zeros(inputs, (), weight, norm_weights, peepholes, steps)[:3]
-        return self.from_state(inputs, state, weight, norm_weights, peepholes, steps)[:3]
+        return self.recurrence(
+            inputs, () if state is None else state, self.state_conv.weight.value(), norm_weights,
+            peepholes, steps,
+        )[:3]  # fmt: skip
 
 
 class ConvLSTMLayer(nn.Cell):
@@ -197,6 +192,6 @@ class ConvLSTMLayer(nn.Cell):
 
 
 def per_frame(cell, x):
-    """Applies a Cell for (N, C, H, W) to every frame of x, (T, B, C, H, W); keeps x's type."""
-    y = cell(x.reshape((-1,) + x.shape[2:])).astype(x.dtype)
+    """Applies a Cell for (N, C, H, W) to every frame of x, (T, B, C, H, W)."""
+    y = cell(x.reshape((-1,) + x.shape[2:]))
     return y.reshape((x.shape[0], -1) + y.shape[1:])

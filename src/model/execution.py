@@ -24,8 +24,3 @@ class Execution:
     def on_cpu(self):
         """Whether the graph is for a CPU alone."""
         return (self.device_target or ms.get_context("device_target")) == "CPU"
-
-    @property
-    def conv_type(self):
-        """The type that convolutions compute in."""
-        return ms.float16 if self.float16 else ms.float32

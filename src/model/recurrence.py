@@ -41,7 +41,8 @@ class SameConv(nn.Cell):
     def __init__(self, in_channels, out_channels, kernel_size, execution):
         super().__init__()
         padding = kernel_size // 2
-        self.on_cpu, self.type = execution.on_cpu, execution.conv_type
+        self.on_cpu, self.float16 = execution.on_cpu, execution.float16
+        self.cast = ops.Cast()
         same = {"kernel_size": kernel_size, "pad_mode": "pad", "pad": padding}
         self.turned_conv = ops.Conv2D(in_channels, **same)
         same = {"out_channel": out_channels, **same}
@@ -50,26 +51,36 @@ class SameConv(nn.Cell):
         self.weight_gradient = Conv2DBackpropFilter(**same, pad_list=(padding,) * 4)
 
     def construct(self, x, weight):
-        return self.conv(x.astype(self.type), weight.astype(self.type)).astype(x.dtype)
+        x, weight = self.typed(x), self.typed(weight)
+        return self.untyped(self.conv(x, weight))
+
+    def typed(self, x):
+        """x in the type that convolutions compute in."""
+        return self.cast(x, ms.float16) if self.float16 else x
+
+    def untyped(self, y):
+        """y in float32."""
+        return self.cast(y, ms.float32) if self.float16 else y
 
     def to_input(self, gradient, weight, x_shape):
         """The gradient of the input."""
-        typed, weight = gradient.astype(self.type), weight.astype(self.type)
-        return self.input_gradient(typed, weight, x_shape).astype(gradient.dtype)
+        gradient, weight = self.typed(gradient), self.typed(weight)
+        return self.untyped(self.input_gradient(gradient, weight, x_shape))
 
     def step_to_input(self, gradient, weight, x_shape):
         """The same, for one step of many: of large frames on a CPU by the turned kernel, because
         each instance of the CPU's own gradient keeps its buffer for good, 70 MB at 64 x 64.
         """
         if self.on_cpu and x_shape[2] * x_shape[3] > 256:
-            turned = ops.flip(weight, (2, 3)).swapaxes(0, 1).astype(self.type)
-            return self.turned_conv(gradient.astype(self.type), turned).astype(gradient.dtype)
+            turned = ops.flip(weight, (2, 3)).swapaxes(0, 1)
+            gradient, turned = self.typed(gradient), self.typed(turned)
+            return self.untyped(self.turned_conv(gradient, turned))
         return self.to_input(gradient, weight, x_shape)
 
     def to_weight(self, gradient, x, weight):
         """The gradient of the weight."""
-        typed, x = gradient.astype(self.type), x.astype(self.type)
-        return self.weight_gradient(typed, x, weight.shape).astype(weight.dtype)
+        gradient, x = self.typed(gradient), self.typed(x)
+        return self.untyped(self.weight_gradient(gradient, x, weight.shape))
 
 
 class Recurrence(nn.Cell):
@@ -79,13 +90,12 @@ class Recurrence(nn.Cell):
         in_channels, hidden_channels, kernel_size, input_kernel_size, execution: as of
             `ConvLSTMCell`.
         norm: a Cell of `src.model.norm`, or None.
-        peepholes: whether there are.
-        has_state: whether there is a first state; zeros cost nothing.
+        peepholes: whether there are any.
 
     Inputs:
         - **inputs** - x, (T, B, C, H, W), its weight, and the gate bias, (4h,); without an input
           the gate bias alone.
-        - **state** - the first h and c, or ().
+        - **state** - the first h and c, or () for zeros, at no cost.
         - **state_weight** - (4h, h, kernel_size, kernel_size).
         - **norm_weights** - gamma and beta, (4h,), or ().
         - **peepholes** - those of i, f and o, (h,), or ().
@@ -97,13 +107,15 @@ class Recurrence(nn.Cell):
 
     def __init__(
         self, in_channels, hidden_channels, kernel_size, input_kernel_size, norm, peepholes,
-        has_state, execution,
+        execution,
     ):  # fmt: skip
         super().__init__()
         self.hidden_channels = hidden_channels
         self.recompute_gates = execution.recompute
+        # Known when it is built, these cost nothing; a question about an input is one more graph to
+        # compile in every step.
         self.has_input, self.has_norm = in_channels > 0, norm is not None
-        self.has_peepholes, self.has_state = peepholes, has_state
+        self.has_peepholes = peepholes
         if norm is not None:
             self.norm = norm
         if in_channels:
@@ -116,21 +128,17 @@ class Recurrence(nn.Cell):
         self.sigmoid, self.tanh = ops.Sigmoid(), ops.Tanh()
         self.split, self.concat_channels = ops.Split(1, 4), ops.Concat(1)
         self.concat_frames, self.stack = ops.Concat(0), ops.Stack()
-        # One operator fewer; on a CPU it is five times slower than the three.
         self.on_cpu = execution.on_cpu
         self.addcmul, self.one = ops.Addcmul(), Tensor(1, ms.float32)
         self.sigmoid_grad, self.tanh_grad = SigmoidGrad(), TanhGrad()
 
     def construct(self, inputs, state, state_weight, norm_weights, peepholes, steps):
         shares = self.input_shares(inputs, steps)
-        peepholes = self.at_every_pixel(peepholes, state[0] if self.has_state else shares[0])
+        peepholes = self.at_every_pixel(peepholes, shares[0] if len(state) == 0 else state[0])
         outputs, kept = (), ()
         for t in range(steps):
-            if t == 0 and not self.has_state:
-                step = self.first_step(shares[0], norm_weights, peepholes)
-            else:
-                gates = self.gates(shares[t], state[0], state_weight)
-                step = self.step(gates, state[1], norm_weights, peepholes)
+            gates = self.gates(shares[t], state, state_weight)
+            step = self.activate(gates, state, norm_weights, peepholes)
             state = (step[2] * step[-2], step[-1])
             outputs = outputs + (state[0],)
             kept = kept + (step[-1:] if self.recompute_gates else step,)
@@ -151,38 +159,39 @@ class Recurrence(nn.Cell):
         gates = self.bias_add(self.input_conv(as_frames(x), weight), bias)
         return ops.unstack(gates.reshape((steps, -1) + gates.shape[1:]))
 
-    def gates(self, share, h, state_weight):
+    def gates(self, share, state, state_weight):
         """The gates before norm and peepholes."""
-        gates = self.state_conv(h, state_weight)
+        if len(state) == 0:
+            return share
+        gates = self.state_conv(state[0], state_weight)
         return gates + share if self.has_input else self.bias_add(gates, share)
 
-    def normalise(self, gates, norm_weights):
-        """The gates after their norm, apart, and what the norm's gradient needs."""
-        kept = ()
+    def activate(self, gates, state, norm_weights, peepholes):
+        """The activated i, g and o, what the norm's gradient needs, where there was a state the
+        activated f, tanh(c), and the next c.
+        """
+        norm_kept, open_f = (), ()
         if self.has_norm:
-            gates, kept = self.norm.forward(gates, norm_weights[0], norm_weights[1])
-        return self.split(gates), kept
-
-    def step(self, gates, c, norm_weights, peepholes):
-        """The activated i, g, o and f, what the norm's gradient needs, tanh(c), and the next c."""
-        (i, f, g, o), norm_kept = self.normalise(gates, norm_weights)
-        if self.has_peepholes:
-            i = i + peepholes[0] * c
-            f = f + peepholes[1] * c
-        i, f, g = self.sigmoid(i), self.sigmoid(f), self.tanh(g)
-        c = f * c + i * g if self.on_cpu else self.addcmul(i * g, f, c, self.one)
-        if self.has_peepholes:
-            o = o + peepholes[2] * c
-        return i, g, self.sigmoid(o), f, norm_kept, self.tanh(c), c
-
-    def first_step(self, gates, norm_weights, peepholes):
-        """As `step`, from zeros; the last i stands where f would."""
-        (i, _, g, o), norm_kept = self.normalise(gates, norm_weights)
-        i, g = self.sigmoid(i), self.tanh(g)
-        c = i * g
+            gates, norm_kept = self.norm.forward(gates, norm_weights[0], norm_weights[1])
+        i, f, g, o = self.split(gates)
+        g = self.tanh(g)
+        if len(state) == 0:
+            i = self.sigmoid(i)
+            c = i * g
+        else:
+            if self.has_peepholes:
+                i = i + peepholes[0] * state[1]
+                f = f + peepholes[1] * state[1]
+            i, f = self.sigmoid(i), self.sigmoid(f)
+            c = self.blend(f, state[1], i, g)
+            open_f = (f,)
         if self.has_peepholes:
             o = o + peepholes[2] * c
-        return i, g, self.sigmoid(o), i, norm_kept, self.tanh(c), c
+        return (i, g, self.sigmoid(o), norm_kept) + open_f + (self.tanh(c), c)
+
+    def blend(self, f, c, i, g):
+        """f c + i g. Addcmul is one operator fewer; on a CPU it takes five times as long."""
+        return f * c + i * g if self.on_cpu else self.addcmul(i * g, f, c, self.one)
 
     def bprop(self, inputs, state, state_weight, norm_weights, peepholes, steps, out, dout):
         """The gradients of the inputs, from the last step to the first."""
@@ -193,66 +202,62 @@ class Recurrence(nn.Cell):
         d_h, d_c = d_outputs[steps - 1] + dout[1], dout[2]
         d_gates, norm_parts, peephole_parts = (), (), ()
         for t in range(steps - 1, -1, -1):
+            before = (h[t - 1], kept[t - 1][-1]) if t > 0 else state
             step = kept[t]
-            if t == 0 and not self.has_state:
-                if self.recompute_gates:
-                    share = ops.depend(shares[0], d_h)
-                    step = self.first_step(share, norm_weights, peepholes)
-                d_step, d_c, parts = self.first_gradient(step, peepholes, d_h, d_c)
-            else:
-                before = (h[t - 1], kept[t - 1][-1]) if t > 0 else state
-                if self.recompute_gates:
-                    again = after(before, d_h)
-                    gates = self.gates(shares[t], again[0], state_weight)
-                    step = self.step(gates, again[1], norm_weights, peepholes)
-                d_step, d_c, parts = self.step_gradient(step, before[1], peepholes, d_h, d_c)
+            if self.recompute_gates:
+                step = self.step_again(
+                    shares[t], before, d_h, state_weight, norm_weights, peepholes
+                )
+            d_step, d_c, parts = self.step_gradient(step, before, peepholes, d_h, d_c)
             peephole_parts = peephole_parts + (parts,)
-            if self.has_norm:
-                d_step, d_gamma, d_beta = self.norm.backward(d_step, step[4], norm_weights[0])
-                norm_parts = norm_parts + ((d_gamma, d_beta),)
+            d_step, parts = self.norm_gradient(d_step, step, norm_weights)
+            norm_parts = norm_parts + (parts,)
             d_gates = (d_step,) + d_gates
-            if t > 0 or self.has_state:
-                d_h = self.state_conv.step_to_input(d_step, state_weight, d_h.shape)
+            if len(before) > 0:
+                d_h = self.state_conv.step_to_input(d_step, state_weight, before[0].shape)
             if t > 0:
                 d_h = d_outputs[t - 1] + d_h
         all_gates = self.concat_frames(d_gates)
         return (
             self.input_gradients(inputs, all_gates),
-            (d_h, d_c) if self.has_state else (),
+            (d_h, d_c) if len(state) > 0 else (),
             self.state_weight_gradient(state, h, d_gates, all_gates, state_weight),
-            totals(norm_parts) if self.has_norm else (),
-            self.peephole_gradients(peephole_parts) if self.has_peepholes else (),
+            totals(norm_parts),
+            self.peephole_gradients(peephole_parts, state, steps),
             0,
         )
 
-    def step_gradient(self, step, c_before, peepholes, d_h, d_c):
+    def step_again(self, share, before, d_h, state_weight, norm_weights, peepholes):
+        """What `activate` returned, computed once more and not before its gradient is due."""
+        state = after(before, d_h)
+        return self.activate(self.gates(share, state, state_weight), state, norm_weights, peepholes)
+
+    def norm_gradient(self, gradient, step, norm_weights):
+        """The gradient of the gates before their norm, and those of gamma and beta."""
+        if not self.has_norm:
+            return gradient, ()
+        d_x, d_gamma, d_beta = self.norm.backward(gradient, step[3], norm_weights[0])
+        return d_x, (d_gamma, d_beta)
+
+    def step_gradient(self, step, before, peepholes, d_h, d_c):
         """The gradients of the gates, of the c before, and of the peepholes, in one step."""
-        i, g, o, f, _, tanh_c, c = step
+        i, g, o, tanh_c, c = step[:3] + step[-2:]
         d_o = self.sigmoid_grad(o, d_h * tanh_c)
         d_c = d_c + self.tanh_grad(tanh_c, d_h * o)
-        if self.has_peepholes:
-            d_c = d_c + peepholes[2] * d_o
-        d_i = self.sigmoid_grad(i, d_c * g)
-        d_f = self.sigmoid_grad(f, d_c * c_before)
-        d_g = self.tanh_grad(g, d_c * i)
-        d_c = d_c * f
         parts = ()
         if self.has_peepholes:
-            d_c = d_c + peepholes[0] * d_i + peepholes[1] * d_f
-            parts = (d_i * c_before, d_f * c_before, d_o * c)
-        return self.concat_channels((d_i, d_f, d_g, d_o)), d_c, parts
-
-    def first_gradient(self, step, peepholes, d_h, d_c):
-        """As `step_gradient`, of `first_step`."""
-        i, g, o, _, _, tanh_c, c = step
-        d_o = self.sigmoid_grad(o, d_h * tanh_c)
-        d_c = d_c + self.tanh_grad(tanh_c, d_h * o)
-        if self.has_peepholes:
             d_c = d_c + peepholes[2] * d_o
+            parts = (self.channel_sums(d_o * c),)
         d_i = self.sigmoid_grad(i, d_c * g)
         d_g = self.tanh_grad(g, d_c * i)
-        none = ops.zeros_like(d_i)
-        return self.concat_channels((d_i, none, d_g, d_o)), d_c, (none, none, d_o * c)
+        if len(before) == 0:
+            return ops.concat((d_i, ops.zeros_like(d_i), d_g, d_o), 1), d_c, parts
+        d_f = self.sigmoid_grad(step[4], d_c * before[1])
+        d_c = d_c * step[4]
+        if self.has_peepholes:
+            d_c = d_c + peepholes[0] * d_i + peepholes[1] * d_f
+            parts = parts + (self.channel_sums(d_i * before[1]), self.channel_sums(d_f * before[1]))
+        return self.concat_channels((d_i, d_f, d_g, d_o)), d_c, parts
 
     def input_gradients(self, inputs, all_gates):
         """The gradients of x and its weight, where there is one, and of the bias."""
@@ -266,19 +271,25 @@ class Recurrence(nn.Cell):
 
     def state_weight_gradient(self, state, h, d_gates, all_gates, weight):
         """The gradient of the state's weight, over all steps that had a state."""
-        if self.has_state:
-            # Not before its use, though nothing else keeps it from being made.
-            before = self.concat_frames(after((state[0],) + h[:-1], all_gates))
-            return self.state_conv.to_weight(all_gates, before, weight)
-        if len(h) == 1:
+        before, gates = h[:-1], all_gates
+        if len(state) > 0:
+            before = (state[0],) + before
+        elif len(before) == 0:
             return ops.zeros_like(weight)
-        gates = self.concat_frames(d_gates[1:])
-        before = self.concat_frames(after(h[:-1], gates))
-        return self.state_conv.to_weight(gates, before, weight)
+        else:
+            gates = self.concat_frames(d_gates[1:])
+        # Not before its use, though nothing else keeps it from being made.
+        before = (ops.depend(before[0], gates),) + before[1:]
+        return self.state_conv.to_weight(gates, self.concat_frames(before), weight)
 
-    def peephole_gradients(self, parts):
-        """The gradients of the peepholes, (h,), from those at every pixel in every step."""
-        return tuple([self.channel_sums(total) for total in totals(parts)])
+    def peephole_gradients(self, parts, state, steps):
+        """The gradients of the peepholes; those of i and f lack the step that had no state."""
+        if not self.has_peepholes:
+            return ()
+        d_o = totals([step[:1] for step in parts])
+        if len(state) == 0 and steps == 1:
+            return (ops.zeros_like(d_o[0]), ops.zeros_like(d_o[0])) + d_o
+        return totals([step[1:] for step in parts if len(step) > 1]) + d_o
 
 
 def as_frames(x):
@@ -292,7 +303,7 @@ def after(tensors, event):
 
 
 def totals(parts):
-    """The sums of tuples of tensors, element by element."""
+    """The sums of tuples of tensors, element by element; of none, ()."""
     if len(parts) == 1 or len(parts[0]) == 0:
         return parts[0]
     return tuple([ops.addn([part[k] for part in parts]) for k in range(len(parts[0]))])

@@ -178,5 +178,5 @@ class TrainStep(nn.Cell):
 
 def global_norm(tensors):
     """The 2-norm of all elements of all tensors, laid out in one row: three operators, not 130."""
-    row = ops.concat([tensor.reshape(-1) for tensor in tensors])
+    row = ops.concat([ops.reshape(tensor, (-1,)) for tensor in tensors])
     return ops.sqrt(ops.square(row).sum())
