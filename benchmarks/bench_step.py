@@ -59,8 +59,8 @@ def compare(preset, batch, repeats, torch_environment):
     for worker in workers:
         worker.ask("memory")  # answered once it is built: the other's start must not slow compiling
     row = {"preset": preset, "batch": batch, "compile_seconds": workers[0].ask("compile")}
-    for name, command in (("train", "train"), ("forward", "forward")):
-        seconds = [[worker.ask(command) for worker in workers] for _ in range(repeats + 1)][1:]
+    for name in ("train", "forward"):
+        seconds = [[worker.ask(name) for worker in workers] for _ in range(repeats + 1)][1:]
         mine, theirs = (statistics.median(column) for column in zip(*seconds, strict=True))
         row.update({f"{name}_seconds": mine, f"torch_{name}_seconds": theirs})
         row[f"{name}_ratio"] = mine / theirs

@@ -1,8 +1,8 @@
 """One network of `bench_step.py` in a process of its own: `step_worker.py SIDE PRESET BATCH`.
 
-SIDE is "ours" or "torch". Each line on stdin, "train" or "forward", runs that once; each line on
-stdout is the seconds that it took, before the first "train" of ours those of compiling. "memory"
-answers with the peak so far, in bytes above what importing took.
+SIDE is "ours" or "torch". Each line on stdin, "compile", "train" or "forward", does that once, and
+its answer on stdout is the seconds that it took. "memory" answers with the peak so far, in bytes
+above what importing took.
 """
 
 import resource

@@ -103,7 +103,8 @@ class ConvLSTMCell(nn.Cell):
         self.has_input = in_channels > 0
         self.has_norm = group_norm
         self.has_peepholes = peepholes
-        # The gate bias belongs to the convolution that every step runs.
+        # These cells hold the parameters under their names; `Recurrence` computes with them. The
+        # gate bias belongs to the convolution that every step runs.
         if self.has_input:
             self.input_conv = same_conv(in_channels, gate_channels, input_kernel_size)
         self.state_conv = same_conv(

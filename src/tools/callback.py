@@ -40,7 +40,7 @@ def epoch_ends(state, run_context):
 class Clock(Callback):
     """Counts steps and training time, and ends the run when its steps or minutes are over.
 
-    The first step, which compiles, is not timed; neither are validation and saving.
+    The first step, which sets the kernels up, is not timed; neither are validation and saving.
     """
 
     def __init__(self, state, training):

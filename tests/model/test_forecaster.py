@@ -8,10 +8,18 @@ import pytest
 import torch
 from torch.nn import functional
 
+from src.config import Stage
 from src.model import EncoderForecaster, Execution
 from src.tools.training import ForecastLoss
 from tests.conftest import NARROW
 from tests.torch_twin import Twin, assert_same_gradient, pairs, randomise
+
+# A middle stage, which gets its input from below in the encoder and from above in the forecaster.
+THREE_SCALES = {
+    "three scales": dataclasses.replace(
+        NARROW["multiscale"], stages=(*NARROW["multiscale"].stages, Stage(16, 16, 2))
+    )
+}
 
 
 def make_pair(config, forecast_frames, rng, device_target="CPU"):
@@ -67,7 +75,7 @@ def torch_loss(twin, inputs, targets, loss, encoder_weight):
 @pytest.mark.parametrize(
     ("layout", "loss", "encoder_weight", "device_target"),
     [
-        ("multiscale", "mse", 0.0, "CPU"),
+        ("three scales", "mse", 0.0, "CPU"),
         ("multiscale", "bce", 0.5, "Ascend"),
         ("paper", "mse+mae", 0.0, "Ascend"),
         ("paper", "bce", 1.0, "CPU"),
@@ -75,7 +83,7 @@ def torch_loss(twin, inputs, targets, loss, encoder_weight):
 )
 def test_loss_and_gradients_equal_torch(rng, layout, loss, encoder_weight, device_target):
     """The graphs for both devices, run on this one."""
-    config = NARROW[layout]
+    config = (NARROW | THREE_SCALES)[layout]
     network, twin = make_pair(config, 3, rng, device_target)
     frames = make_batch(rng, config, 6)
     inputs, targets = frames[:, :3], frames[:, 3:]

@@ -96,7 +96,7 @@ def test_eval_every():
 
 
 def test_the_clock_stops_when_the_minutes_are_over(monkeypatch):
-    """The first step is not timed: it compiles."""
+    """The first step is not timed: it sets the kernels up."""
     now = iter([100.0, 110.0, 145.0, 161.0])
     time = SimpleNamespace(perf_counter=lambda: next(now))
     monkeypatch.setattr("src.tools.callback.time", time)

@@ -6,14 +6,14 @@ import pytest
 from mindspore import nn
 
 from src.errors import ExportError, InputError
-from src.model import EncoderForecaster
+from src.model import EncoderForecaster, Execution
 from src.tools import exporting
 from tests.conftest import NARROW
 
 
 @pytest.mark.parametrize("layout", NARROW)
 def test_mindir_equals_network(tmp_path, rng, layout):
-    network = EncoderForecaster(NARROW[layout], 3)
+    network = EncoderForecaster(NARROW[layout], 3, Execution("Ascend"))
     inputs = rng.random((2, 4, 1, 16, 16), np.float32)
     path = tmp_path / "a folder" / "net.mindir"
     assert exporting.export(network, inputs, path, "MINDIR") <= 1e-5
