@@ -6,10 +6,10 @@ python export.py --pretrained_model runs/NAME/best.ckpt --file_format AIR    # o
 
 from pathlib import Path
 
-from src.data.pipeline import to_unit_range
+from src.data.scale import to_unit_range
 from src.data.sources import evaluation_source
 from src.model import EncoderForecaster, Execution
-from src.tools import arguments, checkpoint, device, exporting
+from src.tools import arguments, checkpoint, device, exporting, summary
 
 
 def parse_args(argv=None):
@@ -21,6 +21,7 @@ def parse_args(argv=None):
         help="sequences that the exported network takes at a time (default: 1)")  # fmt: skip
     add("--file_format", choices=exporting.FORMATS, default="MINDIR", help="(default: MINDIR)")
     add("--file_name", help="the file to write (default: beside the checkpoint)")
+    arguments.add_summary_flag(parser)
     arguments.add_device_flags(parser)
     return parser.parse_args(argv)
 
@@ -30,6 +31,8 @@ def main(args):
     target = device.set_up(args.device_target, args.device_id)
     exporting.check_format(args.file_format, target)
     loaded = checkpoint.load(args.pretrained_model)
+    if args.summary:
+        return summary.show(loaded.config, loaded.path)
     data = loaded.config.data
     portable = Execution(device_target="Ascend")
     network = EncoderForecaster(loaded.config.model, data.forecast_frames, portable)

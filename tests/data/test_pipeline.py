@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from src.data.moving_mnist import MovingMNIST
-from src.data.pipeline import make_dataset, to_unit_range
+from src.data.pipeline import make_dataset
+from src.data.scale import to_unit_range
 
 
 @pytest.fixture(scope="module")
