@@ -1,0 +1,212 @@
+"""Pictures of one forecast: a PNG strip of its frames, and a GIF of its motion.
+
+The grey scale is fixed to the value range and the error's colours to its width, so that pictures of
+different epochs and runs can be laid side by side.
+"""
+
+import io
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from src.tools.files import write_atomically
+
+DPI = 120
+PANEL = 0.85
+MAX_COLUMNS = 20
+FRAME_MILLISECONDS = 200
+LAST_FRAME_MILLISECONDS = 1000
+# Its lightness grows evenly with the error, to every kind of colour vision.
+ERROR_COLOURS = "cividis"
+INPUT_COLOUR, FORECAST_COLOUR = "#0072b2", "#d55e00"
+
+
+def draw_strip(path, inputs, forecast, truth=None, value_range=(0.0, 1.0)):
+    """Writes a PNG with rows of frames: inputs, truth, forecast and absolute error.
+
+    Without a truth there are inputs and forecast only. Three channels are shown as RGB, of any
+    other number the first one.
+
+    Args:
+        path: the file, *.png.
+        inputs: (T, C, H, W), float, in the data's units.
+        forecast: (F, C, H, W), not clipped.
+        truth: (F, C, H, W), or None.
+        value_range: lowest and highest value of the data: black and white.
+
+    Raises:
+        ValueError: the shapes do not belong together, or the range is empty.
+        DiskError: the file cannot be written.
+    """
+    figure = strip_figure(inputs, forecast, truth, value_range)
+    write_atomically(path, [png_of(figure)])
+
+
+def draw_animation(path, inputs, forecast, truth=None, value_range=(0.0, 1.0)):
+    """Writes a GIF, truth and forecast side by side, a frame of it for each frame of the sequence.
+
+    Both sides begin with the inputs. Without a truth there is one side.
+
+    Args:
+        path: the file, *.gif.
+        inputs, forecast, truth, value_range: as `draw_strip`'s.
+
+    Raises:
+        ValueError, DiskError: as `draw_strip`.
+    """
+    first, *others = [
+        Image.fromarray(image) for image in animation_frames(inputs, forecast, truth, value_range)
+    ]
+    durations = [FRAME_MILLISECONDS] * len(others) + [LAST_FRAME_MILLISECONDS]
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+    write_atomically(path, [buffer.getvalue()])
+
+
+def png_of(figure):
+    """The bytes of a figure as PNG."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def squared_errors(forecast, truth, value_range=(0.0, 1.0)):
+    """The MSE of each frame as `src.tools.metrics` defines it: scaled to [0, 1], summed over it."""
+    low, high = value_range
+    error = (np.asarray(forecast, np.float64) - truth) / (high - low)
+    return (error**2).sum((1, 2, 3))
+
+
+def strip_figure(inputs, forecast, truth=None, value_range=(0.0, 1.0)):
+    """The figure of `draw_strip`; every frame is one of its axes, and so is the colour bar."""
+    _check(inputs, forecast, truth, value_range)
+    first = len(inputs) + 1
+    rows = [("input", _as_images(inputs, value_range), _shown(len(inputs)), 1)]
+    frames = _shown(len(forecast))
+    if truth is not None:
+        rows.append(("truth", _as_images(truth, value_range), frames, first))
+    rows.append(("forecast", _as_images(forecast, value_range), frames, first))
+    figure, grid = _grid(len(rows) + (truth is not None), rows, inputs.shape)
+    for axes, (label, images, shown, number) in zip(grid, rows, strict=False):
+        _draw_row(axes, images[shown], label, "gray", 1)
+        if label != "forecast" or truth is None:
+            for panel, frame in zip(axes, shown, strict=False):
+                panel.set_title(str(number + frame), fontsize=8, pad=2)
+    if truth is not None:
+        _draw_errors(figure, grid[-1], forecast, truth, frames, value_range)
+    figure.text(0.008, 0.02, _note(inputs.shape[1], value_range), fontsize=7, color="#555555")
+    return figure
+
+
+def _draw_errors(figure, axes, forecast, truth, shown, value_range):
+    """The row of absolute errors, with the MSE of each frame below and a colour bar beside."""
+    width = value_range[1] - value_range[0]
+    error = np.abs(np.asarray(forecast, np.float64) - truth)
+    error = error.mean(1) if error.shape[1] == 3 else error[:, 0]
+    last = _draw_row(axes, error[shown], "absolute\nerror", ERROR_COLOURS, width)
+    for panel, mse in zip(axes, squared_errors(forecast, truth, value_range)[shown], strict=False):
+        panel.set_xlabel(f"{mse:.1f}", fontsize=8, labelpad=2)
+    axes[0].annotate("MSE", (0, 0), (-4, -3), xycoords="axes fraction",
+        textcoords="offset points", ha="right", va="top", fontsize=8)  # fmt: skip
+    box = axes[len(shown) - 1].get_position()
+    bar = figure.add_axes((box.x1 + 0.06 / figure.get_figwidth(), box.y0,
+        0.08 / figure.get_figwidth(), box.height))  # fmt: skip
+    figure.colorbar(last, cax=bar, ticks=[0, width])
+    bar.tick_params(labelsize=7, length=2, pad=1)
+
+
+def _draw_row(axes, images, label, colours, high):
+    """Shows images in a row of axes; axes that are left over stay empty."""
+    for panel in axes:
+        panel.set(xticks=[], yticks=[])
+        panel.set_visible(False)
+    for panel, image in zip(axes, images, strict=False):
+        panel.set_visible(True)
+        shown = panel.imshow(image, cmap=colours, vmin=0, vmax=high)
+        panel.spines[:].set_linewidth(0.4)
+    axes[0].set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=5)
+    return shown
+
+
+def _grid(count, rows, shape):
+    """A figure with `count` rows of axes of the frames' proportions."""
+    columns = max(len(shown) for _, _, shown, _ in rows)
+    height, width = (PANEL * side / max(shape[2:]) for side in shape[2:])
+    left, right, top, bottom, gap, row_gap = 0.75, 0.42, 0.22, 0.42, 0.05, 0.2
+    size = (
+        left + right + columns * width + (columns - 1) * gap,
+        top + bottom + count * height + (count - 1) * row_gap,
+    )
+    figure = Figure(size, dpi=DPI, facecolor="white")
+    grid = figure.subplots(count, columns, squeeze=False, gridspec_kw={
+        "left": left / size[0], "right": 1 - right / size[0], "wspace": gap / width,
+        "top": 1 - top / size[1], "bottom": bottom / size[1], "hspace": row_gap / height,
+    })  # fmt: skip
+    return figure, grid
+
+
+def _note(channels, value_range):
+    """What a reader has to know to read the numbers and the colours."""
+    low, high = value_range
+    scale = "" if (low, high) == (0, 1) else f" of frames scaled from [{low:g}, {high:g}] to [0, 1]"
+    shown = "" if channels in (1, 3) else f"; shown: the first of {channels} channels"
+    return f"numbers above: frames; MSE{scale}: sum over a frame{shown}"
+
+
+def _shown(count):
+    """The frames that a row shows: all, or evenly spread ones of a long sequence."""
+    return np.unique(np.linspace(0, count - 1, min(count, MAX_COLUMNS)).round().astype(int))
+
+
+def animation_frames(inputs, forecast, truth=None, value_range=(0.0, 1.0)):
+    """Yields the images of `draw_animation`, (height, width, 3), uint8."""
+    _check(inputs, forecast, truth, value_range)
+    sides = (
+        [("forecast", forecast)] if truth is None else [("truth", truth), ("forecast", forecast)]
+    )
+    films = [_as_images(np.concatenate((inputs, frames)), value_range) for _, frames in sides]
+    height, width = (2.2 * side / max(inputs.shape[2:]) for side in inputs.shape[2:])
+    size = len(sides) * (width + 0.15) + 0.15, height + 0.75
+    figure = Figure(size, dpi=DPI, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    panels, pictures = figure.subplots(1, len(sides), squeeze=False)[0], []
+    figure.subplots_adjust(0.15 / size[0], 0.15 / size[1], 1 - 0.15 / size[0],
+        1 - 0.6 / size[1], 0.15 / width)  # fmt: skip
+    for panel, film in zip(panels, films, strict=True):
+        panel.set(xticks=[], yticks=[])
+        pictures.append(panel.imshow(film[0], cmap="gray", vmin=0, vmax=1))
+    headline = figure.text(0.5, 1 - 0.08 / size[1], "", ha="center", va="top", fontsize=11)
+    total = len(films[0])
+    for frame in range(total):
+        is_input = frame < len(inputs)
+        colour = INPUT_COLOUR if is_input else FORECAST_COLOUR
+        headline.set_text(f"frame {frame + 1} of {total}")
+        for (name, _), panel, picture, film in zip(sides, panels, pictures, films, strict=True):
+            picture.set_data(film[frame])
+            panel.set_title("input" if is_input else name, fontsize=11, color=colour, pad=4)
+            panel.spines[:].set(color=colour, linewidth=2)
+        canvas.draw()
+        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _as_images(frames, value_range):
+    """(T, H, W), or (T, H, W, 3) of three channels, in [0, 1] of the value range."""
+    low, high = value_range
+    scaled = np.clip((np.asarray(frames, np.float64) - low) / (high - low), 0, 1)
+    return scaled.transpose(0, 2, 3, 1) if frames.shape[1] == 3 else scaled[:, 0]
+
+
+def _check(inputs, forecast, truth, value_range):
+    """Refuses arrays that are not of one sequence."""
+    low, high = value_range
+    if not low < high:
+        raise ValueError(f"value_range is {low} {high}: the first must be the smaller one")
+    if inputs.ndim != 4 or forecast.ndim != 4 or inputs.shape[1:] != forecast.shape[1:]:
+        raise ValueError(
+            f"inputs and forecast have the shapes {inputs.shape} and {forecast.shape}: both must "
+            "be (T, C, H, W) of the same frames"
+        )
+    if truth is not None and truth.shape != forecast.shape:
+        raise ValueError(f"truth has the shape {truth.shape}: it must be {forecast.shape}")
