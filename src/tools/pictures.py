@@ -15,6 +15,7 @@ from src.tools.files import write_atomically
 
 DPI = 120
 PANEL = 0.85
+GAP = 0.06
 MAX_COLUMNS = 20
 FRAME_MILLISECONDS = 200
 LAST_FRAME_MILLISECONDS = 1000
@@ -80,79 +81,106 @@ def squared_errors(forecast, truth, value_range=(0.0, 1.0)):
 
 
 def strip_figure(inputs, forecast, truth=None, value_range=(0.0, 1.0)):
-    """The figure of `draw_strip`; every frame is one of its axes, and so is the colour bar."""
+    """The figure of `draw_strip`: an axes for each row with an image for each frame that it shows.
+
+    The numbers stand at the axes' ticks; with a truth the colour bar has an axes too.
+    """
     _check(inputs, forecast, truth, value_range)
-    first = len(inputs) + 1
-    rows = [("input", _as_images(inputs, value_range), _shown(len(inputs)), 1)]
-    frames = _shown(len(forecast))
+    seen, coming = _shown(len(inputs)), _shown(len(forecast))
+    frames = len(inputs) + 1 + coming
+    width = value_range[1] - value_range[0]
+    rows = [("input", _as_images(inputs, value_range)[seen], seen + 1)]
     if truth is not None:
-        rows.append(("truth", _as_images(truth, value_range), frames, first))
-    rows.append(("forecast", _as_images(forecast, value_range), frames, first))
-    figure, grid = _grid(len(rows) + (truth is not None), rows, inputs.shape)
-    for axes, (label, images, shown, number) in zip(grid, rows, strict=False):
-        _draw_row(axes, images[shown], label, "gray", 1)
-        if label != "forecast" or truth is None:
-            for panel, frame in zip(axes, shown, strict=False):
-                panel.set_title(str(number + frame), fontsize=8, pad=2)
+        rows.append(("truth", _as_images(truth, value_range)[coming], frames))
+    rows.append(("forecast", _as_images(forecast, value_range)[coming], frames))
     if truth is not None:
-        _draw_errors(figure, grid[-1], forecast, truth, frames, value_range)
-    figure.text(0.008, 0.02, _note(inputs.shape[1], value_range), fontsize=7, color="#555555")
+        error = _absolute_errors(forecast, truth)[coming] / width
+        rows.append(
+            ("absolute\nerror", error, squared_errors(forecast, truth, value_range)[coming])
+        )
+    figure, grid = _canvas(len(rows), max(len(seen), len(coming)), inputs.shape)
+    for axes, (label, images, numbers) in zip(grid, rows, strict=True):
+        _draw_row(axes, images, label, [f"{n:.1f}" if n.dtype.kind == "f" else n for n in numbers])
+    if truth is not None:
+        grid[2].set_xticks([])
+        _finish_errors(figure, grid[3], len(coming), width)
+    shown = (len(seen) + len(coming), len(inputs) + len(forecast))
+    note = _note(inputs.shape[1], value_range, truth is not None, *shown)
+    figure.text(0.008, 0.02, note, fontsize=7, color="#555555")
     return figure
 
 
-def _draw_errors(figure, axes, forecast, truth, shown, value_range):
-    """The row of absolute errors, with the MSE of each frame below and a colour bar beside."""
-    width = value_range[1] - value_range[0]
+def _absolute_errors(forecast, truth):
+    """(F, H, W): of the channel that is shown, or the mean over three."""
     error = np.abs(np.asarray(forecast, np.float64) - truth)
-    error = error.mean(1) if error.shape[1] == 3 else error[:, 0]
-    last = _draw_row(axes, error[shown], "absolute\nerror", ERROR_COLOURS, width)
-    for panel, mse in zip(axes, squared_errors(forecast, truth, value_range)[shown], strict=False):
-        panel.set_xlabel(f"{mse:.1f}", fontsize=8, labelpad=2)
-    axes[0].annotate("MSE", (0, 0), (-4, -3), xycoords="axes fraction",
+    return error.mean(1) if error.shape[1] == 3 else error[:, 0]
+
+
+def _draw_row(axes, images, label, numbers):
+    """Shows images side by side with a number above each."""
+    height, width = images.shape[1:3]
+    for k, image in enumerate(images):
+        place = (k, k + 1 - GAP, height / width * (1 - GAP), 0)
+        axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=place, aspect="auto")
+    axes.set(xlim=axes.get_xlim(), yticks=[])
+    axes.set_xticks(np.arange(len(images)) + (1 - GAP) / 2, numbers)
+    axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=5)
+
+
+def _finish_errors(figure, axes, count, width):
+    """Gives the row of errors its colours, its MSE below, and its colour bar in data units."""
+    for image in axes.images:
+        image.set_cmap(ERROR_COLOURS)
+    axes.xaxis.tick_bottom()
+    axes.tick_params(length=0, labelsize=8, pad=2)
+    axes.annotate("MSE", (0, 0), (-4, -3), xycoords="axes fraction",
         textcoords="offset points", ha="right", va="top", fontsize=8)  # fmt: skip
-    box = axes[len(shown) - 1].get_position()
-    bar = figure.add_axes((box.x1 + 0.06 / figure.get_figwidth(), box.y0,
-        0.08 / figure.get_figwidth(), box.height))  # fmt: skip
-    figure.colorbar(last, cax=bar, ticks=[0, width])
+    box, inch = axes.get_position(), 1 / figure.get_figwidth()
+    right = box.x0 + count * box.width / axes.get_xlim()[1]
+    bar = figure.add_axes((right + 0.02 * inch, box.y0, 0.08 * inch, box.height))
+    figure.colorbar(axes.images[0], cax=bar, ticks=[0, 1])
+    bar.set_yticks([0, 1], ["0", f"{width:g}"])
     bar.tick_params(labelsize=7, length=2, pad=1)
 
 
-def _draw_row(axes, images, label, colours, high):
-    """Shows images in a row of axes; axes that are left over stay empty."""
-    for panel in axes:
-        panel.set(xticks=[], yticks=[])
-        panel.set_visible(False)
-    for panel, image in zip(axes, images, strict=False):
-        panel.set_visible(True)
-        shown = panel.imshow(image, cmap=colours, vmin=0, vmax=high)
-        panel.spines[:].set_linewidth(0.4)
-    axes[0].set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=5)
-    return shown
-
-
-def _grid(count, rows, shape):
-    """A figure with `count` rows of axes of the frames' proportions."""
-    columns = max(len(shown) for _, _, shown, _ in rows)
-    height, width = (PANEL * side / max(shape[2:]) for side in shape[2:])
-    left, right, top, bottom, gap, row_gap = 0.75, 0.42, 0.22, 0.42, 0.05, 0.2
+def _canvas(rows, columns, shape):
+    """A figure with an axes for each row, one wide for each column, of the frames' proportions."""
+    height = PANEL * min(1, shape[2] / shape[3])
+    width = height * shape[3] / shape[2]
+    left, right, top, bottom, row_gap = 0.75, 0.42, 0.22, 0.42, 0.2
     size = (
-        left + right + columns * width + (columns - 1) * gap,
-        top + bottom + count * height + (count - 1) * row_gap,
+        left + right + max(columns, 4) * width / (1 - GAP),
+        top + bottom + rows * height + (rows - 1) * row_gap,
     )
     figure = Figure(size, dpi=DPI, facecolor="white")
-    grid = figure.subplots(count, columns, squeeze=False, gridspec_kw={
-        "left": left / size[0], "right": 1 - right / size[0], "wspace": gap / width,
-        "top": 1 - top / size[1], "bottom": bottom / size[1], "hspace": row_gap / height,
-    })  # fmt: skip
+    grid = []
+    for row in range(rows):
+        y = size[1] - top - height - row * (height + row_gap)
+        place = (left / size[0], y / size[1], 1 - (left + right) / size[0], height / size[1])
+        axes = figure.add_axes(place, frame_on=False)
+        axes.set_xlim(0, max(columns, 4))
+        axes.set_ylim(shape[2] / shape[3] * (1 - GAP), 0)
+        axes.autoscale(False)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0, labelsize=8, pad=2)
+        grid.append(axes)
     return figure, grid
 
 
-def _note(channels, value_range):
+def _note(channels, value_range, has_truth, shown, frames):
     """What a reader has to know to read the numbers and the colours."""
     low, high = value_range
-    scale = "" if (low, high) == (0, 1) else f" of frames scaled from [{low:g}, {high:g}] to [0, 1]"
-    shown = "" if channels in (1, 3) else f"; shown: the first of {channels} channels"
-    return f"numbers above: frames; MSE{scale}: sum over a frame{shown}"
+    parts = ["above: number of the frame"]
+    if has_truth:
+        scale = (
+            "" if (low, high) == (0, 1) else f", frames scaled from [{low:g}, {high:g}] to [0, 1]"
+        )
+        parts.append(f"MSE: squared error summed over a frame{scale}")
+    if channels not in (1, 3):
+        parts.append(f"shown: the first of {channels} channels")
+    if shown < frames:
+        parts.append(f"shown: {shown} of {frames} frames")
+    return "; ".join(parts)
 
 
 def _shown(count):
