@@ -5,6 +5,7 @@ different epochs and runs can be laid side by side.
 """
 
 import io
+import textwrap
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,7 +15,9 @@ from PIL import Image
 from src.tools.files import write_atomically
 
 DPI = 120
-PANEL = 0.85
+# Inches: the longer side of a frame, and what a number needs above it.
+PANEL, NARROWEST = 0.85, 0.5
+LETTERS_PER_INCH = 18
 GAP = 0.06
 MAX_COLUMNS = 20
 FRAME_MILLISECONDS = 200
@@ -98,15 +101,15 @@ def strip_figure(inputs, forecast, truth=None, value_range=(0.0, 1.0)):
         rows.append(
             ("absolute\nerror", error, squared_errors(forecast, truth, value_range)[coming])
         )
-    figure, grid = _canvas(len(rows), max(len(seen), len(coming)), inputs.shape)
+    shown = (len(seen) + len(coming), len(inputs) + len(forecast))
+    note = _note(inputs.shape[1], value_range, truth is not None, *shown)
+    columns = max(len(seen), len(coming))
+    figure, grid = _canvas(len(rows), columns, inputs.shape, note)
     for axes, (label, images, numbers) in zip(grid, rows, strict=True):
         _draw_row(axes, images, label, [f"{n:.1f}" if n.dtype.kind == "f" else n for n in numbers])
     if truth is not None:
         grid[2].set_xticks([])
         _finish_errors(figure, grid[3], len(coming), width)
-    shown = (len(seen) + len(coming), len(inputs) + len(forecast))
-    note = _note(inputs.shape[1], value_range, truth is not None, *shown)
-    figure.text(0.008, 0.02, note, fontsize=7, color="#555555")
     return figure
 
 
@@ -122,7 +125,7 @@ def _draw_row(axes, images, label, numbers):
     for k, image in enumerate(images):
         place = (k, k + 1 - GAP, height / width * (1 - GAP), 0)
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=place, aspect="auto")
-    axes.set(xlim=axes.get_xlim(), yticks=[])
+    axes.set_yticks([])
     axes.set_xticks(np.arange(len(images)) + (1 - GAP) / 2, numbers)
     axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=5)
 
@@ -143,23 +146,24 @@ def _finish_errors(figure, axes, count, width):
     bar.tick_params(labelsize=7, length=2, pad=1)
 
 
-def _canvas(rows, columns, shape):
+def _canvas(rows, columns, shape, note):
     """A figure with an axes for each row, one wide for each column, of the frames' proportions."""
-    height = PANEL * min(1, shape[2] / shape[3])
-    width = height * shape[3] / shape[2]
-    left, right, top, bottom, row_gap = 0.75, 0.42, 0.22, 0.42, 0.2
-    size = (
-        left + right + max(columns, 4) * width / (1 - GAP),
-        top + bottom + rows * height + (rows - 1) * row_gap,
-    )
+    columns = max(columns, 4)
+    inches = max(PANEL / max(shape[2:]), NARROWEST / shape[3])
+    height, width = (inches * side for side in shape[2:])
+    left, right, top, row_gap = 0.75, 0.42, 0.22, 0.2
+    inner = columns * width / (1 - GAP)
+    lines = textwrap.wrap(note, int((left + inner + right) * LETTERS_PER_INCH))
+    bottom = 0.32 + 0.12 * len(lines)
+    size = left + inner + right, top + bottom + rows * height + (rows - 1) * row_gap
     figure = Figure(size, dpi=DPI, facecolor="white")
+    figure.text(0.06 / size[0], 0.06 / size[1], "\n".join(lines), fontsize=7, color="#555555")
     grid = []
     for row in range(rows):
         y = size[1] - top - height - row * (height + row_gap)
-        place = (left / size[0], y / size[1], 1 - (left + right) / size[0], height / size[1])
+        place = left / size[0], y / size[1], inner / size[0], height / size[1]
         axes = figure.add_axes(place, frame_on=False)
-        axes.set_xlim(0, max(columns, 4))
-        axes.set_ylim(shape[2] / shape[3] * (1 - GAP), 0)
+        axes.set(xlim=(0, columns), ylim=(shape[2] / shape[3] * (1 - GAP), 0))
         axes.autoscale(False)
         axes.xaxis.tick_top()
         axes.tick_params(length=0, labelsize=8, pad=2)
