@@ -6,8 +6,7 @@ python export.py --pretrained_model runs/NAME/best.ckpt --file_format AIR    # o
 
 from pathlib import Path
 
-from src.data.scale import to_unit_range
-from src.data.sources import evaluation_source
+from src.data.sources import sample_inputs
 from src.model import EncoderForecaster, Execution
 from src.tools import arguments, checkpoint, device, exporting, summary
 
@@ -41,9 +40,8 @@ def main(args):
     suffix = f".{args.file_format.lower()}"
     path = Path(args.file_name or Path(args.pretrained_model).with_suffix(suffix))
     path = path if path.suffix == suffix else path.with_name(path.name + suffix)
-    frames = to_unit_range(evaluation_source(loaded.config).frames(range(args.batch_size)))
-    inputs = frames[:, : data.input_frames]
-    difference = exporting.export(network, inputs, path, args.file_format)
+    inputs = sample_inputs(loaded.config, args.batch_size)
+    difference = exporting.export(network, inputs, path, args.file_format, loaded.config)
 
     outputs = (args.batch_size, data.forecast_frames, *inputs.shape[2:])
     print(

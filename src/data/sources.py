@@ -10,9 +10,12 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from src.data import own_sequences
 from src.data.idx import read_idx_images
 from src.data.moving_mnist import MovingMNIST
+from src.data.scale import to_unit_range
 from src.data.sequence_file import SequenceFile
 from src.errors import InputError
 
@@ -89,6 +92,18 @@ def evaluation_source(
         name = "embedded MNIST test digits"
         source = _generator(digits, held_out, name, data, num_digits, TEST_SIZE, FIXED_SEED, "test")
     return source if limit is None else First(source, limit)
+
+
+def sample_inputs(config, count):
+    """Inputs that a network can be tried on: of generated sequences, or noise of a dataset's shape,
+    whose file need not be there any more; (count, input_frames, C, H, W), float32 in [0, 1].
+    """
+    data = config.data
+    if data.dataset is None:
+        frames = evaluation_source(config).frames(range(count))
+        return to_unit_range(frames[:, : data.input_frames])
+    shape = (count, data.input_frames, config.model.channels, *data.image_size)
+    return np.random.default_rng(FIXED_SEED).random(shape, np.float32)
 
 
 def mean_image_source(config, workroot=None, num_digits=(2,), dataset=None):

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import sys
 import types
 import typing
@@ -160,7 +161,9 @@ def config_from(args, target, pretrained=None):
     merged = inherited | options
     if merged.get("dataset") is not None:
         asked = {name: value for name, value in inherited.items() if name != "image_size"} | options
-        merged = inherited | own_sequences.options_of(asked) | options
+        # A checkpoint has to find it from any folder.
+        place = {"dataset": os.path.abspath(merged["dataset"])}
+        merged = inherited | own_sequences.options_of(asked) | options | place
     return make_config(preset, merged)
 
 
