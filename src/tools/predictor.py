@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mindspore as ms
-from google.protobuf.message import DecodeError
 from mindspore import nn
 from mindspore.train.mind_ir_pb2 import ModelProto
 
@@ -88,13 +87,25 @@ def from_checkpoint(path, forecast_frames=None):
 def from_mindir(path, forecast_frames=None):
     """The `Predictor` of a MINDIR, whose graph says what it takes."""
     model = _read_mindir(path)
-    config = model.user_info.get(CONFIG_KEY)
+    text = model.user_info.get(CONFIG_KEY)
+    try:
+        config = Config.from_json(text) if text else None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    try:
+        network = nn.GraphCell(ms.load(str(path)))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: MindSpore cannot load it: {reason}") from None
     try:
         shapes = [tuple(x[0].tensor[0].dims) for x in (model.graph.input, model.graph.output)]
     except IndexError:
         shapes = []
-    if [len(shape) for shape in shapes] != [5, 5]:
-        raise InputError(f"{path}: is no network from (B, T, C, H, W) to (B, T, C, H, W) (mindir)")
+    if [len(shape) for shape in shapes] != [5, 5] or min(shapes[0][1:]) < 1:
+        raise InputError(
+            f"{path}: is no network from (B, T, C, H, W) to (B, T, C, H, W), of which B alone may "
+            "be of any size"
+        )
     inputs = tuple(side if side > 0 else None for side in shapes[0])
     frames = shapes[1][1]
     if forecast_frames not in (None, frames):
@@ -102,8 +113,7 @@ def from_mindir(path, forecast_frames=None):
             f"forecast_frames is {forecast_frames}, and {path} was exported for {frames}; "
             "--pretrained_model forecasts any number"
         )
-    network = nn.GraphCell(ms.load(str(path)))
-    return Predictor(network, str(path), inputs, frames, config and Config.from_json(config))
+    return Predictor(network, str(path), inputs, frames, config)
 
 
 def _read_mindir(path):
@@ -113,6 +123,6 @@ def _read_mindir(path):
         model.ParseFromString(Path(path).read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read (mindir): {error.strerror}") from None
-    except DecodeError:
-        raise InputError(f"{path}: not a MINDIR") from None
+    except checkpoint.UNREADABLE:
+        raise InputError(f"{path}: not a MINDIR, or damaged") from None
     return model
