@@ -53,7 +53,8 @@ def read_array(path):
 def _read(path):
     if not zipfile.is_zipfile(path):
         return np.lib.format.open_memmap(path, mode="r")
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here, because NumPy leaves damaged archives open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         if len(archive.files) != 1:
             names = ", ".join(archive.files) or "none"
             raise InputError(f"{path}: holds the arrays {names}; exactly one is needed")
