@@ -170,12 +170,14 @@ class DataConfig(Checked):
                     f"more than {DIGIT_SIZE}"
                 )
             return
+        if self.dataset_crc is None:
+            raise InputError(
+                f"dataset is {self.dataset!r}: this run is of moving digits; start another for it"
+            )
         if self.data_path is not None:
             raise InputError(
                 f"dataset is {self.dataset!r}: data_path, which is for digits, is given too"
             )
-        if self.dataset_crc is None:
-            raise InputError(f"dataset is {self.dataset!r}: the run was of moving digits")
         check_value_range(self.value_range, self.dataset)
 
 

@@ -134,11 +134,16 @@ def _text(value):
 
 
 def options_of(args):
-    """The parsed flags as a dict, lists as tuples."""
-    return {
+    """The parsed flags as a dict, lists as tuples; a dataset's path from the root, because a
+    checkpoint has to find it from any folder.
+    """
+    options = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in vars(args).items()
     }
+    if "dataset" in options:
+        options["dataset"] = os.path.abspath(options["dataset"])
+    return options
 
 
 def config_from(args, target, pretrained=None):
@@ -161,9 +166,7 @@ def config_from(args, target, pretrained=None):
     merged = inherited | options
     if merged.get("dataset") is not None:
         asked = {name: value for name, value in inherited.items() if name != "image_size"} | options
-        # A checkpoint has to find it from any folder.
-        place = {"dataset": os.path.abspath(merged["dataset"])}
-        merged = inherited | own_sequences.options_of(asked) | options | place
+        merged = inherited | own_sequences.options_of(asked) | options
     return make_config(preset, merged)
 
 

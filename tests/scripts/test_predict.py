@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.config import make_config
+from src.data import own_sequences
 from src.data.own_sequences import Split
+from src.data.sources import training_sources
 from src.errors import InputError
-from src.tools import checkpoint, exporting, prediction, predictor
+from src.tools import checkpoint, exporting, prediction, predictor, resume
 from tests.scripts.conftest import run
 from tests.scripts.test_bad_input import refuse
 from tests.scripts.test_end_to_end import network_of
@@ -144,6 +147,25 @@ def test_a_scaled_copy_is_forecast_scaled(tmp_path, pixels, by_checkpoint):
         prediction.predict(by_checkpoint, source, folder, batch_size=32, count=0)
         forecasts.append(np.load(folder / "forecast.npy"))
     np.testing.assert_allclose(forecasts[1], forecasts[0] * 0.3 - 12, atol=1e-4)
+
+
+def test_a_resumed_run_keeps_its_dataset(tmp_path, pixels, trained):
+    """Its place may change, its sequences may not; a run of digits gets none."""
+    np.save(tmp_path / "own.npy", np.concatenate([pixels] * 2))
+    names = {"input_frames": 3, "forecast_frames": 3, "dataset": str(tmp_path / "own.npy")}
+    options = {**names, "value_range": (0.0, 255.0), "batch_size": 4}
+    config = make_config("small", own_sequences.options_of(options) | options)
+    found = checkpoint.Checkpoint(tmp_path / "last.ckpt", config, {}, {}, {})
+    moved = shutil.copy(tmp_path / "own.npy", tmp_path / "moved.npy")
+    same = resume.config_of(found, {"dataset": str(moved)})
+    assert len(training_sources(same)[0]) == 8
+    np.save(moved, np.load(moved)[::-1])
+    with pytest.raises(InputError, match="is another file than the run began with"):
+        training_sources(resume.config_of(found, {"dataset": str(moved)}))
+    with pytest.raises(InputError, match="value_range .* there, .* here"):
+        resume.config_of(found, {"value_range": (0.0, 256.0)})
+    with pytest.raises(InputError, match="this run is of moving digits"):
+        resume.config_of(checkpoint.load(trained / "best.ckpt"), {"dataset": str(moved)})
 
 
 def test_overwrite(tmp_path, pixels, by_checkpoint):
