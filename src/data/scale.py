@@ -41,5 +41,7 @@ def check_value_range(value_range, file):
             "8-bit pixels"
         )
     low, high = value_range
-    if not low < high:
-        raise InputError(f"value_range is {low:g} {high:g}: the second value must be the greater")
+    if not -np.inf < low < high < np.inf:
+        raise InputError(
+            f"value_range is {low:g} {high:g}: the second value must be the greater, both finite"
+        )
