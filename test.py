@@ -8,16 +8,7 @@ python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --
 
 from src.data.sources import evaluation_source, mean_image_source
 from src.model import EncoderForecaster
-from src.tools import (
-    arguments,
-    checkpoint,
-    device,
-    evaluation,
-    files,
-    inference,
-    report,
-    summary,
-)
+from src.tools import arguments, checkpoint, device, evaluation, files, inference, report, summary
 
 
 def parse_args(argv=None):
