@@ -6,10 +6,9 @@ python export.py --pretrained_model runs/NAME/best.ckpt --file_format AIR    # o
 
 from pathlib import Path
 
-from src.data.pipeline import to_unit_range
-from src.data.sources import evaluation_source
+from src.data.sources import sample_inputs
 from src.model import EncoderForecaster, Execution
-from src.tools import arguments, checkpoint, device, exporting
+from src.tools import arguments, checkpoint, device, exporting, summary
 
 
 def parse_args(argv=None):
@@ -21,6 +20,7 @@ def parse_args(argv=None):
         help="sequences that the exported network takes at a time (default: 1)")  # fmt: skip
     add("--file_format", choices=exporting.FORMATS, default="MINDIR", help="(default: MINDIR)")
     add("--file_name", help="the file to write (default: beside the checkpoint)")
+    arguments.add_summary_flag(parser)
     arguments.add_device_flags(parser)
     return parser.parse_args(argv)
 
@@ -30,6 +30,8 @@ def main(args):
     target = device.set_up(args.device_target, args.device_id)
     exporting.check_format(args.file_format, target)
     loaded = checkpoint.load(args.pretrained_model)
+    if args.summary:
+        return summary.show(loaded.config, loaded.path)
     data = loaded.config.data
     portable = Execution(device_target="Ascend")
     network = EncoderForecaster(loaded.config.model, data.forecast_frames, portable)
@@ -38,9 +40,8 @@ def main(args):
     suffix = f".{args.file_format.lower()}"
     path = Path(args.file_name or Path(args.pretrained_model).with_suffix(suffix))
     path = path if path.suffix == suffix else path.with_name(path.name + suffix)
-    frames = to_unit_range(evaluation_source(loaded.config).frames(range(args.batch_size)))
-    inputs = frames[:, : data.input_frames]
-    difference = exporting.export(network, inputs, path, args.file_format)
+    inputs = sample_inputs(loaded.config, args.batch_size)
+    difference = exporting.export(network, inputs, path, args.file_format, loaded.config)
 
     outputs = (args.batch_size, data.forecast_frames, *inputs.shape[2:])
     print(

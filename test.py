@@ -1,14 +1,14 @@
 """Measures a checkpoint: MSE, SSIM, MAE and PSNR of each forecast frame.
 
 python test.py --pretrained_model runs/NAME/best.ckpt                  # on the generated test set
-python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # DIR holds
-mnist_test_seq.npy python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines
---json result.json
+python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # mnist_test_seq.npy in DIR
+python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE   # own sequences
+python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --json result.json
 """
 
-from src.data.sources import embedded_training_source, evaluation_source
+from src.data.sources import evaluation_source, mean_image_source
 from src.model import EncoderForecaster
-from src.tools import arguments, checkpoint, device, evaluation, files, report
+from src.tools import arguments, checkpoint, device, evaluation, files, inference, report, summary
 
 
 def parse_args(argv=None):
@@ -17,6 +17,9 @@ def parse_args(argv=None):
     add = parser.add_argument
     add("--pretrained_model", required=True, help="the checkpoint to measure")
     add("--workroot", help="folder with mnist_test_seq.npy (default: generated sequences)")
+    add("--dataset", metavar="FILE", help="own sequences: all of them; of the file that the "
+        "checkpoint was trained on its test part, which is its default")  # fmt: skip
+    arguments.add_value_range_flag(parser, "--dataset")
     add("--num_digits", type=arguments.whole_number(1), nargs="+", default=[2],
         help="digits in the generated sequences (default: 2)")  # fmt: skip
     add("--batch_size", type=arguments.whole_number(1), default=32,
@@ -24,6 +27,7 @@ def parse_args(argv=None):
     add("--limit", type=arguments.whole_number(1), help="use the first so many sequences only")
     add("--baselines", action="store_true", help="measure the trivial forecasts too")
     add("--json", metavar="FILE", help="write the result there too")
+    arguments.add_summary_flag(parser)
     arguments.add_device_flags(parser)
     return parser.parse_args(argv)
 
@@ -32,27 +36,27 @@ def main(args):
     """Device, checkpoint, data, evaluation, report."""
     target = device.set_up(args.device_target, args.device_id)
     loaded = checkpoint.load(args.pretrained_model)
-    config = loaded.config
-    source = evaluation_source(config, args.workroot, args.num_digits, args.limit)
+    config, frames = loaded.config, loaded.config.data.forecast_frames
+    if args.summary:
+        return summary.show(config, loaded.path)
+    source = evaluation_source(
+        config, args.workroot, args.num_digits, args.limit, args.dataset, args.value_range
+    )
     if args.json:
         files.check_writable(args.json, "json")
-    network = EncoderForecaster(config.model, config.data.forecast_frames)
+    network = EncoderForecaster(config.model, frames)
     checkpoint.load_weights(network, loaded)
-    print(
-        f"{device.describe(target)}\npreset: {config.preset}\ntest data: {source.name}", flush=True
-    )
-    if target == "CPU" and config.preset == "multiscale" and len(source) > 1000:
-        print(
-            f"{len(source):,} sequences of multiscale take hours on a CPU; --limit 500 measures "
-            "the first 500"
-        )
+    print(f"{device.describe(target)}\npreset: {config.preset}\ntest data: {source.name}")
+    inference.say_if_long(config.preset, target, len(source))
 
-    forecasters = {"model": evaluation.forecaster_of(network)}
+    shape = inference.batch_shape(source, args.batch_size, config.data.input_frames)
+    forecasters = {"model": inference.Forecaster(network, shape)}
     if args.baselines:
-        image = evaluation.mean_image(embedded_training_source(config, args.num_digits))
-        forecasters |= evaluation.baselines(config.data.forecast_frames, image)
+        training = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
+        image = evaluation.mean_image(training) if training else None
+        forecasters |= evaluation.baselines(frames, image)
     metrics = evaluation.evaluate(forecasters, source, args.batch_size, config.data.input_frames)
-    result = report.make(metrics, source.name)
+    result = report.make(metrics, source, forecasters["model"].timing())
     report.show(result)
     if args.json:
         report.write_json(result, args.json)

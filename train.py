@@ -2,6 +2,7 @@
 
 python train.py                                            # small on a CPU, multiscale on an Ascend
 python train.py --preset multiscale --data_path DIR        # DIR holds train-images-idx3-ubyte.gz
+python train.py --dataset FILE --value_range LOW HIGH      # own sequences, .npy or .npz
 python train.py --max_minutes 5 --train_path runs/short    # as far as five minutes go
 python train.py --resume --train_path runs/short           # go on where it stopped
 """
@@ -19,6 +20,7 @@ from src.tools import (
     device,
     resume,
     run_folder,
+    summary,
     trainer,
     training,
 )
@@ -35,6 +37,7 @@ def parse_args(argv=None):
     add("--compile_cache", metavar="FOLDER",
         help="where compiled graphs are kept for the next start; off: nowhere "
         "(default: ~/.cache/convlstm-mindspore)")  # fmt: skip
+    arguments.add_summary_flag(parser)
     arguments.add_device_flags(parser)
     arguments.add_config_flags(parser)
     return parser.parse_args(argv)
@@ -54,6 +57,8 @@ def main(args):
         pretrained = checkpoint.load(file) if file else None
         config = arguments.config_from(args, target, pretrained)
         path = Path(args.train_path or run_folder.default_path(config.preset))
+    if args.summary:
+        return summary.show(config)
     train_source, validation_source = training_sources(config)
 
     ms.set_seed(config.training.seed)

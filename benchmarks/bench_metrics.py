@@ -14,7 +14,7 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from src.config import make_config
-from src.data.pipeline import to_unit_range
+from src.data.scale import to_unit_range
 from src.data.sources import evaluation_source
 from src.model import EncoderForecaster
 from src.tools import arguments, device

@@ -13,6 +13,8 @@ import json
 import math
 from dataclasses import dataclass
 
+from src.data.idx import DIGIT_SIZE
+from src.data.scale import check_value_range
 from src.errors import InputError
 from src.fields import Checked, from_dict, option
 
@@ -82,14 +84,24 @@ class ModelConfig(Checked):
         """The number that has to divide a frame's height and width."""
         return self.patch_size * math.prod(stage.stride for stage in self.stages)
 
-    def check_image_size(self, image_size):
-        """Raises `InputError` unless the grid divides (height, width)."""
-        if any(side % self.grid for side in image_size):
+    def check_image_size(self, image_size, file=None):
+        """Raises `InputError` unless the grid divides (height, width), of the frames of a file."""
+        if all(side % self.grid == 0 for side in image_size):
+            return
+        height, width = image_size
+        if file is None:
             nearest = [max(1, round(side / self.grid)) * self.grid for side in image_size]
             raise InputError(
-                f"image_size is {image_size[0]} {image_size[1]}: this preset needs multiples of "
+                f"image_size is {height} {width}: this preset needs multiples of "
                 f"{self.grid}, {nearest[0]} {nearest[1]} for example"
             )
+        less = [side // self.grid * self.grid for side in image_size]
+        more = [side + -side % self.grid for side in image_size]
+        crop = f"crop them to {less[0]}x{less[1]} or " if all(less) else ""
+        raise InputError(
+            f"{file}: has frames of {height}x{width}, and this network needs multiples of "
+            f"{self.grid}: {crop}pad them to {more[0]}x{more[1]} (np.pad)"
+        )
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,29 @@ class DataConfig(Checked):
 
     data_path: str | None = option(
         None, "folder with train-images-idx3-ubyte.gz; default: the embedded test digits"
+    )
+    dataset: str | None = option(
+        None,
+        "own sequences in place of Moving MNIST: a .npy or .npz file, (N, T, H, W) or "
+        "(N, T, C, H, W)",
+    )
+    value_range: tuple[float, ...] | None = option(
+        None, "the two values of the dataset that become 0 and 1; has to be given with it", length=2
+    )
+    held_out: float = option(
+        0.1,
+        "share of the dataset's sequences to validate on, and as much again to test on",
+        above=0,
+        at_most=0.45,
+    )
+    split_seed: int = option(
+        0,
+        "seed of the dataset's split into training, validation and test",
+        at_least=0,
+        at_most=2**32 - 1,
+    )
+    dataset_crc: int | None = option(
+        None, "fingerprint of the dataset, by which the split is valid", flag=False
     )
     num_digits: tuple[int, ...] = option(
         (2,),
@@ -108,15 +143,42 @@ class DataConfig(Checked):
     input_frames: int = option(10, "frames that the network sees", at_least=1)
     forecast_frames: int = option(10, "frames that it forecasts", at_least=1)
     image_size: tuple[int, ...] = option(
-        (64, 64), "height and width of a frame in pixels", at_least=29, length=2
+        (64, 64), "height and width of a frame in pixels; a dataset's own", at_least=7, length=2
     )
-    epoch_size: int = option(10_000, "training sequences in an epoch", at_least=1)
+    epoch_size: int = option(
+        10_000, "training sequences in an epoch; default with a dataset: all of its own", at_least=1
+    )
     eval_size: int | None = option(
-        None, "validation sequences; default: a tenth of epoch_size", at_least=1
+        None,
+        "validation sequences; default: a tenth of epoch_size; all of a dataset's",
+        at_least=1,
     )
     num_parallel_workers: int = option(
         1, "processes that make sequences, as many as there are cores at most", at_least=1
     )
+
+    def __post_init__(self):
+        """Refuses what one of the two kinds of data lacks."""
+        super().__post_init__()
+        if self.dataset is None:
+            for name in ("value_range", "dataset_crc"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"{name} is {getattr(self, name)}: it belongs to a dataset")
+            if min(self.image_size) <= DIGIT_SIZE:
+                raise InputError(
+                    f"image_size is {self.image_size[0]} {self.image_size[1]}: moving digits need "
+                    f"more than {DIGIT_SIZE}"
+                )
+            return
+        if self.dataset_crc is None:
+            raise InputError(
+                f"dataset is {self.dataset!r}: this run is of moving digits; start another for it"
+            )
+        if self.data_path is not None:
+            raise InputError(
+                f"dataset is {self.dataset!r}: data_path, which is for digits, is given too"
+            )
+        check_value_range(self.value_range, self.dataset)
 
 
 @dataclass(frozen=True)
@@ -193,7 +255,9 @@ class Config(Checked):
     def __post_init__(self):
         """Refuses settings that contradict each other."""
         super().__post_init__()
-        self.model.check_image_size(self.data.image_size)
+        self.model.check_image_size(self.data.image_size, self.data.dataset)
+        if self.data.dataset is None and self.model.channels != 1:
+            raise InputError(f"channels is {self.model.channels}: moving digits have 1")
         if self.training.loss == "bce" and self.model.output_activation != "sigmoid":
             raise InputError(
                 "loss is 'bce': output_activation must be 'sigmoid', not "

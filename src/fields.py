@@ -96,6 +96,8 @@ def from_dict(cls, values):
 
 
 def _from_json_value(hint, value):
+    if isinstance(hint, types.UnionType):
+        hint = typing.get_args(hint)[0]
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value)
     if typing.get_origin(hint) is tuple and isinstance(value, list):

@@ -12,6 +12,7 @@ resume can change it.
 import numpy as np
 
 from src.data.idx import DIGIT_SIZE
+from src.data.scale import PIXELS
 
 SPEED = 0.1
 SPLITS = {"train": 0, "validation": 1, "test": 2}
@@ -39,6 +40,7 @@ class MovingMNIST:
         self.num_digits = tuple(num_digits)
         self.key = np.array([seed, SPLITS[split]], np.uint64)
         self.name = name
+        self.value_range = PIXELS
 
     def __len__(self):
         return self.size

@@ -1,13 +1,15 @@
 """Sequences -> MindSpore dataset.
 
 What flows first is only (epoch, batch) numbers; the sequences are made by as many workers as asked
-for, and stay uint8 until the batch is complete.
+for, and keep their own type until the batch is complete.
 """
 
 import os
 
 import mindspore.dataset as ds
 import numpy as np
+
+from src.data.scale import to_unit_range
 
 
 class BatchNumbers:
@@ -45,18 +47,7 @@ class BatchMaker:
         frames = self.source.frames(indices, epoch)
         inputs, targets = frames[:, : self.input_frames], frames[:, self.input_frames :]
         # Contiguous both: of a view MindSpore copies element by element, 50 times slower.
-        return to_unit_range(inputs), to_unit_range(targets)
-
-
-def to_unit_range(frames):
-    """uint8 -> float32 in [0, 1], contiguous; the one place where the scale changes."""
-    scaled = np.empty(frames.shape, np.float32)
-    # One sequence at a time stays in the cache between the two steps.
-    for k in range(len(frames)):
-        piece = scaled[k : k + 1]
-        piece[:] = frames[k : k + 1]
-        piece /= np.float32(255)
-    return scaled
+        return tuple(to_unit_range(part, self.source.value_range) for part in (inputs, targets))
 
 
 def make_dataset(
@@ -66,7 +57,7 @@ def make_dataset(
     """A dataset with the columns inputs and targets, (B, T, C, H, W), float32 in [0, 1].
 
     Args:
-        source: has `frames(indices, epoch)` and a length.
+        source: has `frames(indices, epoch)`, a `value_range` and a length.
         batch_size: sequences in a batch, of each shard.
         input_frames: frames in `inputs`; the others are `targets`.
         keep_all: a last batch that is not full is filled up with copies of the last sequence, which

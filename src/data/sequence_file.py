@@ -5,6 +5,7 @@ from tokenize import TokenError
 
 import numpy as np
 
+from src.data.scale import PIXELS
 from src.errors import InputError
 
 TEST_FRAMES = 20
@@ -30,6 +31,7 @@ class SequenceFile:
         path = Path(path)
         self.name = str(path)
         self.num_frames = frames
+        self.value_range = PIXELS
         try:
             self.array = np.lib.format.open_memmap(path, mode="r")
         except FileNotFoundError:

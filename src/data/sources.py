@@ -1,16 +1,21 @@
 """Which data is used when.
 
-|                  | train              | validate             | test                        |
-|------------------|--------------------|----------------------|-----------------------------|
-| no path          | embedded 0-7,999   | embedded 8,000-8,999 | generated, 9,000-9,999      |
-| data_path DIR    | all but last 1,000 | last 1,000           |                             |
-| workroot DIR     |                    |                      | DIR/mnist_test_seq.npy      |
+|                  | train               | validate             | test                       |
+|------------------|---------------------|----------------------|----------------------------|
+| no path          | embedded 0-7,999    | embedded 8,000-8,999 | generated, 9,000-9,999     |
+| data_path DIR    | all but last 1,000  | last 1,000           |                            |
+| workroot DIR     |                     |                      | DIR/mnist_test_seq.npy     |
+| dataset FILE     | 80 % of a file      | 10 %                 | 10 %; all of another file  |
 """
 
 from pathlib import Path
 
+import numpy as np
+
+from src.data import own_sequences
 from src.data.idx import read_idx_images
 from src.data.moving_mnist import MovingMNIST
+from src.data.scale import to_unit_range
 from src.data.sequence_file import SequenceFile
 from src.errors import InputError
 
@@ -27,9 +32,13 @@ def training_sources(config):
     """The training and the validation sequences of a run's `Config`.
 
     Raises:
-        InputError: `data_path` does not hold a readable file with enough digits.
+        InputError: `data_path` does not hold a readable file with enough digits, or `dataset` is
+            not the one that the configuration was made for, or has values that it cannot have.
     """
     data = config.data
+    if data.dataset is not None:
+        train, validation = own_sequences.training_sources(config)
+        return train, First(validation, data.eval_size or len(validation))
     if data.data_path is None:
         digits, name = read_idx_images(EMBEDDED_DIGITS), "embedded MNIST test digits"
         validation = slice(8 * HELD_OUT, 9 * HELD_OUT)
@@ -50,19 +59,34 @@ def training_sources(config):
     )
 
 
-def evaluation_source(config, workroot=None, num_digits=(2,), limit=None):
-    """The test sequences: the official file of `workroot`, else 10,000 generated ones.
+def evaluation_source(
+    config, workroot=None, num_digits=(2,), limit=None, dataset=None, value_range=None
+):
+    """The test sequences: those of a file that is named, else of the checkpoint's own dataset, else
+    10,000 generated ones.
 
     Args:
         config: the checkpoint's `Config`.
         workroot: folder with mnist_test_seq.npy, or None.
         num_digits: digits of the generated sequences.
         limit: use the first so many sequences only.
+        dataset: file of own sequences, or None. Of the file that the checkpoint was trained on its
+            test part is used, of another file all.
+        value_range: the scale of `dataset`; default: the checkpoint's.
+
+    Raises:
+        InputError: a file cannot be used, or what is given does not go together.
     """
     data = config.data
+    if workroot is not None and dataset is not None:
+        raise InputError("workroot and dataset are both given: name one test set")
+    if value_range is not None and dataset is None:
+        raise InputError("value_range is given without a dataset, whose scale it is")
     if workroot is not None:
         frames = data.input_frames + data.forecast_frames
         source = SequenceFile(Path(workroot) / TEST_FILE, frames, data.image_size)
+    elif dataset is not None or data.dataset is not None:
+        source = own_sequences.evaluation_source(config, dataset, value_range)
     else:
         digits, held_out = read_idx_images(EMBEDDED_DIGITS), slice(9 * HELD_OUT, 10 * HELD_OUT)
         name = "embedded MNIST test digits"
@@ -70,11 +94,26 @@ def evaluation_source(config, workroot=None, num_digits=(2,), limit=None):
     return source if limit is None else First(source, limit)
 
 
-def embedded_training_source(config, num_digits):
-    """Training sequences of the embedded digits, from which the mean image is taken."""
-    digits, part = read_idx_images(EMBEDDED_DIGITS), slice(0, 8 * HELD_OUT)
-    name = "embedded MNIST test digits"
-    return _generator(digits, part, name, config.data, num_digits, TEST_SIZE, FIXED_SEED, "train")
+def sample_inputs(config, count):
+    """Inputs that a network can be tried on: of generated sequences, or noise of a dataset's shape,
+    whose file need not be there any more; (count, input_frames, C, H, W), float32 in [0, 1].
+    """
+    data = config.data
+    if data.dataset is None:
+        frames = evaluation_source(config).frames(range(count))
+        return to_unit_range(frames[:, : data.input_frames])
+    shape = (count, data.input_frames, config.model.channels, *data.image_size)
+    return np.random.default_rng(FIXED_SEED).random(shape, np.float32)
+
+
+def mean_image_source(config, workroot=None, num_digits=(2,), dataset=None):
+    """The training sequences beside an `evaluation_source`; None beside a file that has none."""
+    data = config.data
+    if workroot is not None or (data.dataset is None and dataset is None):
+        digits, part = read_idx_images(EMBEDDED_DIGITS), slice(0, 8 * HELD_OUT)
+        name = "embedded MNIST test digits"
+        return _generator(digits, part, name, data, num_digits, TEST_SIZE, FIXED_SEED, "train")
+    return own_sequences.training_part(config, dataset)
 
 
 def _generator(digits, part, name, data, num_digits, size, seed, split):
@@ -102,6 +141,7 @@ class First:
         self.source = source
         self.limit = limit
         self.name = source.name
+        self.value_range = source.value_range
 
     def __len__(self):
         return min(self.limit, len(self.source))

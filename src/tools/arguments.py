@@ -2,15 +2,18 @@
 
 import argparse
 import dataclasses
+import os
 import sys
 import types
 import typing
 
 from src.config import DEFAULT_PRESET, PRESETS, DataConfig, ModelConfig, TrainingConfig, make_config
+from src.data import own_sequences
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
 from src.tools.device import TARGETS
 
 INHERITED = ("num_digits", "input_frames", "forecast_frames", "image_size")
+INHERITED_WITH_DATASET = ("dataset", "value_range", "held_out", "split_seed")
 EXIT_CODES = {InputError: 2, StoppedError: 3, NonFiniteError: 4, DiskError: 5, ExportError: 1}
 
 
@@ -50,6 +53,22 @@ def add_device_flags(parser):
     parser.add_argument(
         "--device_id", type=whole_number(0), default=0, help="which card (default: 0)"
     )
+
+
+def add_value_range_flag(parser, file):
+    """--value_range for the file of another flag."""
+    parser.add_argument(
+        "--value_range", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        help=f"the two values of {file} that become 0 and 1 (default: the checkpoint's)",
+    )  # fmt: skip
+
+
+def add_summary_flag(parser):
+    """--summary."""
+    parser.add_argument(
+        "--summary", action="store_true",
+        help="print parameters, layers and cost of the network, and do nothing else",
+    )  # fmt: skip
 
 
 def add_config_flags(parser):
@@ -115,30 +134,40 @@ def _text(value):
 
 
 def options_of(args):
-    """The parsed flags as a dict, lists as tuples."""
-    return {
+    """The parsed flags as a dict, lists as tuples; a dataset's path from the root, because a
+    checkpoint has to find it from any folder.
+    """
+    options = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in vars(args).items()
     }
+    if "dataset" in options:
+        options["dataset"] = os.path.abspath(options["dataset"])
+    return options
 
 
 def config_from(args, target, pretrained=None):
     """The configuration that the parsed flags ask for.
 
     What a pretrained checkpoint knows of frames, and without --preset of its network, holds where
-    no flag says otherwise; without both the preset is the device's default.
+    no flag says otherwise; without both the preset is the device's default. A dataset decides
+    itself what its frames are like.
     """
-    options = options_of(args)
+    options, inherited = options_of(args), {}
     preset = args.preset or DEFAULT_PRESET[target]
     if pretrained:
         known = pretrained.config
-        inherited = {name: getattr(known.data, name) for name in INHERITED}
+        names = INHERITED if "data_path" in options else INHERITED + INHERITED_WITH_DATASET
+        inherited = {name: getattr(known.data, name) for name in names}
         if not args.preset:
             preset = known.preset
             fields = dataclasses.fields(ModelConfig)
             inherited |= {f.name: getattr(known.model, f.name) for f in fields}
-        options = inherited | options
-    return make_config(preset, options)
+    merged = inherited | options
+    if merged.get("dataset") is not None:
+        asked = {name: value for name, value in inherited.items() if name != "image_size"} | options
+        merged = inherited | own_sequences.options_of(asked) | options
+    return make_config(preset, merged)
 
 
 def run(main, args):

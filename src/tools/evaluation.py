@@ -3,7 +3,8 @@
 import mindspore as ms
 import numpy as np
 
-from src.data.pipeline import make_dataset, to_unit_range
+from src.data.pipeline import make_dataset
+from src.data.scale import to_unit_range
 from src.tools.metrics import FrameMetrics
 from src.tools.progress import progress
 
@@ -49,23 +50,24 @@ def evaluate_network(network, source, config, description):
     )["model"]
 
 
-def baselines(forecast_frames, mean_image):
-    """The trivial forecasters that every number should be seen beside."""
+def baselines(forecast_frames, mean_image=None):
+    """The trivial forecasters that every number should be seen beside; without an image two."""
 
     def repeat(frame):
         return np.repeat(frame, forecast_frames, 1)
 
-    return {
+    forecasters = {
         "zeros": lambda inputs: repeat(np.zeros_like(inputs[:, :1])),
-        "mean_image": lambda inputs: repeat(np.broadcast_to(mean_image, inputs[:, :1].shape)),
         "copy_last": lambda inputs: repeat(inputs[:, -1:]),
     }
+    if mean_image is not None:
+        forecasters["mean_image"] = lambda inputs: repeat(
+            np.broadcast_to(mean_image, inputs[:, :1].shape)
+        )
+    return forecasters
 
 
 def mean_image(source, sequences=1000):
     """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1]."""
-    return (
-        to_unit_range(source.frames(range(min(sequences, len(source)))))
-        .mean((0, 1), np.float64)
-        .astype(np.float32)
-    )
+    frames = source.frames(range(min(sequences, len(source))))
+    return to_unit_range(frames, source.value_range).mean((0, 1), np.float64).astype(np.float32)

@@ -11,6 +11,8 @@ from src.errors import ExportError, InputError
 from src.tools.files import check_writable, write_atomically
 
 FORMATS = ("MINDIR", "AIR", "ONNX")
+# Under this name a MINDIR carries the configuration of its checkpoint.
+CONFIG_KEY = "convlstm_config"
 TOLERANCE = 1e-5
 
 
@@ -24,7 +26,7 @@ def check_format(file_format, target):
         raise InputError("file_format is ONNX: not supported yet; use MINDIR")
 
 
-def export(network, inputs, path, file_format):
+def export(network, inputs, path, file_format, config=None):
     """Exports a network for inputs of one shape; the file appears only once it is complete and
     checked.
 
@@ -33,6 +35,8 @@ def export(network, inputs, path, file_format):
         inputs: a real batch, (B, T, C, H, W), float32, that gives the shape and checks the result.
         path: the file to write; an older one is replaced.
         file_format: "MINDIR" or "AIR".
+        config: the `Config` that a MINDIR carries along, or None: predict.py --mindir finds scale
+            and test set in it.
 
     Returns:
         For MINDIR the largest absolute difference between its output and the network's, else None.
@@ -50,7 +54,13 @@ def export(network, inputs, path, file_format):
     check_writable(path, "file_name")
     with tempfile.TemporaryDirectory() as scratch:
         name = Path(scratch) / f"model.{file_format.lower()}"
-        ms.export(network, ms.Tensor(inputs), file_name=str(name), file_format=file_format)
+        options = {}
+        if file_format == "MINDIR" and config:
+            text = {CONFIG_KEY: config.to_json()}
+            options["custom_func"] = lambda model: model.user_info.update(text)
+        ms.export(
+            network, ms.Tensor(inputs), file_name=str(name), file_format=file_format, **options
+        )
         difference = None
         if file_format == "MINDIR":
             difference = compare(network, name, inputs)

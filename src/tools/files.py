@@ -35,11 +35,12 @@ def write_atomically(path, pieces):
         os.replace(unfinished, path)
         sync_folder(path.parent)
     except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
         raise DiskError(
             f"{path}: cannot be written: {error.strerror}; what was saved before is intact"
         ) from None
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 def check_writable(path, argument):

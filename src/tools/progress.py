@@ -26,9 +26,12 @@ class _PlainLines(tqdm):
             self.display(self.format_meter(**self.format_dict))
 
 
-def progress(total, description, initial=0):
-    """A progress display of sequences on stderr, to be used as tqdm's object."""
+def progress(total, description, initial=0, hidden=False):
+    """A progress display of sequences on stderr, to be used as tqdm's object; a hidden one for work
+    that is over at once.
+    """
     settings = {"total": total, "desc": description, "unit": " sequences", "initial": initial}
+    settings["disable"] = hidden
     if sys.stderr.isatty():
         times = "[{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
         bar = "{l_bar}{bar}| {n_fmt}/{total_fmt} " + times

@@ -1,7 +1,9 @@
 """The result of an evaluation, for people and as JSON."""
 
 import json
+import math
 
+from src.tools import inference
 from src.tools.files import write_atomically
 
 # The published lines come first, under the names they were published with.
@@ -19,11 +21,25 @@ MEANING = {
 BASELINE_METRICS = ("mse", "mae", "ssim")
 
 
-def make(metrics, test_set):
-    """The result as a dict, from the `FrameMetrics` of "model" and of any baselines."""
-    model = metrics["model"]
-    result = {"test_set": test_set, "sequences": model.sequences, **model.means()}
+def make(metrics, source, timing):
+    """The result as a dict.
+
+    Args:
+        metrics: the `FrameMetrics` of "model" and of any baselines.
+        source: the test sequences.
+        timing: of `inference.Forecaster.timing`.
+    """
+    model, (low, high) = metrics["model"], source.value_range
+    result = {"test_set": source.name, "sequences": model.sequences, **model.means()}
     result["per_frame"] = model.per_frame()
+    shape = source.frames([0]).shape[2:]
+    values = math.prod(shape)
+    result["frame_shape"], result["value_range"] = shape, [low, high]
+    result["own_units"] = {
+        "rmse": math.sqrt(result["mse"] / values) * (high - low),
+        "mae": result["mae"] / values * (high - low),
+    }
+    result["timing"] = timing
     if len(metrics) > 1:
         result["baselines"] = {
             name: {key: m.means()[key] for key in BASELINE_METRICS}
@@ -40,11 +56,17 @@ def show(result):
         for value in result["per_frame"][name]:
             print(value)
     print(f"\n{result['sequences']:,} sequences of {result['test_set']}")
+    low, high = result["value_range"]
+    frame = "x".join(map(str, result["frame_shape"]))
+    print(f"errors are summed over a frame of {frame}, in which {low:g} is 0 and {high:g} is 1")
     for name, meaning in MEANING.items():
         print(f"{name:12} {result[name]:10.4f}  {meaning}")
+    for name, value in result["own_units"].items():
+        print(f"{'own ' + name:12} {value:10.4f}  of a value, unclipped, in the data's own units")
     for name, scores in result.get("baselines", {}).items():
         text = "  ".join(f"{key} {scores[key]:8.4f}" for key in BASELINE_METRICS)
         print(f"baseline {name:11} {text}")
+    print(inference.describe(result["timing"]))
 
 
 def write_json(result, path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.data.moving_mnist import MovingMNIST
-from src.data.pipeline import make_dataset, to_unit_range
+from src.data.pipeline import make_dataset
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +53,3 @@ def test_keep_all_fills_the_last_batch(source):
     (batches,) = passes(make_dataset(source, 4, 4, keep_all=True), 1)
     inputs = np.concatenate([inputs for inputs, _ in batches])
     np.testing.assert_array_equal(inputs, expected(source, 0, [*range(14), 13, 13])[0])
-
-
-def test_unit_range():
-    """0 and 255 become 0 and 1 exactly, and nothing else comes near."""
-    values = to_unit_range(np.arange(256, dtype=np.uint8))
-    assert values.dtype == np.float32
-    assert values[0] == 0
-    assert values[255] == 1
-    np.testing.assert_allclose(np.diff(values), 1 / 255, rtol=1e-4)

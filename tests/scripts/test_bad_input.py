@@ -109,6 +109,7 @@ def test_checkpoint_of_another_preset(tmp_path, trained):
         ("export.py", "--file_format AIR", "on an Ascend only"),
         ("export.py", "--file_format ONNX", "ONNX"),
         ("test.py", "", "--pretrained_model"),
+        ("predict.py", "--output out --value_range 0 1", "--value_range and --truth: need --input"),
     ],
 )
 def test_arguments(tmp_path, trained, script, options, message):

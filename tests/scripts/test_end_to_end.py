@@ -149,7 +149,7 @@ def test_usage(script):
     assert f"bash scripts/{script}.sh" in result.stderr
 
 
-@pytest.mark.parametrize("script", ["train.py", "test.py", "export.py"])
+@pytest.mark.parametrize("script", ["train.py", "test.py", "predict.py", "export.py"])
 def test_help_shows_the_defaults(script):
     text = run(script, "--help").stdout
     assert "--device_target {Ascend,CPU}" in text

@@ -5,7 +5,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from src.config import make_config
-from src.data.pipeline import to_unit_range
+from src.data.scale import to_unit_range
 from src.data.sources import evaluation_source, training_sources
 from src.tools.evaluation import baselines, evaluate, mean_image
 from src.tools.metrics import NAMES, FrameMetrics, frame_scores, ssim

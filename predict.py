@@ -1,0 +1,77 @@
+"""Forecasts frames that nobody has seen, as forecast.npy and pictures.
+
+python predict.py --pretrained_model runs/NAME/best.ckpt --input FILE --output DIR
+python predict.py --pretrained_model runs/NAME/best.ckpt --output DIR --limit 20   # the test set
+python predict.py --mindir convlstm.mindir --input FILE --output DIR
+FILE is .npy, .npz, a GIF, or a folder of PNG frames.
+"""
+
+from src.data.sources import First
+from src.tools import arguments, checkpoint, device, inference, prediction, predictor, summary
+
+
+def parse_args(argv=None):
+    """The command line's arguments."""
+    parser = arguments.Parser(__doc__)
+    add = parser.add_argument
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--pretrained_model", help="the checkpoint that forecasts")
+    model.add_argument("--mindir", metavar="FILE", help="an exported network in its place")
+    add("--input", metavar="FILE", help="sequences, .npy or .npz of (N, T, H, W) or (N, T, C, H, "
+        "W), a GIF, or a folder of PNG frames (default: the test set)")  # fmt: skip
+    add("--output", metavar="DIR", help="folder for forecast.npy and pictures")
+    arguments.add_value_range_flag(parser, "--input")
+    add("--truth", action="store_true", help="the last forecast_frames of --input are not read, "
+        "but shown beside the forecast")  # fmt: skip
+    add("--workroot", help="without --input: folder with mnist_test_seq.npy")
+    add("--forecast_frames", type=arguments.whole_number(1),
+        help="frames to forecast, of a checkpoint more than it was trained on too "
+        "(default: as trained)")  # fmt: skip
+    add("--batch_size", type=arguments.whole_number(1), default=32,
+        help="sequences at a time (default: 32; a MINDIR's own)")  # fmt: skip
+    add("--limit", type=arguments.whole_number(1), help="forecast the first so many only")
+    add("--pictures", type=arguments.whole_number(0), default=4, metavar="COUNT",
+        help="draw the first so many sequences (default: 4)")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace the forecast in --output")
+    arguments.add_summary_flag(parser)
+    arguments.add_device_flags(parser)
+    args = parser.parse_args(argv)
+    if args.summary and args.mindir:
+        parser.error("argument --summary: needs --pretrained_model")
+    if not args.summary and args.output is None:
+        parser.error("the following arguments are required: --output")
+    if args.input is None and (args.value_range or args.truth):
+        parser.error("arguments --value_range and --truth: need --input")
+    if args.input and args.workroot:
+        parser.error("argument --workroot: not allowed with argument --input")
+    return args
+
+
+def main(args):
+    """Device, network, sequences, forecast."""
+    target = device.set_up(args.device_target, args.device_id)
+    if args.summary:
+        loaded = checkpoint.load(args.pretrained_model)
+        return summary.show(loaded.config, loaded.path)
+    if args.mindir:
+        model = predictor.from_mindir(args.mindir, args.forecast_frames)
+    else:
+        model = predictor.from_checkpoint(args.pretrained_model, args.forecast_frames)
+    if args.input:
+        source = prediction.sequences_of_input(model, args.input, args.value_range, args.truth)
+    else:
+        source = prediction.sequences_of_test_set(model, args.workroot)
+    source = First(source, args.limit) if args.limit else source
+    folder = prediction.open_output(args.output, args.overwrite)
+    print(f"{device.describe(target)}\nnetwork: {model.name}\nsequences: {source.name}")
+    low, high = source.value_range
+    print(f"value range: {low:g} is 0 to the network, {high:g} is 1", flush=True)
+    if model.config:
+        inference.say_if_long(model.config.preset, target, len(source))
+    forecaster = prediction.predict(model, source, folder, args.batch_size, args.pictures)
+    print(inference.describe(forecaster.timing()))
+    print(f"{folder / prediction.FORECAST}: {len(source):,} forecasts")
+
+
+if __name__ == "__main__":
+    arguments.run(main, parse_args())

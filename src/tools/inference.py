@@ -1,0 +1,73 @@
+"""A network as a function on NumPy arrays that keeps the time."""
+
+import statistics
+import time
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+
+def batch_shape(source, batch_size, input_frames):
+    """(B, T, C, H, W) of the batches of a source: no more sequences than it has."""
+    return (min(batch_size, len(source)), input_frames, *source.frames([0]).shape[2:])
+
+
+def say_if_long(preset, target, sequences):
+    """Says what would take hours."""
+    if target == "CPU" and preset == "multiscale" and sequences > 1000:
+        print(
+            f"{sequences:,} sequences of multiscale take hours on a CPU; --limit 500 takes the "
+            "first 500"
+        )
+
+
+class Forecaster:
+    """Runs a network on batches of one shape; compiled when made.
+
+    Args:
+        network: a Cell from (B, T, C, H, W) to (B, forecast_frames, C, H, W), float32 in [0, 1].
+        shape: (B, T, C, H, W).
+    """
+
+    def __init__(self, network, shape):
+        self.network = network
+        self.batch_size = shape[0]
+        self.seconds = []
+        start, zeros = time.perf_counter(), ms.Tensor(np.zeros(shape, np.float32))
+        if isinstance(network, nn.GraphCell):
+            # It compiles by running, and once only.
+            network(zeros).asnumpy()
+        else:
+            network.compile(zeros)
+        self.compile_seconds = time.perf_counter() - start
+
+    def __call__(self, inputs):
+        """The forecasts of a batch, NumPy arrays both."""
+        start = time.perf_counter()
+        forecast = self.network(ms.Tensor(inputs)).asnumpy()
+        self.seconds.append(time.perf_counter() - start)
+        return forecast
+
+    def timing(self):
+        """Seconds of the network alone; the first batch, which sets the kernels up, counts only
+        where there is no other.
+        """
+        batch = statistics.mean(self.seconds[1:] or self.seconds)
+        return {
+            "batch_size": self.batch_size,
+            "compile_seconds": self.compile_seconds,
+            "seconds_per_batch": batch,
+            "seconds_per_sequence": batch / self.batch_size,
+            "sequences_per_second": self.batch_size / batch,
+        }
+
+
+def describe(timing):
+    """`Forecaster.timing` in a line."""
+    return (
+        f"network: {1000 * timing['seconds_per_sequence']:.3g} ms a sequence, "
+        f"{timing['sequences_per_second']:.3g} sequences/s, in batches of "
+        f"{timing['batch_size']} ({timing['seconds_per_batch']:.3g} s); compiled before in "
+        f"{timing['compile_seconds']:.3g} s"
+    )

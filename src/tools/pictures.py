@@ -1,0 +1,244 @@
+"""Pictures of one forecast: a PNG strip of its frames, and a GIF of its motion.
+
+The grey scale is fixed to the value range and the error's colours to its width, so that pictures of
+different epochs and runs can be laid side by side.
+"""
+
+import io
+import textwrap
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from src.tools.files import write_atomically
+
+DPI = 120
+# Inches: the longer side of a frame, and what a number needs above it.
+PANEL, NARROWEST = 0.85, 0.5
+LETTERS_PER_INCH = 18
+GAP = 0.06
+MAX_COLUMNS = 20
+FRAME_MILLISECONDS = 200
+LAST_FRAME_MILLISECONDS = 1000
+# Its lightness grows evenly with the error, to every kind of colour vision.
+ERROR_COLOURS = "cividis"
+INPUT_COLOUR, FORECAST_COLOUR = "#0072b2", "#d55e00"
+
+
+def draw_strip(path, inputs, forecast, truth=None, value_range=(0.0, 1.0)):
+    """Writes a PNG with rows of frames: inputs, truth, forecast and absolute error.
+
+    Without a truth there are inputs and forecast only. Three channels are shown as RGB, of any
+    other number the first one.
+
+    Args:
+        path: the file, *.png.
+        inputs: (T, C, H, W), float, in the data's units.
+        forecast: (F, C, H, W), not clipped.
+        truth: (F, C, H, W), or None.
+        value_range: lowest and highest value of the data: black and white.
+
+    Raises:
+        ValueError: the shapes do not belong together, or the range is empty.
+        DiskError: the file cannot be written.
+    """
+    figure = strip_figure(inputs, forecast, truth, value_range)
+    write_atomically(path, [png_of(figure)])
+
+
+def draw_animation(path, inputs, forecast, truth=None, value_range=(0.0, 1.0)):
+    """Writes a GIF, truth and forecast side by side, a frame of it for each frame of the sequence.
+
+    Both sides begin with the inputs. Without a truth there is one side.
+
+    Args:
+        path: the file, *.gif.
+        inputs, forecast, truth, value_range: as `draw_strip`'s.
+
+    Raises:
+        ValueError, DiskError: as `draw_strip`.
+    """
+    first, *others = [
+        Image.fromarray(image) for image in animation_frames(inputs, forecast, truth, value_range)
+    ]
+    durations = [FRAME_MILLISECONDS] * len(others) + [LAST_FRAME_MILLISECONDS]
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+    write_atomically(path, [buffer.getvalue()])
+
+
+def png_of(figure):
+    """The bytes of a figure as PNG."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def squared_errors(forecast, truth, value_range=(0.0, 1.0)):
+    """The MSE of each frame as `src.tools.metrics` defines it: scaled to [0, 1], summed over it."""
+    low, high = value_range
+    error = (np.asarray(forecast, np.float64) - truth) / (high - low)
+    return (error**2).sum((1, 2, 3))
+
+
+def strip_figure(inputs, forecast, truth=None, value_range=(0.0, 1.0)):
+    """The figure of `draw_strip`: an axes for each row with an image for each frame that it shows.
+
+    The numbers stand at the axes' ticks; with a truth the colour bar has an axes too.
+    """
+    _check(inputs, forecast, truth, value_range)
+    seen, coming = _shown(len(inputs)), _shown(len(forecast))
+    frames = len(inputs) + 1 + coming
+    width = value_range[1] - value_range[0]
+    rows = [("input", _as_images(inputs, value_range)[seen], seen + 1)]
+    if truth is not None:
+        rows.append(("truth", _as_images(truth, value_range)[coming], frames))
+    rows.append(("forecast", _as_images(forecast, value_range)[coming], frames))
+    if truth is not None:
+        error = _absolute_errors(forecast, truth)[coming] / width
+        rows.append(
+            ("absolute\nerror", error, squared_errors(forecast, truth, value_range)[coming])
+        )
+    shown = (len(seen) + len(coming), len(inputs) + len(forecast))
+    note = _note(inputs.shape[1], value_range, truth is not None, *shown)
+    columns = max(len(seen), len(coming))
+    figure, grid = _canvas(len(rows), columns, inputs.shape, note)
+    for axes, (label, images, numbers) in zip(grid, rows, strict=True):
+        _draw_row(axes, images, label, [f"{n:.1f}" if n.dtype.kind == "f" else n for n in numbers])
+    if truth is not None:
+        grid[2].set_xticks([])
+        _finish_errors(figure, grid[3], len(coming), width)
+    return figure
+
+
+def _absolute_errors(forecast, truth):
+    """(F, H, W): of the channel that is shown, or the mean over three."""
+    error = np.abs(np.asarray(forecast, np.float64) - truth)
+    return error.mean(1) if error.shape[1] == 3 else error[:, 0]
+
+
+def _draw_row(axes, images, label, numbers):
+    """Shows images side by side with a number above each."""
+    height, width = images.shape[1:3]
+    for k, image in enumerate(images):
+        place = (k, k + 1 - GAP, height / width * (1 - GAP), 0)
+        axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=place, aspect="auto")
+    axes.set_yticks([])
+    axes.set_xticks(np.arange(len(images)) + (1 - GAP) / 2, numbers)
+    axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=5)
+
+
+def _finish_errors(figure, axes, count, width):
+    """Gives the row of errors its colours, its MSE below, and its colour bar in data units."""
+    for image in axes.images:
+        image.set_cmap(ERROR_COLOURS)
+    axes.xaxis.tick_bottom()
+    axes.tick_params(length=0, labelsize=8, pad=2)
+    axes.annotate("MSE", (0, 0), (-4, -3), xycoords="axes fraction",
+        textcoords="offset points", ha="right", va="top", fontsize=8)  # fmt: skip
+    box, inch = axes.get_position(), 1 / figure.get_figwidth()
+    right = box.x0 + count * box.width / axes.get_xlim()[1]
+    bar = figure.add_axes((right + 0.02 * inch, box.y0, 0.08 * inch, box.height))
+    figure.colorbar(axes.images[0], cax=bar, ticks=[0, 1])
+    bar.set_yticks([0, 1], ["0", f"{width:g}"])
+    bar.tick_params(labelsize=7, length=2, pad=1)
+
+
+def _canvas(rows, columns, shape, note):
+    """A figure with an axes for each row, one wide for each column, of the frames' proportions."""
+    columns = max(columns, 4)
+    inches = max(PANEL / max(shape[2:]), NARROWEST / shape[3])
+    height, width = (inches * side for side in shape[2:])
+    left, right, top, row_gap = 0.75, 0.42, 0.22, 0.2
+    inner = columns * width / (1 - GAP)
+    lines = textwrap.wrap(note, int((left + inner + right) * LETTERS_PER_INCH))
+    bottom = 0.32 + 0.12 * len(lines)
+    size = left + inner + right, top + bottom + rows * height + (rows - 1) * row_gap
+    figure = Figure(size, dpi=DPI, facecolor="white")
+    figure.text(0.06 / size[0], 0.06 / size[1], "\n".join(lines), fontsize=7, color="#555555")
+    grid = []
+    for row in range(rows):
+        y = size[1] - top - height - row * (height + row_gap)
+        place = left / size[0], y / size[1], inner / size[0], height / size[1]
+        axes = figure.add_axes(place, frame_on=False)
+        axes.set(xlim=(0, columns), ylim=(shape[2] / shape[3] * (1 - GAP), 0))
+        axes.autoscale(False)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0, labelsize=8, pad=2)
+        grid.append(axes)
+    return figure, grid
+
+
+def _note(channels, value_range, has_truth, shown, frames):
+    """What a reader has to know to read the numbers and the colours."""
+    low, high = value_range
+    parts = ["above: number of the frame"]
+    if has_truth:
+        scale = (
+            "" if (low, high) == (0, 1) else f", frames scaled from [{low:g}, {high:g}] to [0, 1]"
+        )
+        parts.append(f"MSE: squared error summed over a frame{scale}")
+    if channels not in (1, 3):
+        parts.append(f"shown: the first of {channels} channels")
+    if shown < frames:
+        parts.append(f"shown: {shown} of {frames} frames")
+    return "; ".join(parts)
+
+
+def _shown(count):
+    """The frames that a row shows: all, or evenly spread ones of a long sequence."""
+    return np.unique(np.linspace(0, count - 1, min(count, MAX_COLUMNS)).round().astype(int))
+
+
+def animation_frames(inputs, forecast, truth=None, value_range=(0.0, 1.0)):
+    """Yields the images of `draw_animation`, (height, width, 3), uint8."""
+    _check(inputs, forecast, truth, value_range)
+    sides = (
+        [("forecast", forecast)] if truth is None else [("truth", truth), ("forecast", forecast)]
+    )
+    films = [_as_images(np.concatenate((inputs, frames)), value_range) for _, frames in sides]
+    height, width = (2.2 * side / max(inputs.shape[2:]) for side in inputs.shape[2:])
+    size = len(sides) * (width + 0.15) + 0.15, height + 0.75
+    figure = Figure(size, dpi=DPI, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    panels, pictures = figure.subplots(1, len(sides), squeeze=False)[0], []
+    figure.subplots_adjust(0.15 / size[0], 0.15 / size[1], 1 - 0.15 / size[0],
+        1 - 0.6 / size[1], 0.15 / width)  # fmt: skip
+    for panel, film in zip(panels, films, strict=True):
+        panel.set(xticks=[], yticks=[])
+        pictures.append(panel.imshow(film[0], cmap="gray", vmin=0, vmax=1))
+    headline = figure.text(0.5, 1 - 0.08 / size[1], "", ha="center", va="top", fontsize=11)
+    total = len(films[0])
+    for frame in range(total):
+        is_input = frame < len(inputs)
+        colour = INPUT_COLOUR if is_input else FORECAST_COLOUR
+        headline.set_text(f"frame {frame + 1} of {total}")
+        for (name, _), panel, picture, film in zip(sides, panels, pictures, films, strict=True):
+            picture.set_data(film[frame])
+            panel.set_title("input" if is_input else name, fontsize=11, color=colour, pad=4)
+            panel.spines[:].set(color=colour, linewidth=2)
+        canvas.draw()
+        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _as_images(frames, value_range):
+    """(T, H, W), or (T, H, W, 3) of three channels, in [0, 1] of the value range."""
+    low, high = value_range
+    scaled = np.clip((np.asarray(frames, np.float64) - low) / (high - low), 0, 1)
+    return scaled.transpose(0, 2, 3, 1) if frames.shape[1] == 3 else scaled[:, 0]
+
+
+def _check(inputs, forecast, truth, value_range):
+    """Refuses arrays that are not of one sequence."""
+    low, high = value_range
+    if not low < high:
+        raise ValueError(f"value_range is {low} {high}: the first must be the smaller one")
+    if inputs.ndim != 4 or forecast.ndim != 4 or inputs.shape[1:] != forecast.shape[1:]:
+        raise ValueError(
+            f"inputs and forecast have the shapes {inputs.shape} and {forecast.shape}: both must "
+            "be (T, C, H, W) of the same frames"
+        )
+    if truth is not None and truth.shape != forecast.shape:
+        raise ValueError(f"truth has the shape {truth.shape}: it must be {forecast.shape}")

@@ -1,0 +1,119 @@
+"""Forecasts of sequences as forecast.npy and pictures."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from src.data.array_file import check_values
+from src.data.input_file import read_sequences
+from src.data.own_sequences import OwnSequences, warn_of_scale
+from src.data.scale import check_value_range, from_unit_range, to_unit_range
+from src.data.sources import evaluation_source
+from src.errors import InputError
+from src.tools import inference, pictures
+from src.tools.files import check_writable, write_atomically
+from src.tools.progress import progress
+
+FORECAST = "forecast.npy"
+PICTURES = ("sequence_*.png", "sequence_*.gif")
+
+
+def sequences_of_test_set(predictor, workroot):
+    """The sequences of a predictor's test set with their truth; a source."""
+    return evaluation_source(predictor.test_config, workroot)
+
+
+def sequences_of_input(predictor, path, value_range=None, truth=False):
+    """The last frames of the sequences of a file or folder; a source.
+
+    Args:
+        predictor: the `Predictor` that will read them.
+        path: of `read_sequences`.
+        value_range: their scale; default: the predictor's.
+        truth: the very last frames are the truth, and those before them what the network reads.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    channels, frames = predictor.inputs[2], predictor.inputs[1]
+    scale = tuple(value_range or predictor.value_range)
+    check_value_range(scale, path)
+    array = read_sequences(path, channels)
+    needed = frames + (predictor.forecast_frames if truth else 0)
+    predictor.check(array, path, needed)
+    start = array.shape[1] - needed
+    used = array[:, start:]
+    warn_of_scale(check_values(used, path, start), scale, path)
+    name = f"{path} ({len(array):,} sequences, frames {start} to {start + frames - 1} of each)"
+    return OwnSequences(used, np.arange(len(array)), needed, scale, name)
+
+
+def open_output(path, overwrite):
+    """Makes the folder; raises `InputError` if it cannot be written or holds a forecast."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written (output): {error.strerror}") from None
+    old = [file for file in (folder / FORECAST, *_pictures_in(folder)) if file.exists()]
+    if old and not overwrite:
+        raise InputError(
+            f"{folder}: holds a forecast already ({old[0].name}): --overwrite, or another --output"
+        )
+    check_writable(folder / FORECAST, "output")
+    return folder
+
+
+def predict(predictor, source, folder, batch_size, count):
+    """Writes forecast.npy, (N, F, C, H, W), float32 in the source's units, unclipped, and pictures
+    of the first `count` sequences.
+
+    Returns:
+        The `inference.Forecaster`, which kept the time.
+    """
+    fixed, frames, *_ = predictor.inputs
+    shape = inference.batch_shape(source, batch_size, frames)
+    forecaster = inference.Forecaster(predictor.network, (fixed or shape[0], *shape[1:]))
+    drawn = []
+
+    def pieces():
+        yield _npy_header((len(source), predictor.forecast_frames, *shape[2:]))
+        with progress(len(source), "forecast") as bar:
+            for sequences, forecasts in _batches(forecaster, source, frames):
+                drawn.extend(zip(sequences, forecasts, strict=True))
+                del drawn[count:]
+                yield np.ascontiguousarray(forecasts).tobytes()
+                bar.update(len(forecasts))
+
+    write_atomically(folder / FORECAST, pieces())
+    for old in _pictures_in(folder):
+        old.unlink()
+    for n, (sequence, forecast) in enumerate(drawn):
+        inputs, truth = sequence[:frames], sequence[frames:]
+        images = (inputs, forecast, truth if len(truth) else None, source.value_range)
+        pictures.draw_strip(folder / f"sequence_{n:04d}.png", *images)
+        pictures.draw_animation(folder / f"sequence_{n:04d}.gif", *images)
+    return forecaster
+
+
+def _batches(forecaster, source, input_frames):
+    """Yields sequences and their forecasts, in the source's units; a last batch is filled up."""
+    size, total = forecaster.batch_size, len(source)
+    for start in range(0, total, size):
+        sequences = source.frames(np.minimum(np.arange(start, start + size), total - 1))
+        inputs = to_unit_range(sequences[:, :input_frames], source.value_range)
+        forecasts = from_unit_range(forecaster(inputs), source.value_range)
+        count = min(size, total - start)
+        yield sequences[:count], forecasts[:count]
+
+
+def _npy_header(shape):
+    header = io.BytesIO()
+    layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, layout)
+    return header.getvalue()
+
+
+def _pictures_in(folder):
+    return [file for pattern in PICTURES for file in sorted(folder.glob(pattern))]
