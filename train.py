@@ -21,6 +21,7 @@ from src.tools import (
     run_folder,
     trainer,
     training,
+    watch,
 )
 
 
@@ -55,6 +56,8 @@ def main(args):
         config = arguments.config_from(args, target, pretrained)
         path = Path(args.train_path or run_folder.default_path(config.preset))
     train_source, validation_source = training_sources(config)
+    if config.training.tensorboard:
+        watch.check_tensorboard()
 
     ms.set_seed(config.training.seed)
     execution = training.execution_of(config.training, target)
