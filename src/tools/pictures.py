@@ -15,10 +15,8 @@ from PIL import Image
 from src.tools.files import write_atomically
 
 DPI = 120
-# Inches: the longer side of a frame, and what a number needs above it.
-PANEL, NARROWEST = 0.85, 0.5
-LETTERS_PER_INCH = 18
-GAP = 0.06
+# Pixels: the longer side of a frame, what a number needs above it, between frames, a letter.
+PANEL, NARROWEST, GAP, PIXELS_PER_LETTER = 112, 60, 6, 7
 MAX_COLUMNS = 20
 FRAME_MILLISECONDS = 200
 LAST_FRAME_MILLISECONDS = 1000
@@ -109,7 +107,7 @@ def strip_figure(inputs, forecast, truth=None, value_range=(0.0, 1.0)):
         _draw_row(axes, images, label, [f"{n:.1f}" if n.dtype.kind == "f" else n for n in numbers])
     if truth is not None:
         grid[2].set_xticks([])
-        _finish_errors(figure, grid[3], len(coming), width)
+        _finish_errors(figure, grid[3], width)
     return figure
 
 
@@ -120,17 +118,21 @@ def _absolute_errors(forecast, truth):
 
 
 def _draw_row(axes, images, label, numbers):
-    """Shows images side by side with a number above each."""
-    height, width = images.shape[1:3]
-    for k, image in enumerate(images):
-        place = (k, k + 1 - GAP, height / width * (1 - GAP), 0)
-        axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=place, aspect="auto")
+    """Shows images side by side with a number above each; the axes' unit is a pixel."""
+    low, high = axes.get_ylim()[::-1]
+    width = (high - low) * images.shape[2] / images.shape[1]
+    starts = np.arange(len(images)) * (width + GAP)
+    # Left to itself, matplotlib blurs where a pixel is not exactly a whole multiple.
+    interpolation = "nearest" if width >= images.shape[2] else None
+    look = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": interpolation, "aspect": "auto"}
+    for image, start in zip(images, starts, strict=True):
+        axes.imshow(image, extent=(start, start + width, high, low), **look)
     axes.set_yticks([])
-    axes.set_xticks(np.arange(len(images)) + (1 - GAP) / 2, numbers)
+    axes.set_xticks(starts + width / 2, numbers)
     axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=5)
 
 
-def _finish_errors(figure, axes, count, width):
+def _finish_errors(figure, axes, width):
     """Gives the row of errors its colours, its MSE below, and its colour bar in data units."""
     for image in axes.images:
         image.set_cmap(ERROR_COLOURS)
@@ -138,37 +140,42 @@ def _finish_errors(figure, axes, count, width):
     axes.tick_params(length=0, labelsize=8, pad=2)
     axes.annotate("MSE", (0, 0), (-4, -3), xycoords="axes fraction",
         textcoords="offset points", ha="right", va="top", fontsize=8)  # fmt: skip
-    box, inch = axes.get_position(), 1 / figure.get_figwidth()
-    right = box.x0 + count * box.width / axes.get_xlim()[1]
-    bar = figure.add_axes((right + 0.02 * inch, box.y0, 0.08 * inch, box.height))
+    box, pixel = axes.get_position(), 1 / figure.bbox.width
+    right = box.x0 + axes.images[-1].get_extent()[1] * pixel
+    bar = figure.add_axes((right + GAP * pixel, box.y0, 10 * pixel, box.height))
     figure.colorbar(axes.images[0], cax=bar, ticks=[0, 1])
     bar.set_yticks([0, 1], ["0", f"{width:g}"])
     bar.tick_params(labelsize=7, length=2, pad=1)
 
 
 def _canvas(rows, columns, shape, note):
-    """A figure with an axes for each row, one wide for each column, of the frames' proportions."""
-    columns = max(columns, 4)
-    inches = max(PANEL / max(shape[2:]), NARROWEST / shape[3])
-    height, width = (inches * side for side in shape[2:])
-    left, right, top, row_gap = 0.75, 0.42, 0.22, 0.2
-    inner = columns * width / (1 - GAP)
-    lines = textwrap.wrap(note, int((left + inner + right) * LETTERS_PER_INCH))
-    bottom = 0.32 + 0.12 * len(lines)
-    size = left + inner + right, top + bottom + rows * height + (rows - 1) * row_gap
-    figure = Figure(size, dpi=DPI, facecolor="white")
-    figure.text(0.06 / size[0], 0.06 / size[1], "\n".join(lines), fontsize=7, color="#555555")
+    """A figure with an axes for each row, wide enough for so many frames, in whole pixels."""
+    height, width = _panel_size(*shape[2:])
+    left, right, top, row_gap = 90, 50, 26, 24
+    inner = max(columns, 4) * (width + GAP)
+    lines = textwrap.wrap(note, (left + inner + right) // PIXELS_PER_LETTER)
+    size = left + inner + right, top + rows * (height + row_gap) + 18 + 14 * len(lines)
+    figure = Figure((size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
+    figure.text(8 / size[0], 8 / size[1], "\n".join(lines), fontsize=7, color="#555555")
     grid = []
     for row in range(rows):
         y = size[1] - top - height - row * (height + row_gap)
         place = left / size[0], y / size[1], inner / size[0], height / size[1]
         axes = figure.add_axes(place, frame_on=False)
-        axes.set(xlim=(0, columns), ylim=(shape[2] / shape[3] * (1 - GAP), 0))
+        axes.set(xlim=(0, inner), ylim=(height, 0))
         axes.autoscale(False)
         axes.xaxis.tick_top()
         axes.tick_params(length=0, labelsize=8, pad=2)
         grid.append(axes)
     return figure, grid
+
+
+def _panel_size(height, width):
+    """The pixels of a frame in a strip: a whole multiple where it is small, so that it is crisp."""
+    scale = max(PANEL / max(height, width), NARROWEST / width)
+    if scale > 1:
+        scale = round(scale)
+    return round(height * scale), round(width * scale)
 
 
 def _note(channels, value_range, has_truth, shown, frames):
