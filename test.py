@@ -1,14 +1,14 @@
 """Measures a checkpoint: MSE, SSIM, MAE and PSNR of each forecast frame.
 
 python test.py --pretrained_model runs/NAME/best.ckpt                  # on the generated test set
-python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # DIR holds
-mnist_test_seq.npy python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines
---json result.json
+python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # on mnist_test_seq.npy there
+python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --json result.json
+python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --plot frames.png
 """
 
 from src.data.sources import embedded_training_source, evaluation_source
 from src.model import EncoderForecaster
-from src.tools import arguments, checkpoint, device, evaluation, files, report
+from src.tools import arguments, checkpoint, curves, device, evaluation, files, report
 
 
 def parse_args(argv=None):
@@ -24,6 +24,11 @@ def parse_args(argv=None):
     add("--limit", type=arguments.whole_number(1), help="use the first so many sequences only")
     add("--baselines", action="store_true", help="measure the trivial forecasts too")
     add("--json", metavar="FILE", help="write the result there too")
+    add(
+        "--plot",
+        metavar="FILE",
+        help="draw MSE and SSIM of each frame there, *.png, *.svg or *.pdf",
+    )
     arguments.add_device_flags(parser)
     return parser.parse_args(argv)
 
@@ -36,6 +41,8 @@ def main(args):
     source = evaluation_source(config, args.workroot, args.num_digits, args.limit)
     if args.json:
         files.check_writable(args.json, "json")
+    if args.plot:
+        curves.check_output(args.plot, "plot")
     network = EncoderForecaster(config.model, config.data.forecast_frames)
     checkpoint.load_weights(network, loaded)
     print(
@@ -56,6 +63,11 @@ def main(args):
     report.show(result)
     if args.json:
         report.write_json(result, args.json)
+    if args.plot:
+        per_frame = {name: m.per_frame() for name, m in metrics.items()}
+        title = f"{result['sequences']:,} sequences of {source.name}"
+        figure = curves.frame_figure(per_frame, title, config.data.image_size)
+        curves.write(figure, args.plot)
 
 
 if __name__ == "__main__":
