@@ -18,7 +18,7 @@ def parse_args(argv=None):
     add = parser.add_argument
     add("runs", nargs="+", metavar="RUN", help="a run's folder, or its metrics.csv")
     add("--output", metavar="FILE",
-        help="the picture, *.png, *.svg or *.pdf (default: curves.png in the RUN's folder)")  # fmt: skip
+        help="the picture, png, svg or pdf (default: curves.png in the RUN's folder)")  # fmt: skip
     add("--against", choices=("sequences", "minutes"), default="sequences",
         help="what the curves are drawn against (default: sequences)")  # fmt: skip
     return parser.parse_args(argv)

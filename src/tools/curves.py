@@ -112,10 +112,11 @@ def frame_figure(per_frame, title, image_size):
         mse.plot(range(1, 11), MSE_2022, color="#777777", marker="*", linestyle=":",
             label="2022 version, official test set (published)")  # fmt: skip
         note = "; the 2022 SSIM is not comparable and left out"
-    mse.set(title="MSE, summed over a frame", xlabel="forecast frame", ylim=(0, None))
-    ssim.set(title=f"SSIM{note}", xlabel="forecast frame")
-    ssim.title.set_fontsize(10)
-    for axes in (mse, ssim):
+    mse.set_ylim(0, None)
+    titles = "MSE, summed over a frame", f"SSIM{note}"
+    for axes, text in zip((mse, ssim), titles, strict=True):
+        axes.set_title(text, fontsize=10)
+        axes.set_xlabel("forecast frame")
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(title, fontsize=9, wrap=True)
     _tidy(figure)
@@ -138,7 +139,7 @@ def _tidy(figure):
 def _legend(figure, count):
     """One legend below, for all panels."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(count, 4), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(count, 5), frameon=False)
 
 
 def check_output(path, argument):
