@@ -15,8 +15,9 @@ from PIL import Image
 from src.tools.files import write_atomically
 
 DPI = 120
-# Pixels: the longer side of a frame, what a number needs above it, between frames, a letter.
-PANEL, NARROWEST, GAP, PIXELS_PER_LETTER = 112, 60, 6, 7
+# Pixels: the longer side of a frame in a strip and in an animation, the least that a number needs
+# above it, the gap between frames, a letter.
+PANEL, SCREEN, NARROWEST, GAP, PIXELS_PER_LETTER = 112, 260, 60, 6, 7
 MAX_COLUMNS = 20
 FRAME_MILLISECONDS = 200
 LAST_FRAME_MILLISECONDS = 1000
@@ -122,14 +123,21 @@ def _draw_row(axes, images, label, numbers):
     low, high = axes.get_ylim()[::-1]
     width = (high - low) * images.shape[2] / images.shape[1]
     starts = np.arange(len(images)) * (width + GAP)
-    # Left to itself, matplotlib blurs where a pixel is not exactly a whole multiple.
-    interpolation = "nearest" if width >= images.shape[2] else None
-    look = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": interpolation, "aspect": "auto"}
     for image, start in zip(images, starts, strict=True):
-        axes.imshow(image, extent=(start, start + width, high, low), **look)
+        _show(axes, image, (start, start + width, high, low))
     axes.set_yticks([])
     axes.set_xticks(starts + width / 2, numbers)
     axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=5)
+
+
+def _show(axes, image, place=None):
+    """Shows an image of values in [0, 1], at a place of the axes or all over them."""
+    shown = axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=place, aspect="auto")
+    left, right = shown.get_extent()[:2]
+    if (right - left) / np.ptp(axes.get_xlim()) * axes.bbox.width > image.shape[1] - 1:
+        # Left to itself, matplotlib blurs where a pixel is not exactly a whole multiple.
+        shown.set_interpolation("nearest")
+    return shown
 
 
 def _finish_errors(figure, axes, width):
@@ -150,7 +158,7 @@ def _finish_errors(figure, axes, width):
 
 def _canvas(rows, columns, shape, note):
     """A figure with an axes for each row, wide enough for so many frames, in whole pixels."""
-    height, width = _panel_size(*shape[2:])
+    height, width = _panel_size(*shape[2:], PANEL)
     left, right, top, row_gap = 90, 50, 26, 24
     inner = max(columns, 4) * (width + GAP)
     lines = textwrap.wrap(note, (left + inner + right) // PIXELS_PER_LETTER)
@@ -170,9 +178,9 @@ def _canvas(rows, columns, shape, note):
     return figure, grid
 
 
-def _panel_size(height, width):
-    """The pixels of a frame in a strip: a whole multiple where it is small, so that it is crisp."""
-    scale = max(PANEL / max(height, width), NARROWEST / width)
+def _panel_size(height, width, longest):
+    """The pixels that a frame is drawn on: a whole multiple if it is small, so that it is crisp."""
+    scale = max(longest / max(height, width), NARROWEST / width)
     if scale > 1:
         scale = round(scale)
     return round(height * scale), round(width * scale)
@@ -202,32 +210,36 @@ def _shown(count):
 def animation_frames(inputs, forecast, truth=None, value_range=(0.0, 1.0)):
     """Yields the images of `draw_animation`, (height, width, 3), uint8."""
     _check(inputs, forecast, truth, value_range)
-    sides = (
-        [("forecast", forecast)] if truth is None else [("truth", truth), ("forecast", forecast)]
-    )
-    films = [_as_images(np.concatenate((inputs, frames)), value_range) for _, frames in sides]
-    height, width = (2.2 * side / max(inputs.shape[2:]) for side in inputs.shape[2:])
-    size = len(sides) * (width + 0.15) + 0.15, height + 0.75
-    figure = Figure(size, dpi=DPI, facecolor="white")
+    sides = {"forecast": forecast} if truth is None else {"truth": truth, "forecast": forecast}
+    films = [_as_images(np.concatenate((inputs, frames)), value_range) for frames in sides.values()]
+    figure, panels = _screen(len(films), inputs.shape)
     canvas = FigureCanvasAgg(figure)
-    panels, pictures = figure.subplots(1, len(sides), squeeze=False)[0], []
-    figure.subplots_adjust(0.15 / size[0], 0.15 / size[1], 1 - 0.15 / size[0],
-        1 - 0.6 / size[1], 0.15 / width)  # fmt: skip
-    for panel, film in zip(panels, films, strict=True):
-        panel.set(xticks=[], yticks=[])
-        pictures.append(panel.imshow(film[0], cmap="gray", vmin=0, vmax=1))
-    headline = figure.text(0.5, 1 - 0.08 / size[1], "", ha="center", va="top", fontsize=11)
-    total = len(films[0])
-    for frame in range(total):
+    pictures = [_show(panel, film[0]) for panel, film in zip(panels, films, strict=True)]
+    headline = figure.text(0.5, 1 - 8 / figure.bbox.height, "", ha="center", va="top", fontsize=11)
+    for frame in range(len(films[0])):
         is_input = frame < len(inputs)
         colour = INPUT_COLOUR if is_input else FORECAST_COLOUR
-        headline.set_text(f"frame {frame + 1} of {total}")
-        for (name, _), panel, picture, film in zip(sides, panels, pictures, films, strict=True):
+        headline.set_text(f"frame {frame + 1} of {len(films[0])}")
+        for name, panel, picture, film in zip(sides, panels, pictures, films, strict=True):
             picture.set_data(film[frame])
-            panel.set_title("input" if is_input else name, fontsize=11, color=colour, pad=4)
+            panel.set_title("input" if is_input else name, fontsize=11, color=colour, pad=5)
             panel.spines[:].set(color=colour, linewidth=2)
         canvas.draw()
         yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _screen(count, shape):
+    """A figure with so many axes side by side, in whole pixels."""
+    height, width = _panel_size(*shape[2:], SCREEN)
+    margin, top = 18, 72
+    size = margin + count * (width + margin), top + height + margin
+    figure = Figure((size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
+    panels = []
+    for k in range(count):
+        x = margin + k * (width + margin)
+        place = x / size[0], margin / size[1], width / size[0], height / size[1]
+        panels.append(figure.add_axes(place, xticks=[], yticks=[]))
+    return figure, panels
 
 
 def _as_images(frames, value_range):

@@ -36,7 +36,7 @@ class Pictures(Callback):
 
     def open(self):
         """Makes the folder; takes pictures back that came after the state that a run resumes."""
-        self.folder.mkdir(exist_ok=True)
+        make_folder(self.folder)
         for path in self.folder.iterdir():
             name = NAME.fullmatch(path.name)
             if name and int(name[1]) > self.state.epoch:
@@ -58,6 +58,14 @@ class Pictures(Callback):
                 png = png_of(strip_figure(inputs[k], forecasts[k], targets[k]))
                 write_atomically(self.folder / f"{name}_epoch_{self.state.epoch:04d}.png", [png])
                 self.drawn[name] = png
+
+
+def make_folder(folder):
+    """Makes a folder in the run's; raises `InputError` where a file is in its way."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made (train_path): {error.strerror}") from None
 
 
 def first_batches(source, count, batch_size, input_frames):
@@ -109,8 +117,8 @@ class TensorBoard(Callback):
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import SessionLog
 
+        make_folder(self.folder)
         try:
-            self.folder.mkdir(exist_ok=True)
             # Of its writers the one without a queue: what is written is on the disk before the
             # checkpoint that follows, and a full disk is noticed here.
             self.writer = EventsWriter(str(self.folder / "events"))
