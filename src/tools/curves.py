@@ -81,9 +81,10 @@ def learning_figure(runs, against="sequences"):
     for axes, (name, title) in zip(figure.subplots(2, 2).flat, LEARNING.items(), strict=True):
         for (run, columns), look in zip(runs.items(), _looks(), strict=False):
             known = np.isfinite(columns[name])
-            evaluated = name.startswith("val_")
+            # A line needs two points to be seen; evaluations are few.
+            marked = name.startswith("val_") or known.sum() == 1
             axes.plot(columns[against][known], columns[name][known], label=run,
-                marker=look["marker"] if evaluated else None, markersize=4, linewidth=1.4,
+                marker=look["marker"] if marked else None, markersize=4, linewidth=1.4,
                 color=look["color"], linestyle=look["linestyle"])  # fmt: skip
         axes.set(title=title, xlabel=f"training {against}")
     _tidy(figure)
