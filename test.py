@@ -4,11 +4,22 @@ python test.py --pretrained_model runs/NAME/best.ckpt                  # on the 
 python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # mnist_test_seq.npy in DIR
 python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE   # own sequences
 python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --json result.json
+python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --plot frames.png
 """
 
 from src.data.sources import evaluation_source, mean_image_source
 from src.model import EncoderForecaster
-from src.tools import arguments, checkpoint, device, evaluation, files, inference, report, summary
+from src.tools import (
+    arguments,
+    checkpoint,
+    curves,
+    device,
+    evaluation,
+    files,
+    inference,
+    report,
+    summary,
+)
 
 
 def parse_args(argv=None):
@@ -27,6 +38,8 @@ def parse_args(argv=None):
     add("--limit", type=arguments.whole_number(1), help="use the first so many sequences only")
     add("--baselines", action="store_true", help="measure the trivial forecasts too")
     add("--json", metavar="FILE", help="write the result there too")
+    add("--plot", metavar="FILE",
+        help="draw MSE and SSIM of each frame there, *.png, *.svg or *.pdf")  # fmt: skip
     arguments.add_summary_flag(parser)
     arguments.add_device_flags(parser)
     return parser.parse_args(argv)
@@ -44,6 +57,8 @@ def main(args):
     )
     if args.json:
         files.check_writable(args.json, "json")
+    if args.plot:
+        curves.check_output(args.plot, "plot")
     network = EncoderForecaster(config.model, frames)
     checkpoint.load_weights(network, loaded)
     print(f"{device.describe(target)}\npreset: {config.preset}\ntest data: {source.name}")
@@ -60,6 +75,11 @@ def main(args):
     report.show(result)
     if args.json:
         report.write_json(result, args.json)
+    if args.plot:
+        per_frame = {name: m.per_frame() for name, m in metrics.items()}
+        title = f"{result['sequences']:,} sequences of {source.name}"
+        figure = curves.frame_figure(per_frame, title, config.data.image_size)
+        curves.write(figure, args.plot)
 
 
 if __name__ == "__main__":
