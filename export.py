@@ -19,7 +19,7 @@ def parse_args(argv=None):
     add = parser.add_argument
     add("--pretrained_model", required=True, help="the checkpoint to export")
     add("--batch_size", type=arguments.whole_number(0), default=1,
-        help="sequences that the exported network takes at a time; 0: any number (default: 1)")  # fmt: skip
+        help="sequences that the network takes at a time; 0: any number (default: 1)")  # fmt: skip
     add("--file_format", choices=exporting.FORMATS, default="MINDIR", help="(default: MINDIR)")
     add("--file_name", help="the file to write (default: beside the checkpoint)")
     arguments.add_device_flags(parser)

@@ -59,8 +59,8 @@ def to_pytorch(source, target):
     differences = checkpoint.different_fields(model, PRESETS["multiscale"].model, MAY_DIFFER)
     if difference := next(differences, None):
         raise InputError(
-            f"{source}: is of preset {loaded.config.preset}, and the PyTorch network is multiscale: "
-            f"{difference}"
+            f"{source}: is of preset {loaded.config.preset}, and the PyTorch network is "
+            f"multiscale: {difference}"
         )
     network = EncoderForecaster(model, loaded.config.data.forecast_frames)
     checkpoint.load_weights(network, loaded)

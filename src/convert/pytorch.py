@@ -72,9 +72,7 @@ def _package(name):
         return import_module(name)
     except ImportError:
         package = name.partition(".")[0]
-        raise InputError(
-            f"{package} is missing: pip install {'torch==2.13.0' if package == 'torch' else package}"
-        ) from None
+        raise InputError(f"{package} is missing: pip install {package}") from None
 
 
 def _read_safetensors(path):

@@ -39,11 +39,6 @@ class TrainingState(Checked):
     @classmethod
     def from_checkpoint(cls, checkpoint):
         """The state that a checkpoint holds; raises `InputError` if it holds something else."""
-        if not checkpoint.state:
-            raise InputError(
-                f"{checkpoint.path}: holds weights only, and no training to go on with: start from "
-                "it with --pretrained_model"
-            )
         try:
             return from_dict(cls, checkpoint.state)
         except InputError as error:

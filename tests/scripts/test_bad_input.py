@@ -105,9 +105,9 @@ def test_checkpoint_of_another_preset(tmp_path, trained):
         ("train.py", "--surplus 1", "--surplus"),
         ("train.py", "--device_target Ascend", "none is usable here"),
         ("test.py", "--batch_size 0", "--batch_size: is 0: it must be at least 1"),
-        ("export.py", "--batch_size 0", "--batch_size: is 0: it must be at least 1"),
+        ("export.py", "--batch_size -1", "--batch_size: is -1: it must be at least 0"),
         ("export.py", "--file_format AIR", "on an Ascend only"),
-        ("export.py", "--file_format ONNX", "ONNX"),
+        ("export.py", "--file_format CAFFE", "invalid choice: 'CAFFE'"),
         ("test.py", "", "--pretrained_model"),
     ],
 )
