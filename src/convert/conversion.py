@@ -51,9 +51,11 @@ def to_pytorch(source, target):
     """Writes a checkpoint's weights as a file of PyTorch's; returns lines about it.
 
     Raises:
-        InputError: `source` is no checkpoint of the `multiscale` network.
+        InputError: `source` is no checkpoint of the `multiscale` network, or the name of `target`
+            is of no file of PyTorch's.
         DiskError: the file cannot be written.
     """
+    pytorch.check_suffix(target)
     loaded = checkpoint.load(source)
     model = loaded.config.model
     differences = checkpoint.different_fields(model, PRESETS["multiscale"].model, MAY_DIFFER)

@@ -14,6 +14,8 @@ import numpy as np
 from src.errors import InputError
 
 STATE = "state_dict"
+# Of what is written; ".pth.tar" is a ".tar" to pathlib.
+SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
 # The PyTorch network's own.
 LEARNING_RATE = 1e-4
 # Some of the file's dialects of "this is no such file".
@@ -46,11 +48,19 @@ def read(path):
     return arrays
 
 
+def check_suffix(path):
+    """Raises `InputError` unless the file's name says what to write."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(
+            f"{path}: OUT has to end with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        )
+
+
 def serialise(path, arrays):
     """The bytes of a file of the kind that the name of `path` says.
 
-    `.safetensors` and `.pth` hold the bare state dict; `.pth.tar` what the PyTorch network's own
-    training goes on from: the state dict, a fresh Adam, and the number of the last epoch.
+    `.safetensors`, `.pth` and `.pt` hold the bare state dict; `.pth.tar` what the PyTorch network's
+    own training goes on from: the state dict, a fresh Adam, and the number of the last epoch.
     """
     if path.suffix == ".safetensors":
         whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -269,6 +269,8 @@ def test_other_checkpoints_are_refused(converted, file_of_2022, tmp_path):
         mindspore_2022.read(damaged)
     with pytest.raises(InputError, match="is IN; name another file as OUT"):
         conversion.check_output(converted, converted)
+    with pytest.raises(InputError, match="OUT has to end with .pth, .pt, .tar or .safetensors"):
+        conversion.to_pytorch(converted, tmp_path / "x.ckpt")
 
 
 def test_other_presets_do_not_go_to_pytorch(tmp_path):
