@@ -39,6 +39,7 @@ def network(request):
     return network, rng.random(shape, np.float32)
 
 
+@pytest.mark.parametrize("network", NARROW, indirect=True)
 def test_mindir_equals_network(network, tmp_path, rng):
     network, inputs = network
     path = tmp_path / "a folder" / "net.mindir"
@@ -73,6 +74,7 @@ def test_onnx_equals_network(network, tmp_path, rng, any_batch):
     np.testing.assert_allclose(forecast, expected[:count], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("network", NARROW, indirect=True)
 def test_mindir_for_any_batch(network, tmp_path, rng):
     network, inputs = network
     path = tmp_path / "net.mindir"
