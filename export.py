@@ -42,7 +42,8 @@ def main(args):
     samples = args.batch_size or exporting.SAMPLES
     frames = to_unit_range(evaluation_source(loaded.config).frames(range(samples)))
     inputs = frames[:, : data.input_frames]
-    difference = exporting.export(network, inputs, path, args.file_format, not args.batch_size)
+    any_batch = args.batch_size == 0
+    difference = exporting.export(network, inputs, path, args.file_format, any_batch=any_batch)
 
     shape = f"({args.batch_size or 'any'}, %d, {', '.join(map(str, inputs.shape[2:]))}) float32"
     print(

@@ -63,7 +63,7 @@ def in_pairs(network, rng, shape):
 def test_onnx_equals_network(network, tmp_path, rng, any_batch):
     network, inputs = network
     path = tmp_path / "net.onnx"
-    assert exporting.export(network, inputs, path, "ONNX", any_batch) <= 1e-4
+    assert exporting.export(network, inputs, path, "ONNX", any_batch=any_batch) <= 1e-4
     (shape,) = [i.type.tensor_type.shape.dim for i in onnx.load(path).graph.input]
     assert (shape[0].dim_param, shape[0].dim_value) == (("batch", 0) if any_batch else ("", 2))
     assert [dim.dim_value for dim in shape[1:]] == list(inputs.shape[1:])
