@@ -1,6 +1,7 @@
-"""Exports a checkpoint to a MINDIR, and checks that it computes the same.
+"""Exports a checkpoint to a MINDIR or ONNX, and checks that it computes the same.
 
 python export.py --pretrained_model runs/NAME/best.ckpt --file_name convlstm.mindir
+python export.py --pretrained_model runs/NAME/best.ckpt --file_format ONNX --batch_size 0
 python export.py --pretrained_model runs/NAME/best.ckpt --file_format AIR    # on an Ascend only
 """
 
@@ -16,8 +17,8 @@ def parse_args(argv=None):
     parser = arguments.Parser(__doc__)
     add = parser.add_argument
     add("--pretrained_model", required=True, help="the checkpoint to export")
-    add("--batch_size", type=arguments.whole_number(1), default=1,
-        help="sequences that the exported network takes at a time (default: 1)")  # fmt: skip
+    add("--batch_size", type=arguments.whole_number(0), default=1,
+        help="sequences that the network takes at a time; 0: any number (default: 1)")  # fmt: skip
     add("--file_format", choices=exporting.FORMATS, default="MINDIR", help="(default: MINDIR)")
     add("--file_name", help="the file to write (default: beside the checkpoint)")
     arguments.add_summary_flag(parser)
@@ -28,7 +29,7 @@ def parse_args(argv=None):
 def main(args):
     """Device, checkpoint, export, comparison."""
     target = device.set_up(args.device_target, args.device_id)
-    exporting.check_format(args.file_format, target)
+    exporting.check_format(args.file_format, target, args.batch_size)
     loaded = checkpoint.load(args.pretrained_model)
     if args.summary:
         return summary.show(loaded.config, loaded.path)
@@ -40,14 +41,17 @@ def main(args):
     suffix = f".{args.file_format.lower()}"
     path = Path(args.file_name or Path(args.pretrained_model).with_suffix(suffix))
     path = path if path.suffix == suffix else path.with_name(path.name + suffix)
-    inputs = sample_inputs(loaded.config, args.batch_size)
-    difference = exporting.export(network, inputs, path, args.file_format, loaded.config)
+    inputs = sample_inputs(loaded.config, args.batch_size or exporting.SAMPLES)
+    difference = exporting.export(
+        network, inputs, path, args.file_format, loaded.config, any_batch=args.batch_size == 0
+    )
 
-    outputs = (args.batch_size, data.forecast_frames, *inputs.shape[2:])
+    shape = f"({args.batch_size or 'any'}, %d, {', '.join(map(str, inputs.shape[2:]))}) float32"
     print(
         f"{path}: {args.file_format}, {path.stat().st_size:,} bytes, preset {loaded.config.preset}"
     )
-    print(f"inputs:  {inputs.shape} float32 in [0, 1], (B, T, C, H, W)\noutputs: {outputs} float32")
+    print(f"inputs:  {shape % data.input_frames} in [0, 1], (B, T, C, H, W)")
+    print(f"outputs: {shape % data.forecast_frames}")
     if difference is not None:
         print(f"checked against {args.pretrained_model}: largest difference {difference:.3g}")
 

@@ -45,6 +45,7 @@ class EncoderForecaster(nn.Cell):
 
     def __init__(self, config, forecast_frames, execution=None):
         super().__init__()
+        self.config = config
         self.execution = execution = execution or Execution()
         self.patch_size = config.patch_size
         self.forecast_frames = forecast_frames

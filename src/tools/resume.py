@@ -52,8 +52,14 @@ def config_of(found, options):
         options: the flags that were given, by name.
 
     Raises:
-        InputError: a flag asks for something else than the run was started with.
+        InputError: a flag asks for something else than the run was started with, or the checkpoint
+            is of no run.
     """
+    if not found.state:
+        raise InputError(
+            f"{found.path}: holds weights only, and no training to go on with: start from it with "
+            "--pretrained_model"
+        )
     known = found.config
     parts = (known.model, known.data, known.training)
     own = {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}

@@ -1,0 +1,1 @@
+"""Weights of other statements of the `multiscale` network."""

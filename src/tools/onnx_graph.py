@@ -1,0 +1,220 @@
+"""An `EncoderForecaster` as an ONNX graph.
+
+MindSpore's own exporter knows neither GroupNorm nor a batch of any size, and cannot write the
+convolutions of this network, so the graph is stated here once more, in operators that ONNX has had
+for long (opset 13); whoever exports compares its output with the network's.
+
+Shapes: frames run through it as (T * B, C, H, W), time slowest, so that B may stay open.
+"""
+
+import numpy as np
+from onnx import TensorProto, checker, helper, numpy_helper
+
+from src.model.convlstm import GATE_GROUP
+from src.model.forecaster import SLOPE
+from src.model.norm import EPSILON
+
+OPSET = 13
+# Read by every onnxruntime since 2022.
+IR_VERSION = 8
+INPUT, OUTPUT = "frames", "forecast"
+
+
+class Graph:
+    """The nodes and constants of a graph, as they are added."""
+
+    def __init__(self):
+        self.nodes, self.constants = [], {}
+
+    def add(self, operator, *inputs, outputs=1, **attributes):
+        """Adds a node between named tensors; returns its output's name, or of several a list."""
+        name = f"{operator.lower()}_{len(self.nodes)}"
+        names = [name] if outputs == 1 else [f"{name}_{k}" for k in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, names, name=name, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def constant(self, name, array):
+        """Keeps an array under a name, which it returns."""
+        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def reshape(self, x, *shape):
+        """A reshape; one side may be -1."""
+        name = f"shape_{'_'.join(map(str, shape))}"
+        return self.add("Reshape", x, self.constant(name, np.array(shape, np.int64)))
+
+
+class Builder:
+    """Builds the graph of a network.
+
+    Args:
+        network: an `EncoderForecaster` with its weights.
+        input_frames: frames that the network sees.
+        image_size: height and width in pixels.
+    """
+
+    def __init__(self, network, input_frames, image_size):
+        self.config = network.config
+        self.input_frames, self.forecast_frames = input_frames, network.forecast_frames
+        self.image_size = tuple(image_size)
+        self.graph = Graph()
+        for p in network.get_parameters():
+            per_channel = p.name.endswith((".gamma", ".beta"))
+            self.graph.constant(
+                p.name, p.asnumpy().reshape(1, -1, 1, 1) if per_channel else p.asnumpy()
+            )
+
+    def model(self, batch):
+        """The model, for `batch` sequences at a time; None: for any number."""
+        output = self.activate(self.head(self.forecast(self.encode())))
+        pixels = (self.config.channels, *self.image_size)
+        output = self.graph.reshape(output, self.forecast_frames, -1, *pixels)
+        self.graph.nodes.append(
+            helper.make_node("Transpose", [output], [OUTPUT], perm=[1, 0, 2, 3, 4])
+        )
+
+        def tensor(name, frames):
+            shape = ("batch" if batch is None else batch, frames, *pixels)
+            return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+        graph = helper.make_graph(
+            self.graph.nodes,
+            "convlstm",
+            [tensor(INPUT, self.input_frames)],
+            [tensor(OUTPUT, self.forecast_frames)],
+            list(self.graph.constants.values()),
+        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        checker.check_model(model, full_check=True)
+        return model
+
+    def encode(self):
+        """The last h and c of each stage, with the size of its grid."""
+        config, size = self.config, self.image_size
+        x = self.graph.add("Transpose", INPUT, perm=[1, 0, 2, 3, 4])
+        x = self.graph.reshape(x, -1, config.channels, *size)
+        if config.patch_size > 1:
+            x, size = self.to_patches(x), tuple(side // config.patch_size for side in size)
+        states = []
+        for k, stage in enumerate(config.stages):
+            if stage.conv_channels:
+                x = self.leaky_relu(self.conv(x, f"encoder_convs.{k}.0", 3, stage.stride))
+                size = tuple(side // stage.stride for side in size)
+            cell = f"encoder_layers.{k}.cell"
+            x, state = self.layer(x, cell, stage, None, self.input_frames, size)
+            states.append((state, size))
+        return states
+
+    def forecast(self, states):
+        """The h of each stage over time, finest first."""
+        x, outputs = None, []
+        for k in reversed(range(len(states))):
+            stage, (state, size) = self.config.stages[k], states[k]
+            cell = f"forecaster_layers.{k}.cell"
+            x, _ = self.layer(x, cell, stage, state, self.forecast_frames, size)
+            outputs.insert(0, x)
+            if k and stage.conv_channels:
+                conv = f"forecaster_convs.{k - 1}.0"
+                x = self.leaky_relu(
+                    self.conv(x, conv, stage.stride + 2, stage.stride, "ConvTranspose", padding=1)
+                )
+        return outputs
+
+    def head(self, outputs):
+        """Frames before their activation, (T * B, C, H, W)."""
+        config = self.config
+        if config.head_channels:
+            x = self.leaky_relu(self.conv(outputs[0], "head_conv.0", 3))
+        else:
+            x = outputs[0] if len(outputs) == 1 else self.graph.add("Concat", *outputs, axis=1)
+        x = self.conv(x, "output_conv", config.output_kernel_size)
+        return self.from_patches(x) if config.patch_size > 1 else x
+
+    def activate(self, x):
+        """What ends the network."""
+        kind = self.config.output_activation
+        if kind == "sigmoid":
+            return self.graph.add("Sigmoid", x)
+        return self.leaky_relu(x) if kind == "leaky_relu" else x
+
+    def layer(self, x, cell, stage, state, steps, size):
+        """The h of every step, (T * B, h, H, W), and the last h and c; x is None for a layer
+        without input, state for zeros.
+        """
+        add, config = self.graph.add, self.config
+        shares = [None] * steps
+        if x is not None:
+            side = config.input_kernel_size or config.kernel_size
+            gates = self.conv(x, f"{cell}.input_conv", side)
+            shares = [gates] if steps == 1 else add("Split", gates, outputs=steps, axis=0)
+        hs = []
+        for share in shares:
+            gates = share
+            if state is not None:
+                bias = share is None
+                gates = self.conv(state[0], f"{cell}.state_conv", config.kernel_size, bias=bias)
+                gates = gates if bias else add("Add", gates, share)
+            if config.group_norm:
+                gates = self.group_norm(gates, f"{cell}.norm", 4 * stage.hidden_channels, size)
+            state = self.step(gates, cell, state)
+            hs.append(state[0])
+        return (hs[0] if steps == 1 else add("Concat", *hs, axis=0)), state
+
+    def step(self, gates, cell, state):
+        """The next h and c from the gates and the state before."""
+        add = self.graph.add
+        i, f, g, o = add("Split", gates, outputs=4, axis=1)
+
+        def sees(gate, letter, c):
+            if not self.config.peepholes:
+                return gate
+            return add("Add", gate, add("Mul", c, f"{cell}.peephole_{letter}"))
+
+        if state is not None:
+            i, f = sees(i, "i", state[1]), sees(f, "f", state[1])
+        c = add("Mul", add("Sigmoid", i), add("Tanh", g))
+        if state is not None:
+            c = add("Add", add("Mul", add("Sigmoid", f), state[1]), c)
+        o = add("Sigmoid", sees(o, "o", c))
+        return add("Mul", o, add("Tanh", c)), c
+
+    def conv(self, x, name, side, stride=1, operator="Conv", bias=True, padding=None):
+        """A convolution with the weights of that name."""
+        padding = side // 2 if padding is None else padding
+        weights = [f"{name}.weight"] + [f"{name}.bias"] * bias
+        return self.graph.add(
+            operator, x, *weights,
+            kernel_shape=[side] * 2, strides=[stride] * 2, pads=[padding] * 4,
+        )  # fmt: skip
+
+    def group_norm(self, x, name, channels, size):
+        """GroupNorm: the groups are the channels of an InstanceNormalization."""
+        groups = channels // GATE_GROUP
+        one = self.graph.constant(f"ones_{groups}", np.ones(groups, np.float32))
+        zero = self.graph.constant(f"zeros_{groups}", np.zeros(groups, np.float32))
+        x = self.graph.reshape(x, -1, groups, GATE_GROUP * size[0], size[1])
+        x = self.graph.add("InstanceNormalization", x, one, zero, epsilon=EPSILON)
+        x = self.graph.reshape(x, -1, channels, *size)
+        x = self.graph.add("Mul", x, f"{name}.gamma")
+        return self.graph.add("Add", x, f"{name}.beta")
+
+    def to_patches(self, x):
+        """(N, C r r, H / r, W / r) from (N, C, H, W)."""
+        c, r = self.config.channels, self.config.patch_size
+        height, width = (side // r for side in self.image_size)
+        x = self.graph.reshape(x, -1, c, height, r, width, r)
+        x = self.graph.add("Transpose", x, perm=[0, 1, 3, 5, 2, 4])
+        return self.graph.reshape(x, -1, c * r * r, height, width)
+
+    def from_patches(self, x):
+        """The way back."""
+        c, r = self.config.channels, self.config.patch_size
+        height, width = (side // r for side in self.image_size)
+        x = self.graph.reshape(x, -1, c, r, r, height, width)
+        x = self.graph.add("Transpose", x, perm=[0, 1, 4, 2, 5, 3])
+        return self.graph.reshape(x, -1, c, *self.image_size)
+
+    def leaky_relu(self, x):
+        """x where it is positive, else 0.2 x."""
+        return self.graph.add("LeakyRelu", x, alpha=SLOPE)
