@@ -27,7 +27,7 @@ def parse_args(argv=None):
 
 def main(args):
     """Device, checkpoint, export, comparison."""
-    target = device.set_up(args.device_target, args.device_id)
+    target = device.set_up(args.device_target, args.device_id, args.jit_level)
     exporting.check_format(args.file_format, target)
     loaded = checkpoint.load(args.pretrained_model)
     data = loaded.config.data

@@ -176,6 +176,9 @@ class TrainingConfig(Checked):
     )
     keep: int = option(3, "newest epoch checkpoints to keep", at_least=1)
     log_every: int = option(20, "steps between rows of metrics.csv", at_least=1)
+    sink_size: int = option(
+        1, "steps at a time in an Ascend's sink mode, at whose end saves and stops act", at_least=1
+    )
     pretrained_model: str | None = option(
         None, "checkpoint whose weights to start from, with a fresh optimizer"
     )

@@ -11,7 +11,7 @@ from src.tools import checkpoint, run_folder
 # What may change without changing what is trained on which sequence.
 MAY_CHANGE = (
     "learning_rate", "epochs", "max_minutes", "num_parallel_workers", "data_path",
-    "save_every", "save_steps", "keep", "log_every", "recompute",
+    "save_every", "save_steps", "keep", "log_every", "recompute", "sink_size",
 )  # fmt: skip
 
 

@@ -6,13 +6,23 @@ from mindspore import ops
 from mindspore.train import Model
 
 from src.data.pipeline import make_dataset
-from src.tools import callback, checkpoint, compile_cache, evaluation, run_folder, training
+from src.tools import (
+    callback,
+    checkpoint,
+    compile_cache,
+    evaluation,
+    profiling,
+    run_folder,
+    sink,
+    training,
+)
 from src.tools.state import TrainingState
 
 
 def train(
-    config, network, train_source, validation_source, folder, resumed=None, cache_folder=None
-):
+    config, network, train_source, validation_source, folder, resumed=None, cache_folder=None,
+    on_saved=None, profile_folder=None,
+):  # fmt: skip
     """Trains `network` and leaves checkpoints and metrics in `folder`.
 
     Args:
@@ -22,6 +32,8 @@ def train(
         folder: the run's folder.
         resumed: the checkpoint to go on from, whose weights `network` has.
         cache_folder: where compiled graphs are kept, of `compile_cache.open_folder`.
+        on_saved: called without arguments when checkpoints have been written.
+        profile_folder: where a profile of a few steps goes, of `profiling.open_folder`.
 
     Raises:
         StoppedError, NonFiniteError, DiskError: the training ended before its time.
@@ -44,7 +56,9 @@ def train(
         lambda: evaluation.evaluate_network(network, validation_source, config, "validate"),
     )
     log = callback.LossLog(state, config, validation, folder)
-    saving = callback.SaveCheckpoints(state, config, validation, network, optimizer, folder)
+    saving = callback.SaveCheckpoints(
+        state, config, validation, network, optimizer, folder, on_saved
+    )
     callbacks = [
         callback.Clock(state, recipe),
         callback.LearningRate(state, recipe, optimizer),
@@ -53,17 +67,22 @@ def train(
         log,
         saving,
     ]
+    if profile_folder:
+        callbacks.append(profiling.Profiling(profile_folder, state))
     loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
     step = training.TrainStep(loss, optimizer, recipe.grad_clip, scaler)
     log.open()
     saving.listen()
-    compile_graph(step, config, cache_folder)
+    if not sink.is_used():
+        compile_graph(step, config, cache_folder)
     model = Model(step)
     try:
         while not state.is_complete(recipe):
             run_epochs(model, callbacks, config, train_source, state)
     finally:
         log.close()
+        if profile_folder:
+            callbacks[-1].close()
     print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
 
 
@@ -93,13 +112,15 @@ def run_epochs(model, callbacks, config, source, state):
         first_batch=batch,
         num_parallel_workers=config.data.num_parallel_workers,
     )
-    model.train(
-        epoch + 1 if batch else config.training.epochs,
-        dataset,
-        callbacks=callbacks,
-        dataset_sink_mode=False,
-        initial_epoch=epoch,
-    )
+    last = epoch + 1 if batch else config.training.epochs
+    if sink.is_used():
+        steps = state.steps_per_epoch - batch
+        size = sink.steps_at_once(config.training.sink_size, steps)
+        print(sink.describe(size), flush=True)
+        sinks, callbacks = (last - epoch) * steps // size, sink.BySinks(state, callbacks)
+        model.train(sinks, dataset, callbacks, dataset_sink_mode=True, sink_size=size)
+    else:
+        model.train(last, dataset, callbacks, dataset_sink_mode=False, initial_epoch=epoch)
 
 
 def announce(config, network, train_source, validation_source, folder):
