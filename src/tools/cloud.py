@@ -15,6 +15,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -50,7 +51,7 @@ def parse(parser, argv):
 
 
 def as_job(main):
-    """`main(args, upload)` as a function of the command line alone, run as a cloud job if it is one."""
+    """A function of the command line for `main(args, upload)`, a cloud job where it is one."""
 
     def run(args):
         with job(args) as upload:
@@ -76,35 +77,45 @@ def job(args):
         InputError: the data is not there, or flags contradict each other.
         DiskError: in the end results could not be copied out; the message says where they are.
     """
-    upload = None
-    if args.data_url or args.train_url:
-        upload = _start_by_urls(args)
-    elif os.environ.get(C2NET_VARIABLE) and importlib.util.find_spec("c2net"):
-        upload = _start_by_c2net(args)
-    if upload is None:
-        yield None
-        return
+    with tempfile.TemporaryDirectory(dir=fast_disk()) as scratch:
+        upload = None
+        if args.data_url or args.train_url:
+            upload = _start_by_urls(args, Path(scratch))
+        elif is_left_to_c2net(args):
+            upload = _start_by_c2net(args)
+        with contextlib.nullcontext() if upload is None else copied_out(upload, args.train_path):
+            yield upload
+
+
+def fast_disk():
+    """The folder of the platforms' fast disk, or None where there is none."""
+    return CACHE if CACHE.is_dir() and os.access(CACHE, os.W_OK) else None
+
+
+@contextlib.contextmanager
+def copied_out(upload, folder):
+    """Copies out when a training ends, however it ends; wrong input has made nothing to copy."""
     try:
-        yield upload
+        yield
     except InputError:
         raise
     except BaseException:
         upload()
         raise
     if not upload():
-        raise DiskError(f"results could not be copied out; all of them are in {args.train_path}")
+        raise DiskError(f"results could not be copied out; all of them are in {folder}")
 
 
-def _start_by_urls(args):
+def _start_by_urls(args, scratch):
     """Copies in what the URLs name; returns what copies out, or None without --train_url."""
-    local = CACHE if os.access(CACHE, os.W_OK) else run_folder.RUNS / "cloud"
     if args.data_url:
         if getattr(args, "data_path", None):
             raise InputError("data_url and data_path are both given: the data is one or the other")
-        args.data_path = str(fetch_data(args.data_url, local / "data"))
+        args.data_path = str(fetch_data(args.data_url, scratch))
     if not args.train_url:
         return None
-    args.train_path = args.train_path or str(local / "run")
+    runs = fast_disk() or run_folder.RUNS
+    args.train_path = args.train_path or str(runs / run_folder.default_path("cloud").name)
     folder, store = Path(args.train_path), store_of(args.train_url, "train_url")
     upload = Upload(folder, store, args.train_url)
     if not args.overwrite and not run_folder.files_of_a_run(folder):
@@ -132,12 +143,10 @@ def fetch_data(url, folder):
         InputError: there is nothing, an archive is bad, or the digits are not among it.
     """
     store = store_of(url, "data_url")
-    shutil.rmtree(folder, ignore_errors=True)
     with _storage("data_url"):
         if not store.exists(url):
             raise InputError(f"{url}: there is nothing (data_url)")
         print(f"copying in data: {url}", flush=True)
-        folder.mkdir(parents=True)
         store.fetch(url, folder)
     for archive in sorted(folder.rglob("*.zip")):
         print(f"unpacking {archive}", flush=True)
@@ -186,19 +195,17 @@ class Upload:
     Args:
         folder: the run's folder.
         store, url: where to.
-        first_wait: seconds before a second attempt; each further one waits twice as long.
     """
 
-    def __init__(self, folder, store, url, first_wait=FIRST_WAIT_SECONDS):
+    def __init__(self, folder, store, url):
         self.folder = folder
         self.store = store
         self.url = url
-        self.first_wait = first_wait
         self.done = {}
 
     def __call__(self):
         """Copies out; returns whether all is there now."""
-        return with_retries(self.copy, self.url, self.folder, self.first_wait)
+        return with_retries(self.copy, self.url, self.folder)
 
     def mark_as_done(self):
         """Takes what the folder holds for what the store holds."""
@@ -226,8 +233,11 @@ class Upload:
             del self.done[name]
 
 
-def with_retries(copy, url, folder, first_wait=FIRST_WAIT_SECONDS):
-    """Calls `copy` until it works; after three failures warns, and says where the files are."""
+def with_retries(copy, url, folder):
+    """Calls `copy` until it works; after three failures warns, and says where the files are.
+
+    Waits two seconds before the second attempt, and twice as long before the third.
+    """
     for attempt in range(ATTEMPTS):
         try:
             copy()
@@ -235,9 +245,16 @@ def with_retries(copy, url, folder, first_wait=FIRST_WAIT_SECONDS):
         except StoreError as error:
             failure = error
         if attempt + 1 < ATTEMPTS:
-            time.sleep(first_wait * 2**attempt)
+            time.sleep(FIRST_WAIT_SECONDS * 2**attempt)
     warn(f"could not copy out to {url}: {failure} ({ATTEMPTS} attempts); all is in {folder}")
     return False
+
+
+def is_left_to_c2net(args):
+    """Whether OpenI runs this by c2net, and the flags leave something open."""
+    complete = getattr(args, "data_path", None) and args.train_path
+    here = os.environ.get(C2NET_VARIABLE) and importlib.util.find_spec("c2net")
+    return bool(here and not complete)
 
 
 def _start_by_c2net(args):
