@@ -29,7 +29,7 @@ from src.tools.stores import StoreError, join, run_apart, store_of
 CACHE = Path("/cache")
 C2NET_VARIABLE = "DATA_DOWNLOAD_METHOD"
 ATTEMPTS = 3
-FIRST_WAIT_SECONDS = 2
+FIRST_WAIT_SECONDS = 1
 FAILURE_MARK = "\u274c"  # what c2net prints in place of raising
 
 
@@ -236,7 +236,7 @@ class Upload:
 def with_retries(copy, url, folder):
     """Calls `copy` until it works; after three failures warns, and says where the files are.
 
-    Waits two seconds before the second attempt, and twice as long before the third.
+    Waits a second before the second attempt, and twice as long before the third.
     """
     for attempt in range(ATTEMPTS):
         try:

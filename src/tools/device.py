@@ -57,7 +57,9 @@ def set_up(device_target=None, device_id=0, jit_level=None):
 
 def describe(target):
     """One line about the device for the log."""
+    level = ms.get_context("jit_config").get("jit_level")
+    text = f"device: {target}" + (f", jit_level {level}" if level else "")
     if target == "CPU":
         limit = os.environ["ONEDNN_MAX_CPU_ISA"]
-        return f"device: CPU, oneDNN limited to {limit} (ONEDNN_MAX_CPU_ISA)"
-    return "device: Ascend"
+        text += f", oneDNN limited to {limit} (ONEDNN_MAX_CPU_ISA)"
+    return text

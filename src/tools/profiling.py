@@ -50,7 +50,8 @@ class Profiling(Callback):
             self.left -= 1
             self.profiler.step()
             if not self.left:
-                print(f"profile of {MOST_STEPS} steps at most: {self.folder}", flush=True)
+                self.profiler.stop()
+                print(f"profile: {self.folder}", flush=True)
 
     def on_train_epoch_end(self, run_context):
         self.close()
