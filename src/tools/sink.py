@@ -41,7 +41,7 @@ def describe(size):
         return "sink mode: 1 step at a time"
     return (
         f"sink mode: {size} steps at a time; saves, stop signals, --max_minutes, checks for NaN, "
-        f"learning rate and rows of metrics.csv act at every {size}th step"
+        f"learning rate and rows of metrics.csv act at multiples of {size}"
     )
 
 
