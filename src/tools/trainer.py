@@ -73,7 +73,9 @@ def train(
     step = training.TrainStep(loss, optimizer, recipe.grad_clip, scaler)
     log.open()
     saving.listen()
-    if not sink.is_used():
+    if sink.is_used():
+        print("the training graph is compiled with the first steps", flush=True)
+    else:
         compile_graph(step, config, cache_folder)
     model = Model(step)
     try:

@@ -2,7 +2,6 @@
 
 python tests/ascend/readiness.py                       # all presets, about a minute
 python tests/ascend/readiness.py --preset multiscale
-python tests/ascend/readiness.py --amp_level O2        # convolutions in float16
 
 For every preset two graphs of ten 64x64 frames in and ten out, built as for an Ascend: the exported
 MINDIR, and the training step with backward and optimizer. Of the training step both forms count:
@@ -77,15 +76,14 @@ def make_batch(size):
     return ms.Tensor(np.zeros((size, FRAMES, 1, SIDE, SIDE), np.float32))
 
 
-def training_step(preset, amp_level="O0"):
+def training_step(preset):
     """What `compiled_graph` builds: the step of the preset's own recipe, and its batch."""
-    recipe = make_config(preset, {"amp_level": amp_level}).training
+    recipe = make_config(preset, {}).training
     network = make_network(preset, training.execution_of(recipe, "Ascend"))
-    scaler = training.make_scaler() if network.execution.float16 else None
-    optimizer = training.make_optimizer(network, recipe, scaler)
+    optimizer = training.make_optimizer(network, recipe)
     loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
     frames = make_batch(BATCH_SIZE)
-    return training.TrainStep(loss, optimizer, recipe.grad_clip, scaler), (frames, frames)
+    return training.TrainStep(loss, optimizer, recipe.grad_clip), (frames, frames)
 
 
 def training_report(name, build, *inputs):
@@ -168,11 +166,11 @@ def odd_channels(network):
             yield f"{parameter.name}: {channels[1]} to {channels[0]} channels"
 
 
-def reports(presets, amp_level="O0"):
+def reports(presets):
     """Yields the reports on presets, training and inference."""
     with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
         steps = [
-            pool.submit(training_report, f"{preset}, training", training_step, preset, amp_level)
+            pool.submit(training_report, f"{preset}, training", training_step, preset)
             for preset in presets
         ]
         for preset, step in zip(presets, steps, strict=True):
@@ -197,7 +195,7 @@ def main(args):
     """Reports on every preset; exits with 1 where one is not ready."""
     device.set_up("CPU")
     failed = False
-    for report in reports([args.preset] if args.preset else list(PRESETS), args.amp_level):
+    for report in reports([args.preset] if args.preset else list(PRESETS)):
         show(report)
         failed |= bool(report.problems)
     sys.exit(int(failed))
@@ -206,5 +204,4 @@ def main(args):
 if __name__ == "__main__":
     parser = arguments.Parser(__doc__)
     parser.add_argument("--preset", choices=tuple(PRESETS), help="this one alone")
-    parser.add_argument("--amp_level", choices=("O0", "O2"), default="O0", help="(default: O0)")
     arguments.run(main, parser.parse_args())
