@@ -122,11 +122,22 @@ def _start_by_urls(args, scratch):
         with _storage("train_url"):
             if store.exists(args.train_url):
                 print(f"copying in earlier results: {args.train_url}", flush=True)
-                folder.mkdir(parents=True, exist_ok=True)
-                store.fetch(args.train_url, folder)
+                fetch_run(store, args.train_url, folder)
                 upload.mark_as_done()
     _go_on(args)
     return upload
+
+
+def fetch_run(store, url, folder):
+    """Copies a run in; half of one is never in its place, to be gone on with by mistake."""
+    incoming = folder.with_name(f".{folder.name}.incoming")
+    shutil.rmtree(incoming, ignore_errors=True)
+    incoming.mkdir(parents=True)
+    store.fetch(url, incoming)
+    folder.mkdir(exist_ok=True)
+    for path in incoming.iterdir():
+        os.replace(path, folder / path.name)
+    incoming.rmdir()
 
 
 def _go_on(args):
@@ -222,9 +233,12 @@ class Upload:
         }
 
     def copy(self):
-        """One attempt; what was copied counts, even if the next file fails."""
+        """One attempt; what was copied counts, even if the next file fails.
+
+        Checkpoints come last: a metrics.csv that is ahead of them is cut when a run goes on.
+        """
         present = self.present()
-        for name, version in present.items():
+        for name, version in sorted(present.items(), key=lambda item: item[0].endswith(".ckpt")):
             if self.done.get(name) != version:
                 self.store.put(self.folder / name, join(self.url, name))
                 self.done[name] = version
@@ -285,11 +299,13 @@ def upload_by_c2net():
 
 @contextlib.contextmanager
 def _storage(argument):
-    """Turns a failing storage into an `InputError` that names the argument."""
+    """Turns a failing storage, or disk, into an `InputError` that names the argument."""
     try:
         yield
     except StoreError as error:
         raise InputError(f"{error} ({argument})") from None
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror} ({argument})") from None
 
 
 def warn(text):

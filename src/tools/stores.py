@@ -139,5 +139,8 @@ def run_apart(*arguments):
 
 
 def reason_of(error):
-    """What an OSError says, without its path and number."""
+    """What an OSError says, without its path and number; of a tree's, what the first one says."""
+    if isinstance(error, shutil.Error):
+        source, _, text = error.args[0][0]
+        return f"{source}: {text.split('] ')[-1].split(': ')[0]}"
     return error.strerror or str(error)

@@ -166,6 +166,19 @@ def test_an_upload_that_fails_in_the_end(tmp_path):
     assert contents(run) == {"last.ckpt": "1"}
 
 
+def test_half_of_a_run_is_not_gone_on_with(tmp_path):
+    """The storage fails in the middle of copying in: here a link that leads nowhere."""
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "epoch_0001.ckpt").write_text("an old state")
+    (store / "last.ckpt").symlink_to("nowhere")
+    args = arguments(train_url=str(store), train_path=str(tmp_path / "run"))
+    message = f"{store}/last.ckpt: No such file or directory"
+    with pytest.raises(InputError, match=message), cloud.job(args):
+        pass
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_training_that_is_stopped_is_copied_out_too(tmp_path):
     run, store = tmp_path / "run", tmp_path / "store"
     args = arguments(train_url=str(store), train_path=str(run))
@@ -184,6 +197,7 @@ def test_a_job_that_starts_again_goes_on(tmp_path):
     with cloud.job(args):
         assert args.resume is True
         assert contents(tmp_path / "run") == {"last.ckpt": "1", "config.json": "{}"}
+    assert not list(tmp_path.glob(".*"))
     args = arguments(train_url=str(store), train_path=str(tmp_path / "new"), overwrite=True)
     with cloud.job(args):
         assert args.resume is None
