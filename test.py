@@ -47,7 +47,7 @@ def parse_args(argv=None):
 
 def main(args):
     """Device, checkpoint, data, evaluation, report."""
-    target = device.set_up(args.device_target, args.device_id)
+    target = device.set_up(args.device_target, args.device_id, args.jit_level)
     loaded = checkpoint.load(args.pretrained_model)
     config, frames = loaded.config, loaded.config.data.forecast_frames
     if args.summary:

@@ -5,6 +5,7 @@ python train.py --preset multiscale --data_path DIR        # DIR holds train-ima
 python train.py --dataset FILE --value_range LOW HIGH      # own sequences, .npy or .npz
 python train.py --max_minutes 5 --train_path runs/short    # as far as five minutes go
 python train.py --resume --train_path runs/short           # go on where it stopped
+python train.py --data_url URL --train_url URL             # a job on OpenI or ModelArts
 """
 
 from pathlib import Path
@@ -16,10 +17,13 @@ from src.model import EncoderForecaster
 from src.tools import (
     arguments,
     checkpoint,
+    cloud,
     compile_cache,
     device,
+    profiling,
     resume,
     run_folder,
+    sink,
     summary,
     trainer,
     training,
@@ -30,23 +34,17 @@ from src.tools import (
 def parse_args(argv=None):
     """The command line's arguments."""
     parser = arguments.Parser(__doc__)
-    add = parser.add_argument
-    add("--train_path", help="folder for checkpoints and metrics (default: runs/<time>-<preset>)")
-    add("--overwrite", action="store_true", help="remove the run in --train_path and start over")
-    add("--resume", nargs="?", const=True, metavar="FILE",
-        help="go on from a checkpoint (default: the newest good one in --train_path)")  # fmt: skip
-    add("--compile_cache", metavar="FOLDER",
-        help="where compiled graphs are kept for the next start; off: nowhere "
-        "(default: ~/.cache/convlstm-mindspore)")  # fmt: skip
+    arguments.add_run_flags(parser)
     arguments.add_summary_flag(parser)
     arguments.add_device_flags(parser)
+    cloud.add_flags(parser)
     arguments.add_config_flags(parser)
-    return parser.parse_args(argv)
+    return cloud.parse(parser, argv)
 
 
-def main(args):
+def main(args, upload):
     """Device, data, network, training."""
-    target = device.set_up(args.device_target, args.device_id)
+    target = device.set_up(args.device_target, args.device_id, args.jit_level)
     cache_folder = compile_cache.open_folder(args.compile_cache)
     resumed = pretrained = None
     if args.resume:
@@ -60,6 +58,8 @@ def main(args):
         path = Path(args.train_path or run_folder.default_path(config.preset))
     if args.summary:
         return summary.show(config)
+    config = sink.settle(config, target)
+    profile_folder = profiling.open_folder(args.profile) if args.profile else None
     train_source, validation_source = training_sources(config)
     if config.training.tensorboard:
         watch.check_tensorboard()
@@ -74,8 +74,11 @@ def main(args):
     continues = resumed is not None and path.resolve() == resumed.path.parent.resolve()
     folder = run_folder.open_run_folder(path, config, args.overwrite, continues)
     print(device.describe(target))
-    trainer.train(config, network, train_source, validation_source, folder, resumed, cache_folder)
+    trainer.train(
+        config, network, train_source, validation_source, folder, resumed, cache_folder, upload,
+        profile_folder,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
-    arguments.run(main, parse_args())
+    arguments.run(cloud.as_job(main), parse_args())

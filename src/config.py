@@ -244,6 +244,9 @@ class TrainingConfig(Checked):
     tensorboard: bool = option(
         False, "write metrics and pictures for TensorBoard too; needs the package tensorboardX"
     )
+    sink_size: int = option(
+        1, "steps at a time in an Ascend's sink mode, at whose end saves and stops act", at_least=1
+    )
     pretrained_model: str | None = option(
         None, "checkpoint whose weights to start from, with a fresh optimizer"
     )

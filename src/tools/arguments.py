@@ -11,6 +11,7 @@ from src.config import DEFAULT_PRESET, PRESETS, DataConfig, ModelConfig, Trainin
 from src.data import own_sequences
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
 
+JIT_LEVELS = ("O0", "O1", "O2")
 INHERITED = ("num_digits", "input_frames", "forecast_frames", "image_size")
 INHERITED_WITH_DATASET = ("dataset", "value_range", "held_out", "split_seed")
 EXIT_CODES = {InputError: 2, StoppedError: 3, NonFiniteError: 4, DiskError: 5, ExportError: 1}
@@ -44,8 +45,21 @@ def whole_number(at_least):
     return parse
 
 
+def add_run_flags(parser):
+    """Where a training's files go, and what it goes on from."""
+    add = parser.add_argument
+    add("--train_path", help="folder for checkpoints and metrics (default: runs/<time>-<preset>)")
+    add("--overwrite", action="store_true", help="remove the run in --train_path and start over")
+    add("--resume", nargs="?", const=True, metavar="FILE",
+        help="go on from a checkpoint (default: the newest good one in --train_path)")  # fmt: skip
+    add("--compile_cache", metavar="FOLDER",
+        help="where compiled graphs are kept for the next start; off: nowhere "
+        "(default: ~/.cache/convlstm-mindspore)")  # fmt: skip
+    add("--profile", metavar="FOLDER", help="write a profile of up to 20 steps there")
+
+
 def add_device_flags(parser):
-    """--device_target and --device_id."""
+    """--device_target, --device_id and --jit_level."""
     parser.add_argument(
         "--device_target",
         choices=tuple(DEFAULT_PRESET),
@@ -53,6 +67,12 @@ def add_device_flags(parser):
     )
     parser.add_argument(
         "--device_id", type=whole_number(0), default=0, help="which card (default: 0)"
+    )
+    parser.add_argument(
+        "--jit_level",
+        choices=JIT_LEVELS,
+        help="O0: kernel by kernel, O1: operators fused, O2: the whole graph by an Ascend's graph "
+        "engine (default: MindSpore's choice)",
     )
 
 

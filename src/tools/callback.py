@@ -37,10 +37,16 @@ def epoch_ends(state, run_context):
     return state.step % state.steps_per_epoch == 0 or run_context.get_stop_requested()
 
 
+def is_passed(every, before, now):
+    """Whether a multiple of `every` lies in the steps after `before` up to `now`; 0: never."""
+    return bool(every) and now // every > before // every
+
+
 class Clock(Callback):
     """Counts steps and training time, and ends the run when its steps or minutes are over.
 
-    The first step, which sets the kernels up, is not timed; neither are validation and saving.
+    In sink mode a call stands for as many steps as were sunk at once. The first step, which sets
+    the kernels up, is not timed; neither are validation and saving.
     """
 
     def __init__(self, state, training):
@@ -50,7 +56,7 @@ class Clock(Callback):
         self.mark = None
 
     def on_train_epoch_begin(self, run_context):
-        self.state.epoch = run_context.original_args().cur_epoch_num
+        self.state.epoch = self.state.step // self.state.steps_per_epoch + 1
         if self.mark is not None:
             self.mark = time.perf_counter()
 
@@ -59,7 +65,8 @@ class Clock(Callback):
         if self.mark is not None:
             state.seconds += now - self.mark
         self.mark = now
-        state.step += 1
+        call = run_context.original_args()
+        state.step += call.sink_size if call.dataset_sink_mode else 1
         if state.progress(self.training) >= 1:
             run_context.request_stop()
 
@@ -147,6 +154,8 @@ class Validation(Callback):
 class LossLog(Callback):
     """Shows progress and writes metrics.csv: a row every `log_every` steps and one an epoch.
 
+    In sink mode a row is due at the end of the sink in which its step falls.
+
     The loss of a row is the mean since the row before it. A resumed run takes the rows back that
     came after its checkpoint.
     """
@@ -158,6 +167,7 @@ class LossLog(Callback):
         self.validation = validation
         self.path = folder / run_folder.METRICS
         self.loss = self.norm = math.nan
+        self.seen = state.step
         self.mark = self.row = None
         self.bar = None
 
@@ -175,7 +185,8 @@ class LossLog(Callback):
         self.state.loss_sum += self.loss
         self.state.loss_count += 1
         self.show()
-        due = self.state.step % self.training.log_every == 0
+        before, self.seen = self.seen, self.state.step
+        due = is_passed(self.training.log_every, before, self.seen)
         if due and not epoch_ends(self.state, run_context):
             self.write_row({})
 
@@ -246,12 +257,15 @@ class SaveCheckpoints(Callback):
     """Saves the state: every so many epochs and steps, at the end, when it is best, when told to.
 
     last.ckpt is the newest state and previous.ckpt the one before it. SIGTERM and SIGINT let the
-    step, or the epoch's validation, finish; a second one ends the process at once.
+    step, or the epoch's validation, finish; a second one ends the process at once. `on_saved` is
+    called when files have been written, before a stop.
     """
 
-    def __init__(self, state, config, validation, network, optimizer, folder):
+    def __init__(self, state, config, validation, network, optimizer, folder, on_saved=None):
         super().__init__()
         self.state = state
+        self.seen = state.step
+        self.on_saved = on_saved
         self.config = config
         self.validation = validation
         self.network = network
@@ -273,9 +287,9 @@ class SaveCheckpoints(Callback):
     def on_train_step_end(self, run_context):
         if epoch_ends(self.state, run_context):
             return
-        every = self.config.training.save_steps
-        if self.told_to_stop or (every and self.state.step % every == 0):
+        if self.save_steps_are_over() or self.told_to_stop:
             self.save_last()
+            self.saved()
         self.stop_if_told()
 
     def on_train_epoch_end(self, run_context):
@@ -283,15 +297,25 @@ class SaveCheckpoints(Callback):
         if self.validation.is_best:
             self.save(run_folder.BEST)
         due = is_due(training.save_every, self.state, training, run_context)
-        steps = training.save_steps and self.state.step % training.save_steps == 0
-        if due or steps or self.told_to_stop:
+        if self.save_steps_are_over() or due or self.told_to_stop:
             self.save_last()
         if due:
             self.save(run_folder.epoch_file(self.state.epoch))
             for old in sorted(self.folder.glob(run_folder.EPOCHS))[: -training.keep]:
                 old.unlink()
+        self.saved()
         if not self.state.is_complete(training):
             self.stop_if_told()
+
+    def save_steps_are_over(self):
+        """Whether `save_steps` have passed since it was asked last."""
+        before, self.seen = self.seen, self.state.step
+        return is_passed(self.config.training.save_steps, before, self.seen)
+
+    def saved(self):
+        """Tells whoever wants to know that there are new files."""
+        if self.on_saved:
+            self.on_saved()
 
     def save_last(self):
         """Writes the state as next.ckpt, then makes last.ckpt previous.ckpt and it last.ckpt."""

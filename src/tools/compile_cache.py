@@ -27,7 +27,7 @@ NOT_IN_GRAPH = {
     "epochs", "max_minutes", "learning_rate", "lr_schedule", "warmup_steps", "decay_start", "seed",
     "eval_every", "early_stop", "save_every", "save_steps", "keep", "log_every", "pretrained_model",
     "dataset", "value_range", "held_out", "split_seed", "dataset_crc",
-    "pictures", "tensorboard",
+    "pictures", "tensorboard", "sink_size",
 }  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def key_of(config):
     parts = (config.model, config.data, config.training)
     settings = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
     settings = {k: v for k, v in settings.items() if k not in NOT_IN_GRAPH}
-    device = ms.get_context("device_target")
+    device = [ms.get_context(name) for name in ("device_target", "jit_config")]
     digest = hashlib.sha256(json.dumps([ms.__version__, device, settings]).encode())
     for path in sorted(SOURCES.rglob("*.py")):
         digest.update(path.read_bytes())

@@ -12,7 +12,7 @@ def ascend_is_usable():
     return ms.get_context("device_target") == "Ascend"
 
 
-def set_up(device_target=None, device_id=0):
+def set_up(device_target=None, device_id=0, jit_level=None):
     """Chooses the device and graph mode; to be called before any operator runs.
 
     On a CPU oneDNN is limited to AVX2 unless ONEDNN_MAX_CPU_ISA says otherwise: on AVX-512 the
@@ -21,12 +21,15 @@ def set_up(device_target=None, device_id=0):
     Args:
         device_target: "Ascend", "CPU", or None for Ascend where one is usable.
         device_id: which card.
+        jit_level: how graphs are compiled: "O0" kernel by kernel, "O1" with operators fused, "O2"
+            as a whole by the Ascend's graph engine; None for MindSpore's own choice.
 
     Returns:
         The target that is in use.
 
     Raises:
-        InputError: an Ascend is asked for and none is usable, or `device_id` is negative.
+        InputError: an Ascend, or a level that needs one, is asked for and none is usable, or
+            `device_id` is negative.
     """
     if device_id < 0:
         raise InputError(f"device_id is {device_id}: it must be at least 0")
@@ -40,14 +43,20 @@ def set_up(device_target=None, device_id=0):
     else:
         target = "CPU"
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+    if jit_level == "O2" and target == "CPU":
+        raise InputError("jit_level is O2: only an Ascend has its graph engine; use O0 or O1 here")
     ms.set_context(mode=ms.GRAPH_MODE)
+    if jit_level:
+        ms.set_context(jit_config={"jit_level": jit_level})
     ms.set_device(target, device_id if target == "Ascend" else 0)
     return target
 
 
 def describe(target):
     """One line about the device for the log."""
+    level = ms.get_context("jit_config").get("jit_level")
+    text = f"device: {target}" + (f", jit_level {level}" if level else "")
     if target == "CPU":
         limit = os.environ["ONEDNN_MAX_CPU_ISA"]
-        return f"device: CPU, oneDNN limited to {limit} (ONEDNN_MAX_CPU_ISA)"
-    return "device: Ascend"
+        text += f", oneDNN limited to {limit} (ONEDNN_MAX_CPU_ISA)"
+    return text

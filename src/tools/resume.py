@@ -12,6 +12,7 @@ from src.tools import checkpoint, run_folder
 MAY_CHANGE = (
     "learning_rate", "epochs", "max_minutes", "num_parallel_workers", "data_path", "dataset",
     "save_every", "save_steps", "keep", "log_every", "recompute", "pictures", "tensorboard",
+    "sink_size",
 )  # fmt: skip
 
 

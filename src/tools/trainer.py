@@ -6,13 +6,24 @@ from mindspore import ops
 from mindspore.train import Model
 
 from src.data.pipeline import make_dataset
-from src.tools import callback, checkpoint, compile_cache, evaluation, run_folder, training, watch
+from src.tools import (
+    callback,
+    checkpoint,
+    compile_cache,
+    evaluation,
+    profiling,
+    run_folder,
+    sink,
+    training,
+    watch,
+)
 from src.tools.state import TrainingState
 
 
 def train(
-    config, network, train_source, validation_source, folder, resumed=None, cache_folder=None
-):
+    config, network, train_source, validation_source, folder, resumed=None, cache_folder=None,
+    on_saved=None, profile_folder=None,
+):  # fmt: skip
     """Trains `network` and leaves checkpoints and metrics in `folder`.
 
     Args:
@@ -22,6 +33,8 @@ def train(
         folder: the run's folder.
         resumed: the checkpoint to go on from, whose weights `network` has.
         cache_folder: where compiled graphs are kept, of `compile_cache.open_folder`.
+        on_saved: called without arguments when checkpoints have been written.
+        profile_folder: where a profile of a few steps goes, of `profiling.open_folder`.
 
     Raises:
         StoppedError, NonFiniteError, DiskError: the training ended before its time.
@@ -45,7 +58,9 @@ def train(
     )
     log = callback.LossLog(state, config, validation, folder)
     watchers = make_watchers(state, config, network, validation_source, validation, log, folder)
-    saving = callback.SaveCheckpoints(state, config, validation, network, optimizer, folder)
+    saving = callback.SaveCheckpoints(
+        state, config, validation, network, optimizer, folder, on_saved
+    )
     callbacks = [
         callback.Clock(state, recipe),
         callback.LearningRate(state, recipe, optimizer),
@@ -55,18 +70,25 @@ def train(
         *watchers,
         saving,
     ]
+    if profile_folder:
+        callbacks.append(profiling.Profiling(profile_folder, state))
     loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
     step = training.TrainStep(loss, optimizer, recipe.grad_clip, scaler)
     for each in (log, *watchers):
         each.open()
     saving.listen()
-    compile_graph(step, config, cache_folder)
+    if sink.is_used():
+        print("the training graph is compiled with the first steps", flush=True)
+    else:
+        compile_graph(step, config, cache_folder)
     model = Model(step)
     try:
         while not state.is_complete(recipe):
             run_epochs(model, callbacks, config, train_source, state)
     finally:
         log.close()
+        if profile_folder:
+            callbacks[-1].close()
     print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
 
 
@@ -111,13 +133,15 @@ def run_epochs(model, callbacks, config, source, state):
         first_batch=batch,
         num_parallel_workers=config.data.num_parallel_workers,
     )
-    model.train(
-        epoch + 1 if batch else config.training.epochs,
-        dataset,
-        callbacks=callbacks,
-        dataset_sink_mode=False,
-        initial_epoch=epoch,
-    )
+    last = epoch + 1 if batch else config.training.epochs
+    if sink.is_used():
+        steps = state.steps_per_epoch - batch
+        size = sink.steps_at_once(config.training.sink_size, steps)
+        print(sink.describe(size), flush=True)
+        sinks, callbacks = (last - epoch) * steps // size, sink.BySinks(state, callbacks)
+        model.train(sinks, dataset, callbacks, dataset_sink_mode=True, sink_size=size)
+    else:
+        model.train(last, dataset, callbacks, dataset_sink_mode=False, initial_epoch=epoch)
 
 
 def announce(config, network, train_source, validation_source, folder):

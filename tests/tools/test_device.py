@@ -66,3 +66,5 @@ def test_wrong_devices():
         device.set_up("CPU", -1)
     with pytest.raises(InputError, match="none is usable here"):
         device.set_up("Ascend")
+    with pytest.raises(InputError, match="jit_level is O2: only an Ascend has"):
+        device.set_up("CPU", jit_level="O2")

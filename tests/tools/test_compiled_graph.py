@@ -1,15 +1,11 @@
-"""The reader of `benchmarks/bench_graph.py`, on graphs whose figures follow by hand."""
-
-import sys
-from pathlib import Path
+"""The reader of compiled graphs, on graphs whose figures follow by hand."""
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import bench_graph  # noqa: E402
+from src.tools import compiled_graph
 
 MAP = 4 * 2 * 8 * 8 * 8  # bytes of what the convolution makes, (2, 8, 8, 8)
 
@@ -44,28 +40,29 @@ def make(kind):
 
 def kernel(primitive, inputs, *sizes):
     """A node whose outputs have so many bytes."""
-    outputs = tuple(bench_graph.Output((size // 4,), size) for size in sizes)
-    return bench_graph.Node(primitive, inputs, outputs)
+    outputs = tuple(compiled_graph.Output((size // 4,), size) for size in sizes)
+    return compiled_graph.Node(primitive, inputs, outputs)
 
 
 def graph_of(**nodes):
     """A graph that runs its nodes as they come and returns the last one."""
     names = list(nodes)
-    return bench_graph.Graph(nodes, {"x": (1,)}, {"zero": 0, "one": 1}, names, names[-1])
+    given = {"x": compiled_graph.Output((1,), 4)}
+    return compiled_graph.Graph(nodes, given, {"zero": 0, "one": 1}, names, names[-1])
 
 
 def test_a_forward_pass():
-    graph = bench_graph.compiled_graph(make, Convolve)
+    graph = compiled_graph.compiled_graph(make, Convolve)
     assert graph.primitives() == {"Conv2D": 1, "BiasAdd": 1, "ReduceSum": 1}
     assert graph.macs() == 2 * 8 * 8 * 8 * 3 * 3 * 3
-    most, tensors = bench_graph.peak(graph)
+    most, tensors = compiled_graph.peak(graph)
     assert most == 2 * MAP
     assert tensors == {("Conv2D", (2, 8, 8, 8)): MAP, ("BiasAdd", (2, 8, 8, 8)): MAP}
 
 
 def test_macs_of_gradients():
     """Forward, to the input and to the weight are equally many; the last forward is not needed."""
-    graph = bench_graph.compiled_graph(make, Upsample)
+    graph = compiled_graph.compiled_graph(make, Upsample)
     conv, transposed = 2 * 8 * 8 * (8 * 3 * 3 * 3), 2 * 8 * 8 * (8 * 4 * 4 * 4)
     assert graph.macs() == 3 * conv + 2 * transposed
 
@@ -77,7 +74,7 @@ def test_a_view_keeps_its_source_alive():
         other=kernel("Mul", ("x", "x"), 80),
         last=kernel("Add", ("view", "other"), 8),
     )
-    assert bench_graph.peak(graph)[0] == 488
+    assert compiled_graph.peak(graph)[0] == 488
 
 
 def test_each_output_of_a_kernel_lives_for_itself():
@@ -88,7 +85,7 @@ def test_each_output_of_a_kernel_lives_for_itself():
         short=kernel("Tanh", ("first",), 400),
         last=kernel("Add", ("second", "x"), 900),
     )
-    assert bench_graph.peak(graph)[0] == 1100  # second and last; at the Tanh it was 1000
+    assert compiled_graph.peak(graph)[0] == 1100  # second and last; at the Tanh it was 1000
 
 
 def test_order_and_updates_own_nothing():
@@ -98,7 +95,7 @@ def test_order_and_updates_own_nothing():
         loss=kernel("Mul", ("x", "x"), 4),
         last=kernel("Depend", ("loss", "update"), 4),
     )
-    assert bench_graph.peak(graph)[0] == 400
+    assert compiled_graph.peak(graph)[0] == 400
     assert graph.primitives() == {"Mul": 2, "Adam": 1}
 
 
@@ -106,4 +103,4 @@ def test_a_cut_graph_is_refused(tmp_path):
     for number in range(2):
         (tmp_path / f"ms_output_vm_build_{number}.pb").touch()
     with pytest.raises(RuntimeError, match="2 kernel graphs"):
-        bench_graph.read_graph(tmp_path)
+        compiled_graph.read_graph(tmp_path)
