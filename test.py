@@ -8,7 +8,7 @@ mnist_test_seq.npy python test.py --pretrained_model runs/NAME/best.ckpt --limit
 
 from src.data.sources import embedded_training_source, evaluation_source
 from src.model import EncoderForecaster
-from src.tools import arguments, checkpoint, device, evaluation, files, report
+from src.tools import arguments, checkpoint, device, evaluation, files, ranks, report
 
 
 def parse_args(argv=None):
@@ -24,13 +24,15 @@ def parse_args(argv=None):
     add("--limit", type=arguments.whole_number(1), help="use the first so many sequences only")
     add("--baselines", action="store_true", help="measure the trivial forecasts too")
     add("--json", metavar="FILE", help="write the result there too")
+    add("--distribute", action="store_true", help=ranks.HELP)
     arguments.add_device_flags(parser)
     return parser.parse_args(argv)
 
 
 def main(args):
     """Device, checkpoint, data, evaluation, report."""
-    target = device.set_up(args.device_target, args.device_id)
+    target = device.set_up(args.device_target, None if args.distribute else args.device_id)
+    team = ranks.join(args.distribute)
     loaded = checkpoint.load(args.pretrained_model)
     config = loaded.config
     source = evaluation_source(config, args.workroot, args.num_digits, args.limit)
@@ -51,10 +53,12 @@ def main(args):
     if args.baselines:
         image = evaluation.mean_image(embedded_training_source(config, args.num_digits))
         forecasters |= evaluation.baselines(config.data.forecast_frames, image)
-    metrics = evaluation.evaluate(forecasters, source, args.batch_size, config.data.input_frames)
+    metrics = evaluation.evaluate(
+        forecasters, source, args.batch_size, config.data.input_frames, ranks=team
+    )
     result = report.make(metrics, source.name)
     report.show(result)
-    if args.json:
+    if args.json and team.is_first:
         report.write_json(result, args.json)
 
 

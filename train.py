@@ -17,6 +17,7 @@ from src.tools import (
     checkpoint,
     compile_cache,
     device,
+    ranks,
     resume,
     run_folder,
     trainer,
@@ -35,6 +36,7 @@ def parse_args(argv=None):
     add("--compile_cache", metavar="FOLDER",
         help="where compiled graphs are kept for the next start; off: nowhere "
         "(default: ~/.cache/convlstm-mindspore)")  # fmt: skip
+    add("--distribute", action="store_true", help=ranks.HELP)
     arguments.add_device_flags(parser)
     arguments.add_config_flags(parser)
     return parser.parse_args(argv)
@@ -42,7 +44,8 @@ def parse_args(argv=None):
 
 def main(args):
     """Device, data, network, training."""
-    target = device.set_up(args.device_target, args.device_id)
+    target = device.set_up(args.device_target, None if args.distribute else args.device_id)
+    team = ranks.join(args.distribute)
     cache_folder = compile_cache.open_folder(args.compile_cache)
     resumed = pretrained = None
     if args.resume:
@@ -54,7 +57,8 @@ def main(args):
         pretrained = checkpoint.load(file) if file else None
         config = arguments.config_from(args, target, pretrained)
         path = Path(args.train_path or run_folder.default_path(config.preset))
-    train_source, validation_source = training_sources(config)
+    sources, state = training_sources(config), trainer.start_state(config, team, resumed)
+    team.check_same(config.to_json() + repr(state), "other settings, or another state to resume,")
 
     ms.set_seed(config.training.seed)
     execution = training.execution_of(config.training, target)
@@ -64,9 +68,10 @@ def main(args):
     if resumed or pretrained:
         checkpoint.load_weights(network, resumed or pretrained)
     continues = resumed is not None and path.resolve() == resumed.path.parent.resolve()
-    folder = run_folder.open_run_folder(path, config, args.overwrite, continues)
+    if team.is_first:
+        run_folder.open_run_folder(path, config, args.overwrite, continues)
     print(device.describe(target))
-    trainer.train(config, network, train_source, validation_source, folder, resumed, cache_folder)
+    trainer.train(config, network, sources, path, state, team, resumed, cache_folder)
 
 
 if __name__ == "__main__":

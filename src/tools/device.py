@@ -22,7 +22,7 @@ def set_up(device_target=None, device_id=0):
 
     Args:
         device_target: "Ascend", "CPU", or None for Ascend where one is usable.
-        device_id: which card.
+        device_id: which card; None for the one that msrun gives this process.
 
     Returns:
         The target that is in use.
@@ -30,7 +30,7 @@ def set_up(device_target=None, device_id=0):
     Raises:
         InputError: an Ascend is asked for and none is usable, or `device_id` is negative.
     """
-    if device_id < 0:
+    if device_id is not None and device_id < 0:
         raise InputError(f"device_id is {device_id}: it must be at least 0")
     if device_target != "CPU" and ascend_is_usable():
         target = "Ascend"
@@ -43,7 +43,7 @@ def set_up(device_target=None, device_id=0):
         target = "CPU"
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     ms.set_context(mode=ms.GRAPH_MODE)
-    ms.set_device(target, device_id if target == "Ascend" else 0)
+    ms.set_device(target, device_id if target == "Ascend" else None)
     return target
 
 

@@ -26,9 +26,10 @@ class _PlainLines(tqdm):
             self.display(self.format_meter(**self.format_dict))
 
 
-def progress(total, description, initial=0):
+def progress(total, description, initial=0, show=True):
     """A progress display of sequences on stderr, to be used as tqdm's object."""
     settings = {"total": total, "desc": description, "unit": " sequences", "initial": initial}
+    settings["disable"] = not show
     if sys.stderr.isatty():
         times = "[{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
         bar = "{l_bar}{bar}| {n_fmt}/{total_fmt} " + times
