@@ -79,7 +79,7 @@ def train(config, network, sources, folder, state, ranks, resumed=None, cache_fo
     if ranks.is_first:
         log.open()
     signals.listen()
-    compile_graph(step, config, cache_folder)
+    compile_graph(step, config, None if ranks.size > 1 else cache_folder)
     model = Model(step)
     try:
         while not state.is_complete(recipe):
