@@ -167,3 +167,30 @@ def test_recomputing_changes_nothing(rng):
         step = TrainStep(ForecastLoss(network, "mse"), make_optimizer(network, recipe))
         results.append([[float(x.asnumpy()) for x in step(*batch)] for _ in range(3)])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("amp_level", ["O0", "O2"])
+def test_accumulated_gradients_are_those_of_the_large_batch(amp_level, rng):
+    """Three batches of two and one of six, clipped: loss, norm, weights and moments after two
+    steps.
+    """
+    recipe = TrainingConfig(loss="mse+mae", learning_rate=1e-2, amp_level=amp_level)
+    start = EncoderForecaster(NARROW["multiscale"], 2, execution_of(recipe, "CPU"))
+    batches = [[ms.Tensor(rng.random((6, 2, 1, 16, 16), np.float32)) for _ in "xy"] for _ in "ab"]
+    ends = []
+    for parts in (1, 3):
+        network = EncoderForecaster(NARROW["multiscale"], 2, execution_of(recipe, "CPU"))
+        ms.load_param_into_net(network, start.parameters_dict())
+        scaler = make_scaler() if amp_level == "O2" else None
+        loss = ForecastLoss(network, recipe.loss, 1.0)
+        optimizer = make_optimizer(network, recipe, scaler)
+        step = TrainStep(loss, optimizer, 0.01, scaler, parts)
+        results = [float(x.asnumpy()) for batch in batches for x in step(*batch)]
+        ends.append((results, [p.asnumpy() for p in optimizer.get_parameters()]))
+    (whole, weights), (parts, accumulated) = ends
+    assert min(whole[1::2]) > 0.01, "the clipping was to matter"
+    tolerance = 1e-6 if amp_level == "O0" else 1e-3
+    assert parts == pytest.approx(whole, rel=tolerance)
+    for ours, theirs in zip(accumulated, weights, strict=True):
+        distance = np.linalg.norm(ours - theirs)
+        assert distance <= 10 * tolerance * np.linalg.norm(theirs)
