@@ -110,7 +110,8 @@ class Job:
             "PATH": binaries + os.pathsep + os.environ.get("PATH", ""),
         }
         words = [word for name, value in self.flags.items() for word in (f"--{name}", value)]
-        with (self.logs / "msrun.log").open("w") as log:
+        own_log = self.logs / f"msrun_{self.flags.get('node_rank', 0)}.log"
+        with own_log.open("w") as log:
             code = subprocess.run(
                 [f"{binaries}/msrun", *words, *self.command],
                 env=environment, stdout=log, stderr=log, start_new_session=True,
@@ -122,7 +123,7 @@ class Job:
                 self.names[process.pid] = SCHEDULER if first else f"rank {known['RANK_ID']}"
         if code:
             self.end()
-            refuse(f"msrun failed: {last_line(self.logs / 'msrun.log')}")
+            refuse(f"msrun failed: {last_line(own_log)}")
 
     def pass_on(self, number, frame):
         """A first signal goes to all ranks, which save and stop; a second one ends them."""
