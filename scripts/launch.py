@@ -38,7 +38,7 @@ GRACE_SECONDS = 3
 # How long a scheduler may take to see that the ranks of other hosts have ended.
 LAST_HOST_SECONDS = 30
 # A host that is gone is noticed by its missing heartbeats; MindSpore's own limit is 300 s.
-NODE_TIMEOUT_SECONDS = "20"
+NODE_TIMEOUT_SECONDS = "15"
 FRAMEWORK_LINE = re.compile(r"\[(INFO|WARNING)\] \w+\(\d+,")
 
 
@@ -87,6 +87,8 @@ class Job:
         self.logs = Path(flags.get("log_dir", "log")) / time.strftime("%Y%m%d-%H%M%S")
         self.flags = {**flags, "log_dir": str(self.logs)}
         self.command = command
+        # How a script's one line about its end begins; it is shown once, at the end.
+        self.last_word = f"{Path(command[0]).name}: "
         self.names = {}
         self.ended = {}
         self.signals = 0
@@ -201,7 +203,7 @@ class Job:
         text = text[: text.rfind(b"\n") + 1] if self.running() else text
         self.shown += len(text)
         for line in text.decode(errors="replace").splitlines():
-            if not FRAMEWORK_LINE.match(line):
+            if not FRAMEWORK_LINE.match(line) and not line.startswith(self.last_word):
                 print(line, flush=True)
 
     def report(self, guilty):
@@ -211,20 +213,18 @@ class Job:
         if code > 0 and codes.get("rank 0") == code:
             name = "rank 0"
         pid = next(pid for pid in guilty if self.names[pid] == name)
-        how = f"ended with exit code {code}"
-        if code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-        word = last_word(self.log_of(name), self.command[0]) if code > 0 else ""
-        others = f"; the other ranks were ended; logs: {self.logs}"
-        print(f"launch.py: {name} (process {pid}) {how}{others}{word}", file=sys.stderr)
+        lines = self.log_of(name).read_text(errors="replace").splitlines()
+        words = [line for line in lines if line.startswith(self.last_word)]
+        if code > 0 and words:
+            message = f"{words[-1]} ({name}; logs: {self.logs})"
+        else:
+            how = f"ended with exit code {code}"
+            if code < 0:
+                how = f"was killed by {signal.Signals(-code).name}"
+            others = f"the other ranks were ended; logs: {self.logs}"
+            message = f"launch.py: {name} (process {pid}) {how}; {others}"
+        print(message, file=sys.stderr)
         return code if code > 0 else 128 - code
-
-
-def last_word(log, script):
-    """A script's one line about its end, if its log has one."""
-    lines = log.read_text(errors="replace").splitlines()
-    own = [line for line in lines if line.startswith(f"{Path(script).name}: ")]
-    return f"\n{own[-1]}" if own else ""
 
 
 def last_line(log):
