@@ -17,6 +17,7 @@ from src.tools import (
     evaluation,
     files,
     inference,
+    ranks,
     report,
     summary,
 )
@@ -41,13 +42,16 @@ def parse_args(argv=None):
     add("--plot", metavar="FILE",
         help="draw MSE and SSIM of each frame there, *.png, *.svg or *.pdf")  # fmt: skip
     arguments.add_summary_flag(parser)
+    arguments.add_distribute_flag(parser)
     arguments.add_device_flags(parser)
     return parser.parse_args(argv)
 
 
 def main(args):
     """Device, checkpoint, data, evaluation, report."""
-    target = device.set_up(args.device_target, args.device_id, args.jit_level)
+    device_id = None if args.distribute else args.device_id
+    target = device.set_up(args.device_target, device_id, args.jit_level)
+    team = ranks.join(args.distribute)
     loaded = checkpoint.load(args.pretrained_model)
     config, frames = loaded.config, loaded.config.data.forecast_frames
     if args.summary:
@@ -70,12 +74,14 @@ def main(args):
         training = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
         image = evaluation.mean_image(training) if training else None
         forecasters |= evaluation.baselines(frames, image)
-    metrics = evaluation.evaluate(forecasters, source, args.batch_size, config.data.input_frames)
+    metrics = evaluation.evaluate(
+        forecasters, source, args.batch_size, config.data.input_frames, ranks=team
+    )
     result = report.make(metrics, source, forecasters["model"].timing())
     report.show(result)
-    if args.json:
+    if args.json and team.is_first:
         report.write_json(result, args.json)
-    if args.plot:
+    if args.plot and team.is_first:
         per_frame = {name: m.per_frame() for name, m in metrics.items()}
         title = f"{result['sequences']:,} sequences of {source.name}"
         figure = curves.frame_figure(per_frame, title, config.data.image_size)

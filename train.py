@@ -21,6 +21,7 @@ from src.tools import (
     compile_cache,
     device,
     profiling,
+    ranks,
     resume,
     run_folder,
     sink,
@@ -36,6 +37,7 @@ def parse_args(argv=None):
     parser = arguments.Parser(__doc__)
     arguments.add_run_flags(parser)
     arguments.add_summary_flag(parser)
+    arguments.add_distribute_flag(parser)
     arguments.add_device_flags(parser)
     cloud.add_flags(parser)
     arguments.add_config_flags(parser)
@@ -44,7 +46,9 @@ def parse_args(argv=None):
 
 def main(args, upload):
     """Device, data, network, training."""
-    target = device.set_up(args.device_target, args.device_id, args.jit_level)
+    device_id = None if args.distribute else args.device_id
+    target = device.set_up(args.device_target, device_id, args.jit_level)
+    team = ranks.join(args.distribute)
     cache_folder = compile_cache.open_folder(args.compile_cache)
     resumed = pretrained = None
     if args.resume:
@@ -60,7 +64,8 @@ def main(args, upload):
         return summary.show(config)
     config = sink.settle(config, target)
     profile_folder = profiling.open_folder(args.profile) if args.profile else None
-    train_source, validation_source = training_sources(config)
+    sources, state = training_sources(config), trainer.start_state(config, team, resumed)
+    team.check_same(config.to_json() + repr(state), "other settings, or another state to resume,")
     if config.training.tensorboard:
         watch.check_tensorboard()
 
@@ -72,12 +77,12 @@ def main(args, upload):
     if resumed or pretrained:
         checkpoint.load_weights(network, resumed or pretrained)
     continues = resumed is not None and path.resolve() == resumed.path.parent.resolve()
-    folder = run_folder.open_run_folder(path, config, args.overwrite, continues)
+    if team.is_first:
+        run_folder.open_run_folder(path, config, args.overwrite, continues)
     print(device.describe(target))
     trainer.train(
-        config, network, train_source, validation_source, folder, resumed, cache_folder, upload,
-        profile_folder,
-    )  # fmt: skip
+        config, network, sources, path, state, team, resumed, cache_folder, upload, profile_folder
+    )
 
 
 if __name__ == "__main__":

@@ -185,7 +185,10 @@ class DataConfig(Checked):
 class TrainingConfig(Checked):
     """The recipe: by default that of the 2022 version; `PRESETS` says what a preset changes."""
 
-    batch_size: int = option(32, "sequences in a step", at_least=1)
+    batch_size: int = option(32, "sequences that a device computes at a time", at_least=1)
+    accumulate_steps: int = option(
+        1, "batches of each device whose mean gradient makes a step", at_least=1
+    )
     epochs: int = option(100, "epochs to train", at_least=1)
     max_minutes: float = option(
         0.0,
@@ -251,6 +254,10 @@ class TrainingConfig(Checked):
         None, "checkpoint whose weights to start from, with a fresh optimizer"
     )
 
+    def sequences_per_step(self, ranks):
+        """Sequences in a step of so many devices."""
+        return self.batch_size * self.accumulate_steps * ranks
+
 
 @dataclass(frozen=True)
 class Config(Checked):
@@ -272,11 +279,22 @@ class Config(Checked):
                 "loss is 'bce': output_activation must be 'sigmoid', not "
                 f"{self.model.output_activation!r}"
             )
-        if self.training.batch_size > self.data.epoch_size:
-            raise InputError(
-                f"batch_size is {self.training.batch_size}: larger than an epoch of "
-                f"{self.data.epoch_size} sequences; lower it or raise epoch_size"
-            )
+        self.steps_per_epoch()
+
+    def steps_per_epoch(self, ranks=1):
+        """Steps in an epoch; raises `InputError` where an epoch is smaller than a step."""
+        training, epoch = self.training, self.data.epoch_size
+        steps = epoch // training.sequences_per_step(ranks)
+        if steps:
+            return steps
+        parts = f", accumulate_steps {training.accumulate_steps}"
+        parts = (parts if training.accumulate_steps > 1 else "") + (
+            f", {ranks} ranks" if ranks > 1 else ""
+        )
+        raise InputError(
+            f"batch_size is {training.batch_size}{parts}: larger than an epoch of {epoch} "
+            "sequences; lower it or raise epoch_size"
+        )
 
     @property
     def eval_size(self):

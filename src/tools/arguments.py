@@ -58,6 +58,14 @@ def add_run_flags(parser):
     add("--profile", metavar="FOLDER", help="write a profile of up to 20 steps there")
 
 
+def add_distribute_flag(parser):
+    """--distribute."""
+    parser.add_argument(
+        "--distribute", action="store_true",
+        help="share the work with the other processes that msrun started, one a device",
+    )  # fmt: skip
+
+
 def add_device_flags(parser):
     """--device_target, --device_id and --jit_level."""
     parser.add_argument(

@@ -18,6 +18,7 @@ from src.errors import DiskError, NonFiniteError, StoppedError
 from src.tools import checkpoint, run_folder
 from src.tools.files import sync_folder, write_atomically
 from src.tools.progress import progress
+from src.tools.ranks import Ranks
 from src.tools.schedule import PLATEAU_PATIENCE, learning_rate
 
 COLUMNS = (
@@ -47,12 +48,14 @@ class Clock(Callback):
 
     In sink mode a call stands for as many steps as were sunk at once. The first step, which sets
     the kernels up, is not timed; neither are validation and saving.
+    Where minutes count, the clock of rank 0 is that of all ranks.
     """
 
-    def __init__(self, state, training):
+    def __init__(self, state, training, ranks=None):
         super().__init__()
         self.state = state
         self.training = training
+        self.ranks = ranks or Ranks()
         self.mark = None
 
     def on_train_epoch_begin(self, run_context):
@@ -65,6 +68,8 @@ class Clock(Callback):
         if self.mark is not None:
             state.seconds += now - self.mark
         self.mark = now
+        if self.training.max_minutes:
+            state.seconds = float(self.ranks.gather([state.seconds])[0, 0])
         call = run_context.original_args()
         state.step += call.sink_size if call.dataset_sink_mode else 1
         if state.progress(self.training) >= 1:
@@ -176,7 +181,7 @@ class LossLog(Callback):
         text = io.StringIO()
         rows = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         rows.writeheader()
-        rows.writerows(rows_until(self.path, self.state.step))
+        rows.writerows(rows_until(self.path, self.state))
         write_atomically(self.path, [text.getvalue().encode()])
 
     def on_train_step_end(self, run_context):
@@ -205,11 +210,11 @@ class LossLog(Callback):
 
     def show(self):
         """Moves the progress display; its total is what the run will have done when it ends."""
-        state, done = self.state, self.state.step * self.training.batch_size
+        state, done = self.state, self.state.sequences(self.training)
         total = max(done, round(done / state.progress(self.training)))
         if self.bar is None:
             self.bar = progress(total, "train", initial=done)
-            self.mark = state.step, state.seconds
+            self.mark = done, state.seconds
         self.bar.total = total
         rate = f"{state.learning_rate:.3g}"
         self.bar.set_postfix(epoch=state.epoch, loss=f"{self.loss:.4g}", lr=rate, refresh=False)
@@ -217,13 +222,13 @@ class LossLog(Callback):
 
     def write_row(self, scores):
         """Appends one row; what it has no value for stays empty."""
-        state, (step, seconds) = self.state, self.mark
-        passed = state.seconds - seconds
-        rate = (state.step - step) * self.training.batch_size / passed if passed else ""
+        state, (before, seconds) = self.state, self.mark
+        done, passed = state.sequences(self.training), state.seconds - seconds
+        rate = (done - before) / passed if passed else ""
         row = {
             "epoch": state.epoch,
             "step": state.step,
-            "sequences": state.step * self.training.batch_size,
+            "sequences": done,
             "minutes": round(state.seconds / 60, 4),
             "sequences_per_second": rate and round(rate, 3),
             "learning_rate": state.learning_rate,
@@ -239,39 +244,39 @@ class LossLog(Callback):
                 f"{self.path}: cannot be written: {error.strerror}; the checkpoints are intact"
             ) from None
         state.loss_sum, state.loss_count = 0.0, 0
-        self.mark = state.step, state.seconds
+        self.mark = done, state.seconds
         self.row = row
 
 
-def rows_until(path, step):
-    """The whole rows of an older metrics.csv up to a step; none where there is no file."""
-    if not step or not path.is_file():
+def rows_until(path, state):
+    """The whole rows of an older metrics.csv up to a state; none where there is no file.
+
+    Steps count anew where the number of ranks changed, which is between epochs only.
+    """
+    if not state.step or not path.is_file():
         return []
+    end = state.step if state.step % state.steps_per_epoch else math.inf
     with open(path, newline="", errors="replace") as file:
         rows = list(csv.DictReader(file))
     whole = [row for row in rows if set(row) == set(COLUMNS) and None not in row.values()]
-    return [row for row in whole if row["step"].isdecimal() and int(row["step"]) <= step]
+    whole = [row for row in whole if row["step"].isdecimal() and row["epoch"].isdecimal()]
+    return [
+        row
+        for row in whole
+        if int(row["epoch"]) < state.epoch
+        or (int(row["epoch"]) == state.epoch and int(row["step"]) <= end)
+    ]
 
 
-class SaveCheckpoints(Callback):
-    """Saves the state: every so many epochs and steps, at the end, when it is best, when told to.
-
-    last.ckpt is the newest state and previous.ckpt the one before it. SIGTERM and SIGINT let the
-    step, or the epoch's validation, finish; a second one ends the process at once. `on_saved` is
-    called when files have been written, before a stop.
+class StopSignals(Callback):
+    """SIGTERM and SIGINT let the step, or the epoch's validation, finish; a second one ends the
+    process at once. All ranks stop at the step at which the first of them knows of a signal.
     """
 
-    def __init__(self, state, config, validation, network, optimizer, folder, on_saved=None):
+    def __init__(self, ranks):
         super().__init__()
-        self.state = state
-        self.seen = state.step
-        self.on_saved = on_saved
-        self.config = config
-        self.validation = validation
-        self.network = network
-        self.optimizer = optimizer
-        self.folder = folder
-        self.told_to_stop = False
+        self.ranks = ranks
+        self.noted = self.told_to_stop = False
 
     def listen(self):
         """Makes SIGTERM and SIGINT stop the training after the step that is under way."""
@@ -280,32 +285,85 @@ class SaveCheckpoints(Callback):
 
     def stop_soon(self, number, frame):
         """Notes a first signal, and leaves a second one to the system."""
-        self.told_to_stop = True
+        self.noted = True
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)
 
     def on_train_step_end(self, run_context):
+        self.told_to_stop = self.ranks.any(self.noted)
+
+    def on_train_epoch_end(self, run_context):
+        self.told_to_stop = self.ranks.any(self.noted)
+
+
+class StopWhenTold(Callback):
+    """Ends the run if a signal asked for it, after rank 0 has saved; comes last."""
+
+    def __init__(self, state, training, signals, folder):
+        super().__init__()
+        self.state = state
+        self.training = training
+        self.signals = signals
+        self.folder = folder
+
+    def on_train_step_end(self, run_context):
+        if not epoch_ends(self.state, run_context):
+            self.stop_if_told()
+
+    def on_train_epoch_end(self, run_context):
+        if not self.state.is_complete(self.training):
+            self.stop_if_told()
+
+    def stop_if_told(self):
+        """Raises `StoppedError` on all ranks together."""
+        if self.signals.told_to_stop:
+            self.signals.ranks.wait()
+            raise StoppedError(
+                f"stopped, resumable: step {self.state.step} is saved in {self.folder}; "
+                f"train.py --resume --train_path '{self.folder}' goes on"
+            )
+
+
+class SaveCheckpoints(Callback):
+    """Saves the state: every so many epochs and steps, at the end, when it is best, when told to.
+
+    last.ckpt is the newest state and previous.ckpt the one before it. `on_saved` is called when
+    files have been written, before a stop.
+    """
+
+    def __init__(
+        self, state, config, validation, signals, network, optimizer, folder, on_saved=None
+    ):
+        super().__init__()
+        self.state = state
+        self.seen = state.step
+        self.on_saved = on_saved
+        self.config = config
+        self.validation = validation
+        self.signals = signals
+        self.network = network
+        self.optimizer = optimizer
+        self.folder = folder
+
+    def on_train_step_end(self, run_context):
         if epoch_ends(self.state, run_context):
             return
-        if self.save_steps_are_over() or self.told_to_stop:
+        if self.save_steps_are_over() or self.signals.told_to_stop:
             self.save_last()
             self.saved()
-        self.stop_if_told()
 
     def on_train_epoch_end(self, run_context):
         training = self.config.training
         if self.validation.is_best:
             self.save(run_folder.BEST)
         due = is_due(training.save_every, self.state, training, run_context)
-        if self.save_steps_are_over() or due or self.told_to_stop:
+        if self.save_steps_are_over() or due or self.signals.told_to_stop:
             self.save_last()
         if due:
             self.save(run_folder.epoch_file(self.state.epoch))
             for old in sorted(self.folder.glob(run_folder.EPOCHS))[: -training.keep]:
                 old.unlink()
         self.saved()
-        if not self.state.is_complete(training):
-            self.stop_if_told()
 
     def save_steps_are_over(self):
         """Whether `save_steps` have passed since it was asked last."""
@@ -334,11 +392,3 @@ class SaveCheckpoints(Callback):
             checkpoint.save(self.folder / name, self.network, self.optimizer, self.config, state)
         except NonFiniteError as error:
             raise non_finite(self.state, error) from None
-
-    def stop_if_told(self):
-        """Ends the run if a signal asked for it."""
-        if self.told_to_stop:
-            raise StoppedError(
-                f"stopped, resumable: step {self.state.step} is saved in {self.folder}; "
-                f"train.py --resume --train_path '{self.folder}' goes on"
-            )

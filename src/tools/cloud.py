@@ -77,9 +77,15 @@ def job(args):
         InputError: the data is not there, or flags contradict each other.
         DiskError: in the end results could not be copied out; the message says where they are.
     """
+    by_urls = args.data_url or args.train_url
+    if args.distribute and (by_urls or is_left_to_c2net(args)):
+        raise InputError(
+            "distribute: a cloud job copies its data in once, not once a rank; give the ranks "
+            "--data_path and --train_path"
+        )
     with tempfile.TemporaryDirectory(dir=fast_disk()) as scratch:
         upload = None
-        if args.data_url or args.train_url:
+        if by_urls:
             upload = _start_by_urls(args, Path(scratch))
         elif is_left_to_c2net(args):
             upload = _start_by_c2net(args)

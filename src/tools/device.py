@@ -20,7 +20,7 @@ def set_up(device_target=None, device_id=0, jit_level=None):
 
     Args:
         device_target: "Ascend", "CPU", or None for Ascend where one is usable.
-        device_id: which card.
+        device_id: which card; None for the one that msrun gives this process.
         jit_level: how graphs are compiled: "O0" kernel by kernel, "O1" with operators fused, "O2"
             as a whole by the Ascend's graph engine; None for MindSpore's own choice.
 
@@ -31,7 +31,7 @@ def set_up(device_target=None, device_id=0, jit_level=None):
         InputError: an Ascend, or a level that needs one, is asked for and none is usable, or
             `device_id` is negative.
     """
-    if device_id < 0:
+    if device_id is not None and device_id < 0:
         raise InputError(f"device_id is {device_id}: it must be at least 0")
     if device_target != "CPU" and ascend_is_usable():
         target = "Ascend"
@@ -48,7 +48,7 @@ def set_up(device_target=None, device_id=0, jit_level=None):
     ms.set_context(mode=ms.GRAPH_MODE)
     if jit_level:
         ms.set_context(jit_config={"jit_level": jit_level})
-    ms.set_device(target, device_id if target == "Ascend" else 0)
+    ms.set_device(target, device_id if target == "Ascend" else None)
     return target
 
 

@@ -7,33 +7,42 @@ from src.data.pipeline import make_dataset
 from src.data.scale import to_unit_range
 from src.tools.metrics import FrameMetrics
 from src.tools.progress import progress
+from src.tools.ranks import Ranks
 
 
-def evaluate(forecasters, source, batch_size, input_frames, description="evaluate"):
+def evaluate(forecasters, source, batch_size, input_frames, description="evaluate", ranks=None):
     """Measures forecasters on every sequence of a source, in one pass.
 
     Args:
         forecasters: dict of functions from inputs (B, T, C, H, W) to forecasts, NumPy arrays both.
         source: the sequences, of `src.data`.
-        batch_size: sequences at a time; the last batch is filled up, and what filled it is not
-            counted.
+        batch_size: sequences of a rank at a time; the last batch is filled up, and what filled it
+            is not counted.
         input_frames: frames that the forecasters see.
         description: name of the progress display.
+        ranks: the `Ranks` that share the sequences; None for this process alone.
 
     Returns:
-        A dict of `FrameMetrics`.
+        A dict of `FrameMetrics`, of all sequences on every rank.
     """
-    batch_size = min(batch_size, len(source))
-    dataset = make_dataset(source, batch_size, input_frames, keep_all=True)
+    ranks = ranks or Ranks()
+    batch_size = min(batch_size, -(-len(source) // ranks.size))
+    dataset = make_dataset(
+        source, batch_size, input_frames, keep_all=True, num_shards=ranks.size, shard_id=ranks.rank
+    )
     metrics = {name: FrameMetrics() for name in forecasters}
-    left = len(source)
-    with progress(left, description) as bar:
+    done = 0
+    with progress(len(source), description, hidden=not ranks.is_first) as bar:
         for inputs, targets in dataset.create_tuple_iterator(num_epochs=1, output_numpy=True):
-            count = min(batch_size, left)
-            for name, forecaster in forecasters.items():
+            own = len(source) - done - ranks.rank * batch_size
+            count = min(batch_size, max(0, own))
+            for name, forecaster in forecasters.items() if count else ():
                 metrics[name].update(forecaster(inputs)[:count], targets[:count])
-            left -= count
-            bar.update(count)
+            of_all = min(ranks.size * batch_size, len(source) - done)
+            done += of_all
+            bar.update(of_all)
+    for each in metrics.values():
+        each.add_other_ranks(ranks, targets.shape[1])
     return metrics
 
 
@@ -42,12 +51,11 @@ def forecaster_of(network):
     return lambda inputs: network(ms.Tensor(inputs)).asnumpy()
 
 
-def evaluate_network(network, source, config, description):
+def evaluate_network(network, source, config, description, ranks=None):
     """The `FrameMetrics` of one network on a source, in batches as in its training."""
     forecasters = {"model": forecaster_of(network)}
-    return evaluate(
-        forecasters, source, config.training.batch_size, config.data.input_frames, description
-    )["model"]
+    sizes = config.training.batch_size, config.data.input_frames
+    return evaluate(forecasters, source, *sizes, description, ranks)["model"]
 
 
 def baselines(forecast_frames, mean_image=None):

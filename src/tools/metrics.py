@@ -154,6 +154,13 @@ class FrameMetrics:
         for name, scores in frame_scores(prediction, target).items():
             self.sums[name] = self.sums[name] + scores.sum(0)
 
+    def add_other_ranks(self, ranks, frames):
+        """Adds what the other ranks have measured; `frames` is the number of forecast frames."""
+        own = [np.broadcast_to(total, frames) for total in self.sums.values()]
+        sequences, *sums = ranks.gather([self.sequences, *np.concatenate(own)]).sum(0)
+        self.sequences = int(sequences)
+        self.sums = dict(zip(self.sums, np.reshape(sums, (-1, frames)), strict=True))
+
     def per_frame(self):
         """A dict of lists, one number for each forecast frame."""
         return {name: (total / self.sequences).tolist() for name, total in self.sums.items()}

@@ -15,12 +15,14 @@ class TrainingState(Checked):
     with them every sequence, because those are pure functions of seed, epoch and index. A state
     that is saved at the end of an epoch has its validation behind it.
 
-    `best_mse` is that of the best evaluation, `bad_evaluations` counts those since;
-    `plateau_evaluations` and `halvings` are the plateau schedule's; `loss_sum` and `loss_count` are
-    of the steps since the last row of metrics.csv.
+    `ranks` is the number of processes that train together. `best_mse` is that of the best
+    evaluation, `bad_evaluations` counts those since; `plateau_evaluations` and `halvings` are the
+    plateau schedule's; `loss_sum` and `loss_count` are of the steps since the last row of
+    metrics.csv.
     """
 
     steps_per_epoch: int
+    ranks: int = 1
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
@@ -43,6 +45,28 @@ class TrainingState(Checked):
             return from_dict(cls, checkpoint.state)
         except InputError as error:
             raise InputError(f"{checkpoint.path}: its training state is damaged: {error}") from None
+
+    def continue_on(self, ranks, steps_per_epoch, path):
+        """Goes on with another number of ranks: possible between epochs, because within one the
+        sequences of a step are other ones then.
+
+        Raises:
+            InputError: `path`, the checkpoint of this state, is from within an epoch.
+        """
+        if ranks == self.ranks:
+            return
+        epoch, within = divmod(self.step, self.steps_per_epoch)
+        if within:
+            raise InputError(
+                f"{path}: is from within an epoch of a training on {self.ranks} rank(s): resume it "
+                f"on as many, not on {ranks}, or resume one of its epoch_NNNN.ckpt"
+            )
+        self.ranks, self.steps_per_epoch = ranks, steps_per_epoch
+        self.step = epoch * steps_per_epoch
+
+    def sequences(self, training):
+        """The sequences that have been trained on, by all ranks."""
+        return self.step * training.sequences_per_step(self.ranks)
 
     def progress(self, training):
         """The share of the run that is done, of its steps or of its minutes, whichever is more."""

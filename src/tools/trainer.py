@@ -20,17 +20,33 @@ from src.tools import (
 from src.tools.state import TrainingState
 
 
+def start_state(config, ranks, resumed=None):
+    """Where the training stands before it starts: at its beginning, or where a checkpoint is.
+
+    Raises:
+        InputError: an epoch is smaller than a step, or so many ranks cannot go on from there.
+    """
+    steps_per_epoch = config.steps_per_epoch(ranks.size)
+    if not resumed:
+        return TrainingState(steps_per_epoch, ranks.size)
+    state = TrainingState.from_checkpoint(resumed)
+    state.continue_on(ranks.size, steps_per_epoch, resumed.path)
+    return state
+
+
 def train(
-    config, network, train_source, validation_source, folder, resumed=None, cache_folder=None,
-    on_saved=None, profile_folder=None,
+    config, network, sources, folder, state, ranks, resumed=None, cache_folder=None, on_saved=None,
+    profile_folder=None,
 ):  # fmt: skip
     """Trains `network` and leaves checkpoints and metrics in `folder`.
 
     Args:
         config: the run's `Config`.
         network: an `EncoderForecaster` with its start weights.
-        train_source, validation_source: sequences, of `src.data.sources`.
-        folder: the run's folder.
+        sources: the training and the validation sequences, of `src.data.sources`.
+        folder: the run's folder, in which rank 0 alone writes.
+        state: of `start_state`.
+        ranks: the `Ranks` that train together.
         resumed: the checkpoint to go on from, whose weights `network` has.
         cache_folder: where compiled graphs are kept, of `compile_cache.open_folder`.
         on_saved: called without arguments when checkpoints have been written.
@@ -39,57 +55,70 @@ def train(
     Raises:
         StoppedError, NonFiniteError, DiskError: the training ended before its time.
     """
-    announce(config, network, train_source, validation_source, folder)
+    announce(config, network, sources, folder, ranks)
     recipe = config.training
     scaler = training.make_scaler() if network.execution.float16 else None
     optimizer = training.make_optimizer(network, recipe, scaler)
-    state = TrainingState(len(train_source) // recipe.batch_size)
     if resumed:
-        state = TrainingState.from_checkpoint(resumed)
         checkpoint.load_optimizer(network, optimizer, resumed)
         print(f"going on from {resumed.path}: epoch {state.epoch}, step {state.step}")
     if state.is_complete(recipe):
         print("nothing is left to train; more --epochs or --max_minutes would go on")
         return
-    validation = callback.Validation(
-        state,
-        recipe,
-        lambda: evaluation.evaluate_network(network, validation_source, config, "validate"),
+    ranks.broadcast(list(optimizer.get_parameters()))
+    signals = callback.StopSignals(ranks)
+    callbacks, log = make_callbacks(
+        config, network, optimizer, sources[1], folder, state, signals, on_saved
     )
-    log = callback.LossLog(state, config, validation, folder)
-    watchers = make_watchers(state, config, network, validation_source, validation, log, folder)
-    saving = callback.SaveCheckpoints(
-        state, config, validation, network, optimizer, folder, on_saved
-    )
-    callbacks = [
-        callback.Clock(state, recipe),
-        callback.LearningRate(state, recipe, optimizer),
-        callback.StopOnNonFinite(state),
-        validation,
-        log,
-        *watchers,
-        saving,
-    ]
     if profile_folder:
         callbacks.append(profiling.Profiling(profile_folder, state))
     loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
-    step = training.TrainStep(loss, optimizer, recipe.grad_clip, scaler)
-    for each in (log, *watchers):
-        each.open()
-    saving.listen()
+    step = training.TrainStep(
+        loss, optimizer, recipe.grad_clip, scaler, recipe.accumulate_steps, ranks.size
+    )
+    signals.listen()
     if sink.is_used():
         print("the training graph is compiled with the first steps", flush=True)
     else:
-        compile_graph(step, config, cache_folder)
+        compile_graph(step, config, None if ranks.size > 1 else cache_folder)
     model = Model(step)
     try:
         while not state.is_complete(recipe):
-            run_epochs(model, callbacks, config, train_source, state)
+            run_epochs(model, callbacks, config, sources[0], state, ranks)
     finally:
         log.close()
         if profile_folder:
             callbacks[-1].close()
     print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
+
+
+def make_callbacks(config, network, optimizer, source, folder, state, signals, on_saved):
+    """The callbacks in the order in which they act, and the log among them; the files of those that
+    write, which are rank 0's alone, are open.
+    """
+    recipe, ranks = config.training, signals.ranks
+    validation = callback.Validation(
+        state,
+        recipe,
+        lambda: evaluation.evaluate_network(network, source, config, "validate", ranks),
+    )
+    log, writing = callback.LossLog(state, config, validation, folder), []
+    if ranks.is_first:
+        watchers = make_watchers(state, config, network, source, validation, log, folder)
+        saving = callback.SaveCheckpoints(
+            state, config, validation, signals, network, optimizer, folder, on_saved
+        )
+        writing = [log, *watchers, saving]
+        for each in (log, *watchers):
+            each.open()
+    deciding = [
+        callback.Clock(state, recipe, ranks),
+        callback.LearningRate(state, recipe, optimizer),
+        callback.StopOnNonFinite(state),
+        validation,
+        signals,
+    ]
+    return [*deciding, *writing, callback.StopWhenTold(state, recipe, signals, folder)], log
 
 
 def make_watchers(state, config, network, source, validation, log, folder):
@@ -113,7 +142,7 @@ def compile_graph(step, config, cache_folder):
     start, data = time.perf_counter(), config.data
     size = (config.model.channels, *data.image_size)
     batch = [
-        ops.zeros((config.training.batch_size, frames, *size))
+        ops.zeros((config.training.sequences_per_step(1), frames, *size))
         for frames in (data.input_frames, data.forecast_frames)
     ]
     step.set_train()
@@ -122,15 +151,17 @@ def compile_graph(step, config, cache_folder):
     print(f"compiled in {seconds:.1f} s{origin}", flush=True)
 
 
-def run_epochs(model, callbacks, config, source, state):
+def run_epochs(model, callbacks, config, source, state, ranks):
     """Trains to the end of an epoch that has begun, or from a whole epoch to the end of the run."""
     epoch, batch = divmod(state.step, state.steps_per_epoch)
     dataset = make_dataset(
         source,
-        config.training.batch_size,
+        config.training.sequences_per_step(1),
         config.data.input_frames,
         first_epoch=epoch,
         first_batch=batch,
+        num_shards=ranks.size,
+        shard_id=ranks.rank,
         num_parallel_workers=config.data.num_parallel_workers,
     )
     last = epoch + 1 if batch else config.training.epochs
@@ -144,8 +175,9 @@ def run_epochs(model, callbacks, config, source, state):
         model.train(last, dataset, callbacks, dataset_sink_mode=False, initial_epoch=epoch)
 
 
-def announce(config, network, train_source, validation_source, folder):
+def announce(config, network, sources, folder, ranks):
     """Says what is about to be trained, on what, and where it goes."""
+    train_source, validation_source = sources
     recipe, parameters = config.training, sum(p.size for p in network.trainable_params())
     print(f"preset: {config.preset}, {parameters:,} parameters")
     print(
@@ -153,6 +185,11 @@ def announce(config, network, train_source, validation_source, folder):
         f"({recipe.lr_schedule}), batches of {recipe.batch_size}, loss {recipe.loss}, "
         f"seed {recipe.seed}"
     )
+    if recipe.sequences_per_step(ranks.size) > recipe.batch_size:
+        print(
+            f"a step: {ranks.size} rank(s), {recipe.accumulate_steps} batch(es) of each, "
+            f"{recipe.sequences_per_step(ranks.size)} sequences"
+        )
     if network.execution.float16:
         print("amp_level O2: convolutions in float16, dynamic loss scale")
     print(f"training data: {train_source.name}\nvalidation data: {validation_source.name}")

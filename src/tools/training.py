@@ -130,25 +130,40 @@ def make_scaler():
 
 
 class TrainStep(nn.Cell):
-    """One step: loss, gradients, clipping by their global norm, update.
+    """One step: loss, mean gradients, clipping by their global norm, update.
+
+    With `accumulate_steps` its batch is computed in as many parts, one after the other, and the
+    gradients' sum is kept in their place: the memory of a part, the step of the whole. With
+    `ranks` gradients and loss are the means over the ranks before anything is made of them, so
+    that every rank clips, leaves out and updates alike.
 
     Args:
         loss: a Cell from a batch to a scalar.
         optimizer: updates the parameters that it was made with.
         grad_clip: largest global norm; 0 for no limit.
         scaler: of `make_scaler`, or None; a step whose gradients overflow is left out.
+        accumulate_steps: parts of a batch; they have to be of one size.
+        ranks: how many processes share a step, each with a batch of its own.
+
+    Inputs:
+        - **inputs**, **targets** - the batch of this rank, as of `loss`.
 
     Outputs:
         The loss and the global norm of the gradients before clipping, scalars; a norm of 0 says
         that the step was left out.
     """
 
-    def __init__(self, loss, optimizer, grad_clip=0.0, scaler=None):
+    def __init__(self, loss, optimizer, grad_clip=0.0, scaler=None, accumulate_steps=1, ranks=1):
         super().__init__(auto_prefix=False)
         self.loss = loss
         self.optimizer = optimizer
         self.grad_clip = grad_clip
         self.scaler = scaler
+        self.accumulate_steps = accumulate_steps
+        self.ranks = ranks
+        if ranks > 1:
+            self.sum_of_ranks = ops.AllReduce()
+            self.mean_of_ranks = nn.DistributedGradReducer(optimizer.parameters, True, ranks)
         self.value_and_grad = ms.value_and_grad(self.scaled_loss, None, optimizer.parameters)
 
     def scaled_loss(self, inputs, targets):
@@ -157,7 +172,10 @@ class TrainStep(nn.Cell):
         return loss if self.scaler is None else self.scaler.scale(loss)
 
     def construct(self, inputs, targets):
-        loss, gradients = self.value_and_grad(inputs, targets)
+        loss, gradients = self.mean_of_parts(inputs, targets)
+        if self.ranks > 1:
+            loss = self.sum_of_ranks(loss) / self.ranks
+            gradients = self.mean_of_ranks(gradients)
         if self.scaler is None:
             return self.update(loss, gradients)
         loss, gradients = self.scaler.unscale(loss), self.scaler.unscale(gradients)
@@ -167,6 +185,22 @@ class TrainStep(nn.Cell):
             loss, norm = self.update(loss, gradients)
         loss = ops.depend(loss, self.scaler.adjust(finite))
         return loss, norm
+
+    def mean_of_parts(self, inputs, targets):
+        """The loss and its gradients, of one part of the batch after the other."""
+        if self.accumulate_steps == 1:
+            return self.value_and_grad(inputs, targets)
+        size = inputs.shape[0] // self.accumulate_steps
+        loss, gradients = self.value_and_grad(inputs[:size], targets[:size])
+        for k in range(1, self.accumulate_steps):
+            # A part waits for the one before it, or all of them would be in memory at a time.
+            inputs = ops.depend(inputs, gradients)
+            part = slice(k * size, (k + 1) * size)
+            more, others = self.value_and_grad(inputs[part], targets[part])
+            loss = loss + more
+            gradients = tuple([gradients[i] + others[i] for i in range(len(others))])
+        share = 1.0 / self.accumulate_steps
+        return loss * share, tuple([g * share for g in gradients])
 
     def update(self, loss, gradients):
         """Updates the parameters; returns the loss and the gradients' norm."""

@@ -24,7 +24,9 @@ def short_waits(monkeypatch):
 def arguments(**given):
     """A parsed command line."""
     defaults = {"data_url": None, "train_url": None, "train_path": None}
-    return SimpleNamespace(**{**defaults, "resume": None, "overwrite": False, **given})
+    return SimpleNamespace(
+        **{**defaults, "resume": None, "overwrite": False, "distribute": False, **given}
+    )
 
 
 def make_zip(path, *names):
@@ -110,6 +112,8 @@ def test_data_that_is_not_there(tmp_path, damage, message):
 
 
 def test_urls_that_cannot_be(tmp_path):
+    with pytest.raises(InputError, match="distribute: a cloud job copies its data in once"):
+        cloud.job(arguments(data_url=str(tmp_path), distribute=True)).__enter__()
     with pytest.raises(InputError, match="data_url is obs://b/d: object storage needs MoXing"):
         stores.store_of("obs://b/d", "data_url")
     with pytest.raises(InputError, match="train_url is http://b/d: it must begin with obs://"):

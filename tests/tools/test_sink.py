@@ -19,6 +19,7 @@ from src.data.scale import PIXELS
 from src.errors import NonFiniteError, StoppedError
 from src.tools import callback, checkpoint, sink, trainer
 from src.tools.callback import is_passed
+from src.tools.ranks import Ranks
 from src.tools.state import TrainingState
 from src.tools.training import Adam, TrainStep
 
@@ -98,8 +99,9 @@ class Run:
         validation = callback.Validation(self.state, recipe, self.validate)
         self.log = callback.LossLog(self.state, self.config, validation, folder)
         self.saves = []
-        self.saving = callback.SaveCheckpoints(
-            self.state, self.config, validation, self.network, optimizer, folder,
+        self.signals = callback.StopSignals(Ranks())
+        saving = callback.SaveCheckpoints(
+            self.state, self.config, validation, self.signals, self.network, optimizer, folder,
             lambda: self.saves.append(checkpoint_step(folder)),
         )  # fmt: skip
         self.callbacks = [
@@ -107,8 +109,10 @@ class Run:
             callback.LearningRate(self.state, recipe, optimizer),
             callback.StopOnNonFinite(self.state),
             validation,
+            self.signals,
             self.log,
-            self.saving,
+            saving,
+            callback.StopWhenTold(self.state, recipe, self.signals, folder),
         ]
         self.model = SinkingModel(TrainStep(self.network, optimizer))
         self.rows = folder / "metrics.csv"
@@ -121,7 +125,9 @@ class Run:
         """What `trainer.train` does."""
         self.log.open()
         while not self.state.is_complete(self.config.training):
-            trainer.run_epochs(self.model, self.callbacks, self.config, Numbers(), self.state)
+            trainer.run_epochs(
+                self.model, self.callbacks, self.config, Numbers(), self.state, Ranks()
+            )
 
     def logged(self):
         """Epoch and step of the rows of metrics.csv."""
@@ -199,7 +205,7 @@ def test_minutes_end_a_run_at_the_end_of_a_sink(tmp_path, monkeypatch):
 
 def test_a_signal_is_obeyed_at_the_end_of_a_sink(tmp_path):
     run = Run(tmp_path, sink_size=3)
-    run.model.before_sink = lambda: run.saving.stop_soon(15, None)
+    run.model.before_sink = lambda: run.signals.stop_soon(15, None)
     with pytest.raises(StoppedError, match="step 3 is saved"):
         run.train()
     assert checkpoint_step(tmp_path) == 3

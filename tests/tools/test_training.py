@@ -167,3 +167,35 @@ def test_recomputing_changes_nothing(rng):
         step = TrainStep(ForecastLoss(network, "mse"), make_optimizer(network, recipe))
         results.append([[float(x.asnumpy()) for x in step(*batch)] for _ in range(3)])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
+
+
+class Fit(nn.Cell):
+    """A mean over the batch: of (weight * x + bias - y)^2."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = ms.Parameter(ms.Tensor([1.0, -2.0, 0.5], ms.float32), name="weight")
+        self.bias = ms.Parameter(ms.Tensor([0.1], ms.float32), name="bias")
+
+    def construct(self, x, y):
+        return ms.ops.square(self.weight * x + self.bias - y).mean()
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_accumulated_gradients_are_those_of_the_large_batch(scaled, rng):
+    """Three batches of two and one of six, clipped: loss, norm, weights and moments for five
+    steps.
+    """
+    batches = [[ms.Tensor(rng.random((6, 3), np.float32)) for _ in "xy"] for _ in range(5)]
+    ends = []
+    for parts in (1, 3):
+        loss, scaler = Fit(), make_scaler() if scaled else None
+        optimizer = Adam(loss.trainable_params(), 0.01)
+        step = TrainStep(loss, optimizer, 0.5, scaler, parts)
+        results = [float(x.asnumpy()) for batch in batches for x in step(*batch)]
+        ends.append((results, [p.asnumpy() for p in optimizer.get_parameters()]))
+    (whole, weights), (accumulated, others) = ends
+    assert min(whole[1::2]) > 0.5, "the clipping was to matter"
+    assert accumulated == pytest.approx(whole, rel=1e-6)
+    for ours, theirs in zip(others, weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-8)

@@ -1,0 +1,245 @@
+"""Starts an entry script on many devices by msrun, and watches over it.
+
+python scripts/launch.py --local_worker_num 2 train.py --distribute --train_path runs/two
+python scripts/launch.py --local_worker_num 2 test.py --distribute --pretrained_model FILE
+
+On several hosts, the same command on each, with --worker_num for all hosts together, --master_addr
+and --node_rank; host 0 is the master.
+
+msrun starts the processes and leaves. They are then this process's: it shows the log of its first
+rank, hands SIGTERM and Ctrl-C on to all ranks, and when one of them dies it ends the others and
+says which one it was. A second signal ends everything at once. When this process is killed, the
+system ends the ranks with it.
+"""
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+MSRUN_FLAGS = (
+    "worker_num", "local_worker_num", "master_addr", "master_port", "node_rank", "log_dir",
+    "cluster_time_out", "bind_core",
+)  # fmt: skip
+SCHEDULER = "the scheduler"
+PR_SET_CHILD_SUBREAPER = 36
+POLL_SECONDS = 0.1
+# How long the other ranks may take to come to the same end by themselves.
+GRACE_SECONDS = 3
+# How long a scheduler may take to see that the ranks of other hosts have ended.
+LAST_HOST_SECONDS = 30
+# A host that is gone is noticed by its missing heartbeats; MindSpore's own limit is 300 s.
+NODE_TIMEOUT_SECONDS = "15"
+FRAMEWORK_LINE = re.compile(r"\[(INFO|WARNING)\] \w+\(\d+,")
+
+
+def parse(argv):
+    """msrun's flags as a dict, and the script with its own arguments."""
+    flags, rest, words = {}, [], iter(argv)
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name in MSRUN_FLAGS:
+            flags[name] = value if equals else next(words, "")
+        else:
+            rest.append(word)
+    if not rest or rest[0] in ("-h", "--help"):
+        sys.exit(__doc__)
+    for name in ("worker_num", "local_worker_num", "node_rank", "master_port"):
+        if not flags.get(name, "1").isdecimal():
+            refuse(f"{name} is {flags[name]!r}: it must be a whole number")
+    local = flags.setdefault("local_worker_num", "1")
+    if not 1 <= int(local) <= int(flags.setdefault("worker_num", local)):
+        refuse(f"local_worker_num is {local}: it must be at least 1 and at most worker_num")
+    if local == flags["worker_num"]:
+        flags.setdefault("master_port", free_port())
+    elif "master_addr" not in flags or "node_rank" not in flags:
+        refuse("several hosts need --master_addr and --node_rank")
+    return flags, rest
+
+
+def refuse(message):
+    """Ends with one line and exit code 2."""
+    print(f"launch.py: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def free_port():
+    """A port that nobody listens on, so that two jobs on a host do not meet."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return str(s.getsockname()[1])
+
+
+class Job:
+    """The processes that msrun has started on this host."""
+
+    def __init__(self, flags, command):
+        self.several_hosts = flags["worker_num"] != flags["local_worker_num"]
+        self.logs = Path(flags.get("log_dir", "log")) / time.strftime("%Y%m%d-%H%M%S")
+        self.flags = {**flags, "log_dir": str(self.logs)}
+        self.command = command
+        # How a script's one line about its end begins; it is shown once, at the end.
+        self.last_word = f"{Path(command[0]).name}: "
+        self.names = {}
+        self.ended = {}
+        self.signals = 0
+        self.shown = 0
+
+    def start(self):
+        """Has msrun start the processes; ends with its last word where it cannot."""
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            refuse(f"{self.logs}: cannot be written (log_dir): {error.strerror}")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.pass_on)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        binaries = str(Path(sys.executable).parent)
+        # msrun calls "python", which has to be this one.
+        environment = {
+            "MS_NODE_TIMEOUT": NODE_TIMEOUT_SECONDS,
+            **os.environ,
+            "CONVLSTM_LAUNCHER": str(os.getpid()),
+            "PATH": binaries + os.pathsep + os.environ.get("PATH", ""),
+        }
+        words = [word for name, value in self.flags.items() for word in (f"--{name}", value)]
+        own_log = self.logs / f"msrun_{self.flags.get('node_rank', 0)}.log"
+        with own_log.open("w") as log:
+            code = subprocess.run(
+                [f"{binaries}/msrun", *words, *self.command],
+                env=environment, stdout=log, stderr=log, start_new_session=True,
+            ).returncode  # fmt: skip
+        for process in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                known = process.environ()
+                first = known["MS_ROLE"] == "MS_SCHED"
+                self.names[process.pid] = SCHEDULER if first else f"rank {known['RANK_ID']}"
+        if code:
+            self.end()
+            refuse(f"msrun failed: {last_line(own_log)}")
+
+    def pass_on(self, number, frame):
+        """A first signal goes to all ranks, which save and stop; a second one ends them."""
+        self.signals += 1
+        self.send(signal.SIGTERM if self.signals == 1 else signal.SIGKILL)
+
+    def send(self, number):
+        """Sends a signal to what is left; SIGKILL to the processes of each rank as well."""
+        for pid, name in self.names.items():
+            with contextlib.suppress(OSError):
+                if number == signal.SIGKILL and name != SCHEDULER:
+                    os.killpg(pid, number)
+                elif pid not in self.ended and (number == signal.SIGKILL or name != SCHEDULER):
+                    os.kill(pid, number)
+
+    def end(self):
+        """Leaves no process behind."""
+        self.send(signal.SIGKILL)
+        while self.reap(0):
+            pass
+
+    def reap(self, options=os.WNOHANG):
+        """Notes one process that has ended; whether there was one."""
+        try:
+            pid, status = os.waitpid(-1, options)
+        except ChildProcessError:
+            return False
+        if pid in self.names:
+            self.ended[pid] = os.waitstatus_to_exitcode(status)
+        return pid > 0
+
+    def running(self, ranks_only=True):
+        """The names of what still runs."""
+        names = {name for pid, name in self.names.items() if pid not in self.ended}
+        return names - {SCHEDULER} if ranks_only else names
+
+    def failed(self):
+        """The process ids of what ended badly: ranks before the scheduler, the first ones first."""
+        bad = [pid for pid, code in self.ended.items() if code]
+        return sorted(bad, key=lambda pid: self.names[pid] == SCHEDULER)
+
+    def watch(self):
+        """Waits for the end; returns the exit code of the job."""
+        while self.running() and not self.failed():
+            self.wait()
+        patience = GRACE_SECONDS if self.failed() else LAST_HOST_SECONDS * self.several_hosts
+        end = time.monotonic() + patience
+        while self.running(ranks_only=not self.several_hosts) and time.monotonic() < end:
+            self.wait()
+        guilty = self.failed()
+        self.end()
+        self.show()
+        return self.report(guilty) if guilty else 0
+
+    def wait(self):
+        """Lets a moment pass."""
+        self.show()
+        time.sleep(POLL_SECONDS)
+        while self.reap():
+            pass
+
+    def log_of(self, name):
+        """The log file of a process."""
+        stem = "scheduler" if name == SCHEDULER else name.replace("rank ", "worker_")
+        return self.logs / f"{stem}.log"
+
+    def show(self):
+        """Prints what the first rank here has written, less the framework's own lines."""
+        ranks = [name for name in self.names.values() if name != SCHEDULER]
+        if not ranks:
+            return
+        with self.log_of(min(ranks, key=lambda name: int(name.split()[1]))).open("rb") as log:
+            log.seek(self.shown)
+            text = log.read()
+        text = text[: text.rfind(b"\n") + 1] if self.running() else text
+        self.shown += len(text)
+        for line in text.decode(errors="replace").splitlines():
+            if not FRAMEWORK_LINE.match(line) and not line.startswith(self.last_word):
+                print(line, flush=True)
+
+    def report(self, guilty):
+        """Names the process that ended the job, on stderr; returns the job's exit code."""
+        codes = {self.names[pid]: self.ended[pid] for pid in guilty}
+        name, code = next(iter(codes.items()))
+        if code > 0 and codes.get("rank 0") == code:
+            name = "rank 0"
+        pid = next(pid for pid in guilty if self.names[pid] == name)
+        lines = self.log_of(name).read_text(errors="replace").splitlines()
+        words = [line for line in lines if line.startswith(self.last_word)]
+        if code > 0 and words:
+            message = f"{words[-1]} ({name}; logs: {self.logs})"
+        else:
+            how = f"ended with exit code {code}"
+            if code < 0:
+                how = f"was killed by {signal.Signals(-code).name}"
+            others = f"the other ranks were ended; logs: {self.logs}"
+            message = f"launch.py: {name} (process {pid}) {how}; {others}"
+        print(message, file=sys.stderr)
+        return code if code > 0 else 128 - code
+
+
+def last_line(log):
+    """The last line of a log."""
+    return (log.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
+
+
+def main(argv):
+    """Starts the job and waits for its end."""
+    flags, (script, *arguments) = parse(argv)
+    path = script if Path(script).is_file() else str(ROOT / script)
+    job = Job(flags, [path, *arguments])
+    job.start()
+    return job.watch()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

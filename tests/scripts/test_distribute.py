@@ -1,0 +1,184 @@
+"""Two ranks on one host: the numbers of one process, a killed rank, a stop, a resume."""
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from src.tools import checkpoint
+from tests.scripts.conftest import ROOT, run
+
+OPTIONS = [
+    *("--preset", "small", "--image_size", "32", "32", "--input_frames", "2"),
+    *("--forecast_frames", "2", "--eval_size", "3", "--epoch_size", "20"),
+    *("--lr_schedule", "plateau", "--log_every", "1", "--keep", "100000"),
+]
+STEPS_AN_EPOCH = 5
+
+
+def rows_of(folder):
+    """The whole rows of metrics.csv so far."""
+    path = folder / "metrics.csv"
+    text = path.read_text() if path.is_file() else ""
+    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+
+
+def start(data_path, folder, *options):
+    """Starts run_distribute_train.sh on two ranks, each with batches of two."""
+    script = ["bash", ROOT / "scripts/run_distribute_train.sh", 2, 2, 100000, data_path, folder]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = {**os.environ, "PYTHON": sys.executable}
+    return subprocess.Popen(list(map(str, [*script, *options])), env=environment, **streams)
+
+
+def wait_for_step(folder, step):
+    """Waits until a step is in metrics.csv."""
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        if any(int(row["step"]) >= step for row in rows_of(folder)):
+            return
+        time.sleep(0.02)
+    raise AssertionError("metrics.csv did not grow")
+
+
+def processes_of(folder):
+    """The processes that have a run's folder on their command line."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(folder) in process.cmdline():
+                found.append(process)
+    return found
+
+
+def logs_of(folder):
+    """The ranks' logs of the newest start."""
+    newest = max((folder / "log").iterdir())
+    return [(newest / f"worker_{rank}.log").read_text() for rank in range(2)]
+
+
+def assert_same(ours, theirs, tolerance):
+    """Weights and moments agree, relative to each tensor's size."""
+    for part in ("weights", "optimizer"):
+        for name, array in getattr(theirs, part).items():
+            distance = np.linalg.norm(getattr(ours, part)[name] - array)
+            assert distance <= tolerance * np.linalg.norm(array), name
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory, data_path):
+    """One process with the doubled batch."""
+    folder = tmp_path_factory.mktemp("one") / "run"
+    run("scripts/run_single_train.sh", 0, 4, 4, data_path, folder, *OPTIONS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, data_path):
+    """Two ranks, of which rank 1 is killed; then resumed, and stopped by SIGTERM.
+
+    Returns the folder, and of both lives exit code, output, errors, logs, and what was left over.
+    """
+    folder, lives = tmp_path_factory.mktemp("two") / "a run", []
+    for step, how in ((7, "kill"), (22, "stop")):
+        options = ["--resume"] if lives else [*OPTIONS, "--save_steps", 3]
+        job = start(data_path, folder, *options)
+        try:
+            wait_for_step(folder, step)
+            if how == "kill":
+                victim = int(logs_of(folder)[1].split("process ")[1].split()[0])
+                os.kill(victim, signal.SIGKILL)
+            else:
+                (launcher,) = [p for p in processes_of(folder) if p.pid == job.pid]
+                launcher.terminate()
+            killed = time.monotonic()
+            output, errors = job.communicate(timeout=60)
+        finally:
+            job.kill()
+        lives.append(
+            (job.returncode, output, errors, logs_of(folder), processes_of(folder),
+             time.monotonic() - killed)
+        )  # fmt: skip
+    return folder, lives
+
+
+def test_two_ranks_take_the_steps_of_one_process(one, two):
+    """After five steps: weights and moments, and with them the gradients, to 1e-6."""
+    folder, _ = two
+    ours, theirs = (checkpoint.load(f / "epoch_0001.ckpt") for f in (folder, one))
+    assert (ours.state["step"], ours.state["ranks"]) == (STEPS_AN_EPOCH, 2)
+    assert_same(ours, theirs, 1e-6)
+    for our, their in zip(rows_of(folder)[:5], rows_of(one)[:5], strict=True):
+        assert our["sequences"] == their["sequences"]
+        for name in ("loss", "grad_norm", "val_mse", "val_mae", "val_ssim"):
+            values = [float(row[name] or 0) for row in (our, their)]
+            assert values[0] == pytest.approx(values[1], rel=1e-6), name
+
+
+def test_a_killed_rank_takes_the_job_down(two):
+    """Named, within 30 seconds, with nothing left running; every rank's log stays."""
+    folder, ((code, output, errors, logs, left, seconds), _) = two
+    assert code == 128 + signal.SIGKILL
+    assert errors.splitlines()[-1].startswith("launch.py: rank 1 (process ")
+    assert "was killed by SIGKILL; the other ranks were ended; logs: " in errors
+    assert seconds < 30
+    assert left == []
+    assert [f"rank {rank} of 2" in log for rank, log in enumerate(logs)] == [True, True]
+    assert "epoch 1, step 5: validation" in output
+    assert "validation" not in logs[1]
+    assert len(list((folder / "log").iterdir())) == 2
+
+
+def test_resumed_it_goes_on_as_if_nothing_had_been(one, two):
+    """Four epochs, the kill among them, end as those of one process."""
+    folder, _ = two
+    ours, theirs = (checkpoint.load(f / "epoch_0004.ckpt") for f in (folder, one))
+    assert ours.state["step"] == theirs.state["step"] == 4 * STEPS_AN_EPOCH
+    assert_same(ours, theirs, 1e-5)
+    steps = [int(row["step"]) for row in rows_of(folder)]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_ranks_stop_at_the_same_step(two):
+    """SIGTERM: exit code 3, all ranks at one step, which is saved."""
+    folder, (_, (code, _, errors, logs, left, _)) = two
+    assert code == 3, errors
+    assert left == []
+    step = checkpoint.load(folder / "last.ckpt").state["step"]
+    assert errors.splitlines()[-1].startswith(f"train.py: stopped, resumable: step {step} is saved")
+    assert all(f"stopped, resumable: step {step} is saved" in log for log in logs)
+
+
+def test_another_number_of_ranks_goes_on_between_epochs(one, two, tmp_path):
+    """Three epochs of two ranks, then one of one process with batches of two: ten steps."""
+    folder, _ = two
+    options = ["--resume", folder / "epoch_0003.ckpt", "--train_path", tmp_path, "--epochs", 4]
+    run("train.py", *options)
+    state = checkpoint.load(tmp_path / "last.ckpt").state
+    assert (state["epoch"], state["step"], state["ranks"]) == (4, 40, 1)
+    rows = rows_of(tmp_path)
+    assert [int(row["sequences"]) for row in rows] == list(range(62, 82, 2))
+
+
+def test_two_ranks_measure_what_one_process_measures(one, tmp_path):
+    """Five sequences, three for rank 0 and two for rank 1: every number to rounding."""
+    options = ["--pretrained_model", one / "best.ckpt", "--limit", 5, "--batch_size", 2]
+    options += ["--baselines", "--json"]
+    run("test.py", *options, tmp_path / "one.json")
+    launcher = ["scripts/launch.py", "--local_worker_num", 2, "--log_dir", tmp_path / "log"]
+    result = run(*launcher, "test.py", "--distribute", *options, tmp_path / "two.json")
+    assert result.stdout.count("mse per frame") == 1
+    ours, theirs = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("two", "one"))
+    assert ours["sequences"] == theirs["sequences"] == 5
+    for name in ("mse", "mae", "ssim", "psnr", "ssim_uint8"):
+        np.testing.assert_allclose(ours["per_frame"][name], theirs["per_frame"][name], rtol=1e-6)
+    for name, scores in theirs["baselines"].items():
+        assert ours["baselines"][name] == pytest.approx(scores, rel=1e-12)
