@@ -155,7 +155,7 @@ def test_a_resumed_run_keeps_its_dataset(tmp_path, pixels, trained):
     names = {"input_frames": 3, "forecast_frames": 3, "dataset": str(tmp_path / "own.npy")}
     options = {**names, "value_range": (0.0, 255.0), "batch_size": 4}
     config = make_config("small", own_sequences.options_of(options) | options)
-    found = checkpoint.Checkpoint(tmp_path / "last.ckpt", config, {}, {}, {})
+    found = checkpoint.Checkpoint(tmp_path / "last.ckpt", config, {}, {}, {"epoch": 1})
     moved = shutil.copy(tmp_path / "own.npy", tmp_path / "moved.npy")
     same = resume.config_of(found, {"dataset": str(moved)})
     assert len(training_sources(same)[0]) == 8
