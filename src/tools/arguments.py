@@ -6,7 +6,15 @@ import sys
 import types
 import typing
 
-from src.config import DEFAULT_PRESET, PRESETS, DataConfig, ModelConfig, TrainingConfig, make_config
+from src.config import (
+    DEFAULT_PRESET,
+    PRESETS,
+    RECIPES,
+    DataConfig,
+    ModelConfig,
+    TrainingConfig,
+    make_config,
+)
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
 from src.tools.device import TARGETS
 
@@ -61,6 +69,11 @@ def add_config_flags(parser):
         + ", ".join(f"{preset} on {target}" for target, preset in DEFAULT_PRESET.items())
         + ")",
     )
+    parser.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="published: that of the 2022 version, for any preset (default: the preset's own)",
+    )
     for part, title in (
         (TrainingConfig, "training"),
         (DataConfig, "data"),
@@ -87,12 +100,31 @@ def _add_flag(group, f, hint):
     default = describe_default(f)
     group.add_argument(
         f"--{f.name}",
-        type=typing.get_args(hint)[0] if many else hint,
-        nargs=f.metadata["length"] or "+" if many else None,
+        type=_parser_of(typing.get_args(hint)[0] if many else hint),
+        nargs=_number_of_values(f) if many else None,
         choices=f.metadata["choices"],
         default=argparse.SUPPRESS,
         help=f.metadata["help"] + (f" (default: {default})" if default else ""),
     )
+
+
+def _parser_of(kind):
+    """What turns an argument's text into a value."""
+    if not hasattr(kind, "parse"):
+        return kind
+
+    def parse(text):
+        try:
+            return kind.parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
+def _number_of_values(f):
+    """argparse's nargs of a field that is a tuple."""
+    return f.metadata["length"] or ("*" if f.metadata["may_be_empty"] else "+")
 
 
 def describe_default(f):
@@ -111,7 +143,9 @@ def describe_default(f):
 
 
 def _text(value):
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return str(value)
 
 
 def options_of(args):
@@ -138,7 +172,7 @@ def config_from(args, target, pretrained=None):
             fields = dataclasses.fields(ModelConfig)
             inherited |= {f.name: getattr(known.model, f.name) for f in fields}
         options = inherited | options
-    return make_config(preset, options)
+    return make_config(preset, options, args.recipe or RECIPES[0])
 
 
 def run(main, args):

@@ -1,6 +1,7 @@
 """Callbacks of `mindspore.train.Model`; each does one thing, and they share one `TrainingState`.
 
-Their order matters: `Clock` first, then whatever decides, then whatever records and saves.
+Their order matters: `Curriculum` counts before `Clock` decides, then comes whatever else decides,
+then whatever records and saves.
 """
 
 import csv
@@ -21,7 +22,7 @@ from src.tools.progress import progress
 from src.tools.schedule import PLATEAU_PATIENCE, learning_rate
 
 COLUMNS = (
-    "epoch", "step", "sequences", "minutes", "sequences_per_second", "learning_rate",
+    "epoch", "step", "sequences", "work", "minutes", "sequences_per_second", "learning_rate",
     "loss", "grad_norm", "val_mse", "val_mae", "val_ssim",
 )  # fmt: skip
 
@@ -37,16 +38,59 @@ def epoch_ends(state, run_context):
     return state.step % state.steps_per_epoch == 0 or run_context.get_stop_requested()
 
 
-class Clock(Callback):
-    """Counts steps and training time, and ends the run when its steps or minutes are over.
+class Curriculum(Callback):
+    """Has each step train on the clip that is due, and counts the frames.
 
-    The first step, which sets the kernels up, is not timed; neither are validation and saving.
+    Args:
+        state: the `TrainingState`.
+        config: the run's `Config`.
+        step: a `StepInUse`.
+        compile_step: a function of a training step and its clip, None for whole sequences.
+        clock: the `Clock`, which leaves compiling out.
+    """
+
+    def __init__(self, state, config, step, compile_step, clock):
+        super().__init__()
+        self.state = state
+        self.config = config
+        self.step = step
+        self.compile_step = compile_step
+        self.clock = clock
+        self.stage = None
+
+    def enter(self):
+        """Compiles the step that is due, unless it is the one in use."""
+        stage = self.state.stage(self.config.training)
+        if stage == self.stage:
+            return
+        self.stage = self.step.stage = stage
+        *clips, _ = self.config.clips
+        self.compile_step(self.step.choose(stage), clips[stage] if stage < len(clips) else None)
+        self.clock.pause()
+
+    def on_train_step_begin(self, run_context):
+        self.enter()
+
+    def on_train_step_end(self, run_context):
+        clip = self.config.clips[self.stage]
+        self.state.frames += self.config.training.batch_size * clip.frames
+
+
+class Clock(Callback):
+    """Counts steps and training time, and ends the run when its steps, work or minutes are over.
+
+    The first step of a graph, which sets the kernels up, is not timed; neither are compiling,
+    validation and saving.
     """
 
     def __init__(self, state, training):
         super().__init__()
         self.state = state
         self.training = training
+        self.mark = None
+
+    def pause(self):
+        """Leaves out the time until the next step is over."""
         self.mark = None
 
     def on_train_epoch_begin(self, run_context):
@@ -213,6 +257,7 @@ class LossLog(Callback):
             "epoch": state.epoch,
             "step": state.step,
             "sequences": state.step * self.training.batch_size,
+            "work": round(state.work, 2),
             "minutes": round(state.seconds / 60, 4),
             "sequences_per_second": rate and round(rate, 3),
             "learning_rate": state.learning_rate,

@@ -24,7 +24,7 @@ SUM = "crc32"
 # What no graph depends on; all other settings are part of a graph's name.
 NOT_IN_GRAPH = {
     "preset", "num_digits", "epoch_size", "eval_size", "num_parallel_workers", "data_path",
-    "epochs", "max_minutes", "learning_rate", "lr_schedule", "warmup_steps", "decay_start", "seed",
+    "epochs", "max_minutes", "max_work", "curriculum", "learning_rate", "lr_schedule", "warmup_steps", "decay_start", "seed",
     "eval_every", "early_stop", "save_every", "save_steps", "keep", "log_every", "pretrained_model",
 }  # fmt: skip
 
@@ -56,7 +56,7 @@ def open_folder(folder):
         ) from None
 
 
-def compile_step(step, inputs, config, folder):
+def compile_step(step, inputs, config, folder, clip=None):
     """Compiles a training step, or takes its graph from the cache.
 
     A graph gets its name only once it is complete: a kill, or two trainings at a time, leave no
@@ -67,6 +67,7 @@ def compile_step(step, inputs, config, folder):
         inputs: tensors of the shapes that it will be given.
         config: the `Config` that it was built from.
         folder: of `open_folder`.
+        clip: the `Clip` that the step trains on; None for whole sequences.
 
     Returns:
         Whether the graph was there.
@@ -74,7 +75,7 @@ def compile_step(step, inputs, config, folder):
     if folder is None:
         step.compile(*inputs)
         return False
-    place = folder / key_of(config)
+    place = folder / key_of(config, clip)
     if _is_intact(place):
         with _cached_in(place):
             step.compile(*inputs)
@@ -90,11 +91,12 @@ def compile_step(step, inputs, config, folder):
     return False
 
 
-def key_of(config):
+def key_of(config, clip=None):
     """A name made of all that a graph depends on: settings, sources, MindSpore, device."""
     parts = (config.model, config.data, config.training)
     settings = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
     settings = {k: v for k, v in settings.items() if k not in NOT_IN_GRAPH}
+    settings["clip"] = clip and (clip.input_frames, clip.forecast_frames)
     device = ms.get_context("device_target")
     digest = hashlib.sha256(json.dumps([ms.__version__, device, settings]).encode())
     for path in sorted(SOURCES.rglob("*.py")):

@@ -30,7 +30,8 @@ def train(
     recipe = config.training
     scaler = training.make_scaler() if network.execution.float16 else None
     optimizer = training.make_optimizer(network, recipe, scaler)
-    state = TrainingState(len(train_source) // recipe.batch_size)
+    whole = config.clips[-1].frames
+    state = TrainingState(len(train_source) // recipe.batch_size, whole)
     if resumed:
         state = TrainingState.from_checkpoint(resumed)
         checkpoint.load_optimizer(network, optimizer, resumed)
@@ -45,19 +46,23 @@ def train(
     )
     log = callback.LossLog(state, config, validation, folder)
     saving = callback.SaveCheckpoints(state, config, validation, network, optimizer, folder)
+    step = training.make_steps(config, network, optimizer, scaler)
+    clock = callback.Clock(state, recipe)
+    curriculum = callback.Curriculum(
+        state, config, step, lambda *due: compile_graph(*due, config, cache_folder), clock
+    )
     callbacks = [
-        callback.Clock(state, recipe),
+        curriculum,
+        clock,
         callback.LearningRate(state, recipe, optimizer),
         callback.StopOnNonFinite(state),
         validation,
         log,
         saving,
     ]
-    loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
-    step = training.TrainStep(loss, optimizer, recipe.grad_clip, scaler)
     log.open()
     saving.listen()
-    compile_graph(step, config, cache_folder)
+    curriculum.enter()
     model = Model(step)
     try:
         while not state.is_complete(recipe):
@@ -67,9 +72,10 @@ def train(
     print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
 
 
-def compile_graph(step, config, cache_folder):
-    """Compiles the training step before the first batch, and says how long it took."""
-    print("compiling the training graph", flush=True)
+def compile_graph(step, clip, config, cache_folder):
+    """Compiles a training step before its first batch, and says how long it took."""
+    part = f" for {clip.input_frames} + {clip.forecast_frames} frames" if clip else ""
+    print(f"compiling the training graph{part}", flush=True)
     start, data = time.perf_counter(), config.data
     size = (config.model.channels, *data.image_size)
     batch = [
@@ -77,7 +83,7 @@ def compile_graph(step, config, cache_folder):
         for frames in (data.input_frames, data.forecast_frames)
     ]
     step.set_train()
-    found = compile_cache.compile_step(step, batch, config, cache_folder)
+    found = compile_cache.compile_step(step, batch, config, cache_folder, clip)
     seconds, origin = time.perf_counter() - start, ", from the cache" if found else ""
     print(f"compiled in {seconds:.1f} s{origin}", flush=True)
 
@@ -111,6 +117,8 @@ def announce(config, network, train_source, validation_source, folder):
         f"({recipe.lr_schedule}), batches of {recipe.batch_size}, loss {recipe.loss}, "
         f"seed {recipe.seed}"
     )
+    if recipe.curriculum:
+        print(f"curriculum: {' '.join(map(str, recipe.curriculum))}, then whole sequences")
     if network.execution.float16:
         print("amp_level O2: convolutions in float16, dynamic loss scale")
     print(f"training data: {train_source.name}\nvalidation data: {validation_source.name}")

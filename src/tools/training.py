@@ -28,6 +28,7 @@ class ForecastLoss(nn.Cell):
         loss: "mse", "mse+mae" or "bce", each a mean per pixel; "bce" works on logits, so it needs a
             network that ends with a sigmoid.
         encoder_loss_weight: weight of the encoder's loss; 0 leaves it out of the graph.
+        clip: the beginning of the sequences to train on, a `src.config.Clip`; None for all frames.
 
     Inputs:
         - **inputs** - (B, T, C, H, W), float32 in [0, 1].
@@ -37,21 +38,33 @@ class ForecastLoss(nn.Cell):
         The loss, a scalar.
     """
 
-    def __init__(self, network, loss, encoder_loss_weight=0.0):
+    def __init__(self, network, loss, encoder_loss_weight=0.0, clip=None):
         super().__init__(auto_prefix=False)
         self.network = network
+        self.is_cut = clip is not None
+        self.input_frames = clip.input_frames if clip else 0
+        self.forecast_frames = clip.forecast_frames if clip else network.forecast_frames
         self.loss = loss
         self.encoder_loss_weight = encoder_loss_weight
 
     def construct(self, inputs, targets):
+        if self.is_cut:
+            inputs, targets = self.cut(inputs, targets)
         outputs, states = self.network.encode(inputs)
-        loss = self.pixel_loss(self.network.head(self.network.forecast(states)), targets)
+        forecast = self.network.forecast(states, self.forecast_frames)
+        loss = self.pixel_loss(self.network.head(forecast), targets)
         if self.encoder_loss_weight:
             next_frames = ops.concat((inputs[:, 1:], targets[:, :1]), 1)
             loss = loss + self.encoder_loss_weight * self.pixel_loss(
                 self.network.head(outputs), next_frames
             )
         return loss
+
+    def cut(self, inputs, targets):
+        """The clip's inputs and targets."""
+        begin, end = self.input_frames, self.input_frames + self.forecast_frames
+        frames = ops.concat((inputs, targets), 1)
+        return frames[:, :begin], frames[:, begin:end]
 
     def pixel_loss(self, logits, targets):
         """The loss of frames before their activation."""
@@ -174,6 +187,38 @@ class TrainStep(nn.Cell):
             scale = ops.minimum(self.grad_clip / (norm + 1e-12), ops.ones_like(norm))
             gradients = tuple([gradient * scale for gradient in gradients])
         return ops.depend(loss, self.optimizer(gradients)), norm
+
+
+class StepInUse(nn.Cell):
+    """Several training steps over the same weights, one for each clip, of which one is in use.
+
+    Args:
+        steps: `TrainStep` Cells that share network and optimizer.
+
+    Inputs, outputs: those of a `TrainStep`; every step takes whole sequences.
+    """
+
+    def __init__(self, steps):
+        super().__init__(auto_prefix=False)
+        # No CellList: it would rename the parameters that they share.
+        self.choose = lambda stage: steps[stage]
+        self.stage = 0
+
+    def __call__(self, *batch):
+        """Runs the step in use, a graph of its own."""
+        return self.choose(self.stage)(*batch)
+
+
+def make_steps(config, network, optimizer, scaler=None):
+    """The `StepInUse` of a run's `Config`: a step for each of its `clips`."""
+    recipe, whole = config.training, len(config.clips) - 1
+    losses = [
+        ForecastLoss(
+            network, recipe.loss, recipe.encoder_loss_weight, None if stage == whole else clip
+        )
+        for stage, clip in enumerate(config.clips)
+    ]
+    return StepInUse([TrainStep(loss, optimizer, recipe.grad_clip, scaler) for loss in losses])
 
 
 def global_norm(tensors):
