@@ -45,42 +45,32 @@ class Curriculum(Callback):
         state: the `TrainingState`.
         config: the run's `Config`.
         step: a `StepInUse`.
-        compile_step: a function of a training step and its clip, None for whole sequences.
-        clock: the `Clock`, which leaves compiling out.
+        clock: the `Clock`, which leaves the first step of a graph out.
     """
 
-    def __init__(self, state, config, step, compile_step, clock):
+    def __init__(self, state, config, step, clock):
         super().__init__()
         self.state = state
         self.config = config
         self.step = step
-        self.compile_step = compile_step
         self.clock = clock
-        self.stage = None
-
-    def enter(self):
-        """Compiles the step that is due, unless it is the one in use."""
-        stage = self.state.stage(self.config.training)
-        if stage == self.stage:
-            return
-        self.stage = self.step.stage = stage
-        *clips, _ = self.config.clips
-        self.compile_step(self.step.choose(stage), clips[stage] if stage < len(clips) else None)
-        self.clock.pause()
 
     def on_train_step_begin(self, run_context):
-        self.enter()
+        stage = self.state.stage(self.config.training)
+        if stage != self.step.stage:
+            self.step.stage = stage
+            self.clock.pause()
 
     def on_train_step_end(self, run_context):
-        clip = self.config.clips[self.stage]
+        clip = self.config.clips[self.step.stage]
         self.state.frames += self.config.training.batch_size * clip.frames
 
 
 class Clock(Callback):
     """Counts steps and training time, and ends the run when its steps, work or minutes are over.
 
-    The first step of a graph, which sets the kernels up, is not timed; neither are compiling,
-    validation and saving.
+    The first step of a graph, which sets the kernels up, is not timed; neither are validation and
+    saving.
     """
 
     def __init__(self, state, training):

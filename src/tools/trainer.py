@@ -48,11 +48,8 @@ def train(
     saving = callback.SaveCheckpoints(state, config, validation, network, optimizer, folder)
     step = training.make_steps(config, network, optimizer, scaler)
     clock = callback.Clock(state, recipe)
-    curriculum = callback.Curriculum(
-        state, config, step, lambda *due: compile_graph(*due, config, cache_folder), clock
-    )
     callbacks = [
-        curriculum,
+        callback.Curriculum(state, config, step, clock),
         clock,
         callback.LearningRate(state, recipe, optimizer),
         callback.StopOnNonFinite(state),
@@ -62,7 +59,7 @@ def train(
     ]
     log.open()
     saving.listen()
-    curriculum.enter()
+    compile_graphs(step.from_stage(state.stage(recipe)), config, cache_folder)
     model = Model(step)
     try:
         while not state.is_complete(recipe):
@@ -72,18 +69,17 @@ def train(
     print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
 
 
-def compile_graph(step, clip, config, cache_folder):
-    """Compiles a training step before its first batch, and says how long it took."""
-    part = f" for {clip.input_frames} + {clip.forecast_frames} frames" if clip else ""
-    print(f"compiling the training graph{part}", flush=True)
+def compile_graphs(steps, config, cache_folder):
+    """Compiles the training steps before the first batch, and says how long it took."""
+    number = f"{len(steps)} training graphs" if len(steps) > 1 else "the training graph"
+    print(f"compiling {number}", flush=True)
     start, data = time.perf_counter(), config.data
     size = (config.model.channels, *data.image_size)
     batch = [
         ops.zeros((config.training.batch_size, frames, *size))
         for frames in (data.input_frames, data.forecast_frames)
     ]
-    step.set_train()
-    found = compile_cache.compile_step(step, batch, config, cache_folder, clip)
+    found = compile_cache.compile_steps(steps, batch, config, cache_folder)
     seconds, origin = time.perf_counter() - start, ", from the cache" if found else ""
     print(f"compiled in {seconds:.1f} s{origin}", flush=True)
 

@@ -201,12 +201,12 @@ class StepInUse(nn.Cell):
     def __init__(self, steps):
         super().__init__(auto_prefix=False)
         # No CellList: it would rename the parameters that they share.
-        self.choose = lambda stage: steps[stage]
+        self.from_stage = lambda stage: steps[stage:]
         self.stage = 0
 
     def __call__(self, *batch):
         """Runs the step in use, a graph of its own."""
-        return self.choose(self.stage)(*batch)
+        return self.from_stage(self.stage)[0](*batch)
 
 
 def make_steps(config, network, optimizer, scaler=None):
