@@ -1,9 +1,9 @@
 """Measures a checkpoint: MSE, SSIM, MAE and PSNR of each forecast frame.
 
+python test.py                                                         # weights/small.ckpt
 python test.py --pretrained_model runs/NAME/best.ckpt                  # on the generated test set
-python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # DIR holds
-mnist_test_seq.npy python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines
---json result.json
+python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # of mnist_test_seq.npy
+python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --json result.json
 """
 
 from src.data.sources import embedded_training_source, evaluation_source
@@ -15,7 +15,7 @@ def parse_args(argv=None):
     """The command line's arguments."""
     parser = arguments.Parser(__doc__)
     add = parser.add_argument
-    add("--pretrained_model", required=True, help="the checkpoint to measure")
+    add("--pretrained_model", help="the checkpoint to measure (default: weights/small.ckpt)")
     add("--workroot", help="folder with mnist_test_seq.npy (default: generated sequences)")
     add("--num_digits", type=arguments.whole_number(1), nargs="+", default=[2],
         help="digits in the generated sequences (default: 2)")  # fmt: skip
@@ -31,7 +31,7 @@ def parse_args(argv=None):
 def main(args):
     """Device, checkpoint, data, evaluation, report."""
     target = device.set_up(args.device_target, args.device_id)
-    loaded = checkpoint.load(args.pretrained_model)
+    loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
     config = loaded.config
     source = evaluation_source(config, args.workroot, args.num_digits, args.limit)
     if args.json:

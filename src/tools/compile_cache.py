@@ -1,9 +1,8 @@
 """Keeps compiled training graphs, so that a second start skips most of compiling.
 
 MindSpore's own cache asks only whether the source files are the same, not the settings that a graph
-was built from; so each set of settings gets a folder of its own. It numbers a process's graphs in the order in
-which they are compiled, and reads its variables once; so all graphs of a run are compiled in one
-go.
+was built from; so each set of settings gets a folder of its own. It numbers a process's graphs in
+their order, and reads its variables once; so all graphs of a run are compiled in one go.
 """
 
 import contextlib
@@ -27,7 +26,8 @@ SUM = "crc32"
 NOT_IN_GRAPH = {
     "preset", "num_digits", "epoch_size", "eval_size", "num_parallel_workers", "data_path",
     "epochs", "max_minutes", "max_work", "learning_rate", "lr_schedule", "warmup_steps",
-    "decay_start", "seed", "eval_every", "early_stop", "save_every", "save_steps", "keep", "log_every", "pretrained_model",
+    "decay_start", "seed", "eval_every", "early_stop", "save_every", "save_steps",
+    "keep", "log_every", "pretrained_model",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
-    *("--preset", "small", "--image_size", "32", "32", "--input_frames", "3"),
+    *("--preset", "small", "--image_size", "32", "32", "--curriculum", "--input_frames", "3"),
     *("--forecast_frames", "3", "--epoch_size", "6", "--eval_size", "3"),
 ]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mindspore import nn
 
-from src.config import TrainingConfig
+from src.config import Clip, TrainingConfig
 from src.model import EncoderForecaster
 from src.tools.training import (
     Adam,
@@ -17,6 +17,8 @@ from src.tools.training import (
     make_scaler,
 )
 from tests.conftest import NARROW
+
+RECIPE = TrainingConfig(learning_rate=1e-2)
 
 
 class Quadratic(nn.Cell):
@@ -97,6 +99,20 @@ def test_training_lowers_the_loss_on_a_fixed_batch(layout, rng):
     batch = ms.Tensor(frames[:, :3]), ms.Tensor(frames[:, 3:])
     losses = [float(step(*batch)[0].asnumpy()) for _ in range(20)]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_clip_is_the_beginning_of_a_sequence(rng):
+    """Its loss and the step after it are those of shorter sequences and the same weights."""
+    frames = rng.random((2, 8, 1, 16, 16), np.float32)
+    results = []
+    for clip, inputs in ((Clip(3, 2, 0.5), 4), (None, 3)):
+        ms.set_seed(3)
+        network = EncoderForecaster(NARROW["paper"], 4 if clip else 2)
+        step = TrainStep(ForecastLoss(network, "bce", 1.0, clip), make_optimizer(network, RECIPE))
+        end = 8 if clip else 5
+        batch = ms.Tensor(frames[:, :inputs]), ms.Tensor(frames[:, inputs:end])
+        results.append([[float(x.asnumpy()) for x in step(*batch)] for _ in range(2)])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
 
 
 def half_step(network, recipe):
