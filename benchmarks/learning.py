@@ -80,6 +80,7 @@ TRIALS = {
     "clip_0.1": Trial("--grad_clip 0.1"),
     "no_encoder_loss": Trial("--encoder_loss_weight 0"),
     "encoder_loss_0.3": Trial("--encoder_loss_weight 0.3"),
+    "encoder_loss_decay": Trial("--encoder_loss_decay"),
     "mse": Trial("--loss mse"),
     "mse+mae": Trial("--loss mse+mae"),
     "kernel_5": Trial(model={"kernel_size": 5, "stages": (Stage(40), Stage(40))}),

@@ -193,6 +193,9 @@ class TrainingConfig(Checked):
     encoder_loss_weight: float = option(
         0.0, "weight of the encoder's own next-frame loss; 0: none", at_least=0
     )
+    encoder_loss_decay: bool = option(
+        False, "let that weight fall to 0 in a straight line over the run"
+    )
     grad_clip: float = option(0.0, "largest global norm of the gradients; 0: no limit", at_least=0)
     recompute: bool = option(
         False,

@@ -116,6 +116,21 @@ class LearningRate(Callback):
             ops.assign(self.optimizer.learning_rate, ms.Tensor(rate, ms.float32))
 
 
+class EncoderLossWeight(Callback):
+    """Lets the weight of the encoder's loss, a Parameter, fall to 0 over the run."""
+
+    def __init__(self, state, training, weight):
+        super().__init__()
+        self.state = state
+        self.training = training
+        self.weight = weight
+
+    def on_train_step_begin(self, run_context):
+        left = max(0.0, 1 - self.state.progress(self.training))
+        weight = self.training.encoder_loss_weight * left
+        ops.assign(self.weight, ms.Tensor(weight, ms.float32))
+
+
 class StopOnNonFinite(Callback):
     """Ends the run when a loss or a gradient is not finite; no checkpoint holds such a state."""
 

@@ -52,6 +52,7 @@ def train(
         callback.Curriculum(state, config, step, clock),
         clock,
         callback.LearningRate(state, recipe, optimizer),
+        *falling_weight(state, recipe, step),
         callback.StopOnNonFinite(state),
         validation,
         log,
@@ -67,6 +68,12 @@ def train(
     finally:
         log.close()
     print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
+
+
+def falling_weight(state, recipe, step):
+    """The callback that lets the encoder's loss fade, where the recipe says so."""
+    if recipe.encoder_loss_weight and recipe.encoder_loss_decay:
+        yield callback.EncoderLossWeight(state, recipe, step.encoder_loss_weight)
 
 
 def compile_graphs(steps, config, cache_folder):

@@ -27,7 +27,8 @@ class ForecastLoss(nn.Cell):
         network: an `EncoderForecaster`.
         loss: "mse", "mse+mae" or "bce", each a mean per pixel; "bce" works on logits, so it needs a
             network that ends with a sigmoid.
-        encoder_loss_weight: weight of the encoder's loss; 0 leaves it out of the graph.
+        encoder_loss_weight: weight of the encoder's loss, a number or a Parameter; 0 leaves it out
+            of the graph.
         clip: the beginning of the sequences to train on, a `src.config.Clip`; None for all frames.
 
     Inputs:
@@ -46,6 +47,9 @@ class ForecastLoss(nn.Cell):
         self.forecast_frames = clip.forecast_frames if clip else network.forecast_frames
         self.loss = loss
         self.encoder_loss_weight = encoder_loss_weight
+        self.has_encoder_loss = isinstance(encoder_loss_weight, Parameter) or (
+            encoder_loss_weight > 0
+        )
 
     def construct(self, inputs, targets):
         if self.is_cut:
@@ -53,7 +57,7 @@ class ForecastLoss(nn.Cell):
         outputs, states = self.network.encode(inputs)
         forecast = self.network.forecast(states, self.forecast_frames)
         loss = self.pixel_loss(self.network.head(forecast), targets)
-        if self.encoder_loss_weight:
+        if self.has_encoder_loss:
             next_frames = ops.concat((inputs[:, 1:], targets[:, :1]), 1)
             loss = loss + self.encoder_loss_weight * self.pixel_loss(
                 self.network.head(outputs), next_frames
@@ -194,12 +198,14 @@ class StepInUse(nn.Cell):
 
     Args:
         steps: `TrainStep` Cells that share network and optimizer.
+        encoder_loss_weight: that of all of them, a number or a Parameter.
 
     Inputs, outputs: those of a `TrainStep`; every step takes whole sequences.
     """
 
-    def __init__(self, steps):
+    def __init__(self, steps, encoder_loss_weight):
         super().__init__(auto_prefix=False)
+        self.encoder_loss_weight = encoder_loss_weight
         # No CellList: it would rename the parameters that they share.
         self.from_stage = lambda stage: steps[stage:]
         self.stage = 0
@@ -211,14 +217,14 @@ class StepInUse(nn.Cell):
 
 def make_steps(config, network, optimizer, scaler=None):
     """The `StepInUse` of a run's `Config`: a step for each of its `clips`."""
-    recipe, whole = config.training, len(config.clips) - 1
+    recipe, weight = config.training, config.training.encoder_loss_weight
+    if weight and recipe.encoder_loss_decay:
+        weight = Parameter(Tensor(weight, ms.float32), "encoder_loss_weight", requires_grad=False)
     losses = [
-        ForecastLoss(
-            network, recipe.loss, recipe.encoder_loss_weight, None if stage == whole else clip
-        )
-        for stage, clip in enumerate(config.clips)
+        ForecastLoss(network, recipe.loss, weight, clip) for clip in (*recipe.curriculum, None)
     ]
-    return StepInUse([TrainStep(loss, optimizer, recipe.grad_clip, scaler) for loss in losses])
+    steps = [TrainStep(loss, optimizer, recipe.grad_clip, scaler) for loss in losses]
+    return StepInUse(steps, weight)
 
 
 def global_norm(tensors):

@@ -183,3 +183,18 @@ def test_recomputing_changes_nothing(rng):
         step = TrainStep(ForecastLoss(network, "mse"), make_optimizer(network, recipe))
         results.append([[float(x.asnumpy()) for x in step(*batch)] for _ in range(3)])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
+
+
+def test_the_weight_of_the_encoders_loss_can_fall(rng):
+    """In a compiled loss: at 0 the loss is that without it, and half way it is half way."""
+    batch = [ms.Tensor(rng.random((1, 2, 1, 16, 16), np.float32)) for _ in range(2)]
+    network = EncoderForecaster(NARROW["paper"], 2)
+    weight = ms.Parameter(ms.Tensor(1.0, ms.float32), requires_grad=False)
+    loss = ForecastLoss(network, "bce", weight)
+    values = []
+    for value in (1.0, 0.5, 0.0):
+        ms.ops.assign(weight, ms.Tensor(value, ms.float32))
+        values.append(float(loss(*batch).asnumpy()))
+    assert values[2] == pytest.approx(float(ForecastLoss(network, "bce")(*batch).asnumpy()))
+    assert values[1] == pytest.approx((values[0] + values[2]) / 2)
+    assert values[0] > values[2]
