@@ -60,7 +60,7 @@ def given_or_ours(path):
     if path is not None:
         return path
     if not OURS.is_file():
-        raise InputError(f"pretrained_model is missing: name a checkpoint; {OURS} is not there")
+        raise InputError(f"--pretrained_model is missing: name a checkpoint; {OURS} is not there")
     print(f"no --pretrained_model: {OURS}", flush=True)
     return OURS
 

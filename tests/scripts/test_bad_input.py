@@ -108,7 +108,8 @@ def test_checkpoint_of_another_preset(tmp_path, trained):
         ("export.py", "--batch_size 0", "--batch_size: is 0: it must be at least 1"),
         ("export.py", "--file_format AIR", "on an Ascend only"),
         ("export.py", "--file_format ONNX", "ONNX"),
-        ("test.py", "", "--pretrained_model"),
+        ("export.py", "", "--pretrained_model"),
+        ("train.py", "--curriculum 4-2:0.3", "a clip is written 4+2:0.3, in+out:until"),
     ],
 )
 def test_arguments(tmp_path, trained, script, options, message):
