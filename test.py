@@ -1,5 +1,6 @@
 """Measures a checkpoint: MSE, SSIM, MAE and PSNR of each forecast frame.
 
+python test.py                                                         # weights/small.ckpt
 python test.py --pretrained_model runs/NAME/best.ckpt                  # on the generated test set
 python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # mnist_test_seq.npy in DIR
 python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE   # own sequences
@@ -27,7 +28,7 @@ def parse_args(argv=None):
     """The command line's arguments."""
     parser = arguments.Parser(__doc__)
     add = parser.add_argument
-    add("--pretrained_model", required=True, help="the checkpoint to measure")
+    add("--pretrained_model", help="the checkpoint to measure (default: weights/small.ckpt)")
     add("--workroot", help="folder with mnist_test_seq.npy (default: generated sequences)")
     add("--dataset", metavar="FILE", help="own sequences: all of them; of the file that the "
         "checkpoint was trained on its test part, which is its default")  # fmt: skip
@@ -52,7 +53,7 @@ def main(args):
     device_id = None if args.distribute else args.device_id
     target = device.set_up(args.device_target, device_id, args.jit_level)
     team = ranks.join(args.distribute)
-    loaded = checkpoint.load(args.pretrained_model)
+    loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
     config, frames = loaded.config, loaded.config.data.forecast_frames
     if args.summary:
         return summary.show(config, loaded.path)

@@ -10,8 +10,9 @@ from src.errors import InputError
 
 
 def option(
-    default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None, flag=True
-):
+    default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None,
+    may_be_empty=False, flag=True,
+):  # fmt: skip
     """A dataclass field with limits; unless `flag` is False it is a command-line flag too."""
     limits = {
         "choices": choices,
@@ -19,6 +20,7 @@ def option(
         "above": above,
         "at_most": at_most,
         "length": length,
+        "may_be_empty": may_be_empty,
     }
     return field(default=default, metadata={"help": help, "flag": flag, **limits})
 
@@ -35,8 +37,10 @@ class Checked:
                 raise InputError(f"{f.name} is {value!r}: it must be {describe(hints[f.name])}")
             for item in value if isinstance(value, tuple) else (value,):
                 _check_limits(f.name, item, f.metadata)
+            if not isinstance(value, tuple) or (not value and f.metadata.get("may_be_empty")):
+                continue
             length = f.metadata.get("length")
-            if isinstance(value, tuple) and (not value or length not in (None, len(value))):
+            if not value or length not in (None, len(value)):
                 raise InputError(
                     f"{f.name} is {value!r}: it must hold {length or 'one or more'} values"
                 )

@@ -36,6 +36,7 @@ TINY = [
         "plateau",
     ),
     *("--save_steps", "2", "--log_every", "3", "--epoch_size", "20", "--pictures", "0"),
+    *("--curriculum", "2+1:0.4"),
 ]
 TIMES = ("minutes", "sequences_per_second")
 PATIENCE_SECONDS = 60

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from src.config import PRESETS, Config, DataConfig, ModelConfig, Stage, make_config
+from src.config import PRESETS, Clip, Config, DataConfig, ModelConfig, Stage, make_config
 from src.errors import InputError
 
 
@@ -24,6 +24,23 @@ def test_published_recipe_and_short_run_recipe():
         "adam",
     )
     assert make_config("small", {}).training.loss == "bce"
+    assert make_config("small", {}, "published").training == published
+    assert make_config("paper", {"epochs": 3}, "published").training.lr_schedule == "plateau"
+
+
+def test_the_curriculum_is_cut_to_the_sequences():
+    """A preset's clips are no longer than the sequences; explicit ones have to fit."""
+    assert list(map(str, make_config("small", {}).clips)) == ["4+2:0.3", "7+5:0.6", "10+10:1"]
+    short = make_config("small", {"input_frames": 5, "forecast_frames": 3})
+    assert list(map(str, short.clips)) == ["4+2:0.3", "5+3:1"]
+    clips = (Clip.parse("2+1:0.25"), Clip.parse("3+1:.5"))
+    assert make_config("multiscale", {"curriculum": clips}).training.curriculum == clips
+
+
+@pytest.mark.parametrize("text", ["4+2", "4-2:0.3", "4+2:", "0+2:0.3", "4+2:0", "4+2:1.5"])
+def test_what_is_no_clip(text):
+    with pytest.raises(InputError):
+        Clip.parse(text)
 
 
 def test_eval_size_follows_the_epoch():
@@ -45,6 +62,9 @@ def test_eval_size_follows_the_epoch():
         ({"num_digits": ()}, "num_digits"),
         ({"num_digits": (2, 0)}, "num_digits is 0"),
         ({"epochs": 1.5}, "epochs is 1.5: it must be a whole number"),
+        ({"curriculum": (Clip(11, 2, 0.3),)}, "11.2:0.3: its input_frames must be at most .* 10"),
+        ({"curriculum": (Clip(4, 2, 1.0),)}, "4.2:1: its share must be below 1"),
+        ({"curriculum": (Clip(4, 2, 0.5), Clip(7, 5, 0.5))}, "7.5:0.5: .* above .* before it, 0.5"),
         ({"output_activation": "identity"}, "loss is 'bce': output_activation must be 'sigmoid'"),
     ],
 )

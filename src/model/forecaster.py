@@ -105,14 +105,20 @@ class EncoderForecaster(nn.Cell):
             states.append(state)
         return outputs, states
 
-    def forecast(self, states):
-        """Runs the forecaster from the encoder's last states; returns its h as `encode` does."""
+    def forecast(self, states, frames=None):
+        """Runs the forecaster from the encoder's last states; returns its h as `encode` does.
+
+        Args:
+            states: of `encode`.
+            frames: frames to forecast, a Python int; default: `forecast_frames`.
+        """
+        steps = frames or self.forecast_frames
         top = len(states) - 1
-        x = self.forecaster_layers[top](None, states[top], self.forecast_frames)[0]
+        x = self.forecaster_layers[top](None, states[top], steps)[0]
         outputs = [x]
         for k in range(top - 1, -1, -1):
             x = per_frame(self.forecaster_convs[k], x)
-            x = self.forecaster_layers[k](x, states[k], self.forecast_frames)[0]
+            x = self.forecaster_layers[k](x, states[k], steps)[0]
             outputs = [x] + outputs
         return outputs
 

@@ -7,7 +7,15 @@ import sys
 import types
 import typing
 
-from src.config import DEFAULT_PRESET, PRESETS, DataConfig, ModelConfig, TrainingConfig, make_config
+from src.config import (
+    DEFAULT_PRESET,
+    PRESETS,
+    RECIPES,
+    DataConfig,
+    ModelConfig,
+    TrainingConfig,
+    make_config,
+)
 from src.data import own_sequences
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
 
@@ -109,6 +117,11 @@ def add_config_flags(parser):
         + ", ".join(f"{preset} on {target}" for target, preset in DEFAULT_PRESET.items())
         + ")",
     )
+    parser.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="published: that of the 2022 version, for any preset (default: the preset's own)",
+    )
     for part, title in (
         (TrainingConfig, "training"),
         (DataConfig, "data"),
@@ -135,12 +148,31 @@ def _add_flag(group, f, hint):
     default = describe_default(f)
     group.add_argument(
         f"--{f.name}",
-        type=typing.get_args(hint)[0] if many else hint,
-        nargs=f.metadata["length"] or "+" if many else None,
+        type=_parser_of(typing.get_args(hint)[0] if many else hint),
+        nargs=_number_of_values(f) if many else None,
         choices=f.metadata["choices"],
         default=argparse.SUPPRESS,
         help=f.metadata["help"] + (f" (default: {default})" if default else ""),
     )
+
+
+def _parser_of(kind):
+    """What turns an argument's text into a value."""
+    if not hasattr(kind, "parse"):
+        return kind
+
+    def parse(text):
+        try:
+            return kind.parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
+def _number_of_values(f):
+    """argparse's nargs of a field that is a tuple."""
+    return f.metadata["length"] or ("*" if f.metadata["may_be_empty"] else "+")
 
 
 def describe_default(f):
@@ -159,7 +191,9 @@ def describe_default(f):
 
 
 def _text(value):
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return str(value)
 
 
 def options_of(args):
@@ -196,7 +230,7 @@ def config_from(args, target, pretrained=None):
     if merged.get("dataset") is not None:
         asked = {name: value for name, value in inherited.items() if name != "image_size"} | options
         merged = inherited | own_sequences.options_of(asked) | options
-    return make_config(preset, merged)
+    return make_config(preset, merged, args.recipe or RECIPES[0])
 
 
 def run(main, args):

@@ -1,6 +1,7 @@
 """Callbacks of `mindspore.train.Model`; each does one thing, and they share one `TrainingState`.
 
-Their order matters: `Clock` first, then whatever decides, then whatever records and saves.
+Their order matters: `Clock` counts first, then comes whatever decides, then whatever records and
+saves.
 """
 
 import csv
@@ -22,20 +23,19 @@ from src.tools.ranks import Ranks
 from src.tools.schedule import PLATEAU_PATIENCE, learning_rate
 
 COLUMNS = (
-    "epoch", "step", "sequences", "minutes", "sequences_per_second", "learning_rate",
+    "epoch", "step", "sequences", "work", "minutes", "sequences_per_second", "learning_rate",
     "loss", "grad_norm", "val_mse", "val_mae", "val_ssim",
 )  # fmt: skip
 
 
-def is_due(every, state, training, run_context):
+def is_due(every, state, training):
     """Whether what happens every so many epochs, and when the run ends, happens now."""
-    ends = state.epoch == training.epochs or run_context.get_stop_requested()
-    return ends or state.epoch % every == 0
+    return state.epoch % every == 0 or state.is_complete(training)
 
 
-def epoch_ends(state, run_context):
+def epoch_ends(state, training):
     """Whether the step that is over was the epoch's or the run's last."""
-    return state.step % state.steps_per_epoch == 0 or run_context.get_stop_requested()
+    return state.step % state.steps_per_epoch == 0 or state.is_complete(training)
 
 
 def is_passed(every, before, now):
@@ -43,18 +43,59 @@ def is_passed(every, before, now):
     return bool(every) and now // every > before // every
 
 
-class Clock(Callback):
-    """Counts steps and training time, and ends the run when its steps or minutes are over.
+class ByEpochs(Callback):
+    """Passes `Model`'s events on to callbacks: an epoch is over when its last step is.
 
-    In sink mode a call stands for as many steps as were sunk at once. The first step, which sets
-    the kernels up, is not timed; neither are validation and saving.
-    Where minutes count, the clock of rank 0 is that of all ranks.
+    `Model` ends one with every sink, and where the training goes on with another clip.
+
+    Args:
+        state: the `TrainingState`, whose `step` the first of the callbacks counts.
+        training: the `TrainingConfig`.
+        callbacks: what is called.
     """
 
-    def __init__(self, state, training, ranks=None):
+    def __init__(self, state, training, callbacks):
         super().__init__()
         self.state = state
         self.training = training
+        self.callbacks = callbacks
+        self.epoch_runs = False
+
+    def on_train_epoch_begin(self, run_context):
+        if not self.epoch_runs:
+            self.epoch_runs = True
+            for callback in self.callbacks:
+                callback.on_train_epoch_begin(run_context)
+
+    def on_train_step_begin(self, run_context):
+        for callback in self.callbacks:
+            callback.on_train_step_begin(run_context)
+
+    def on_train_step_end(self, run_context):
+        for callback in self.callbacks:
+            callback.on_train_step_end(run_context)
+
+    def on_train_epoch_end(self, run_context):
+        if epoch_ends(self.state, self.training):
+            self.epoch_runs = False
+            for callback in self.callbacks:
+                callback.on_train_epoch_end(run_context)
+
+
+class Clock(Callback):
+    """Counts steps, frames and training time; has `Model` stop where the run is over, or where
+    another clip is due.
+
+    In sink mode a call stands for as many steps as were sunk at once. The first step of a graph,
+    which sets the kernels up, is not timed; neither are validation and saving.
+    Where minutes count, the clock of rank 0 is that of all ranks.
+    """
+
+    def __init__(self, state, config, ranks=None):
+        super().__init__()
+        self.state = state
+        self.training = config.training
+        self.clips = config.clips
         self.ranks = ranks or Ranks()
         self.mark = None
 
@@ -64,15 +105,22 @@ class Clock(Callback):
             self.mark = time.perf_counter()
 
     def on_train_step_end(self, run_context):
-        state, now = self.state, time.perf_counter()
+        state, training, now = self.state, self.training, time.perf_counter()
+        stage = state.stage(training)
         if self.mark is not None:
             state.seconds += now - self.mark
         self.mark = now
-        if self.training.max_minutes:
+        if training.max_minutes:
             state.seconds = float(self.ranks.gather([state.seconds])[0, 0])
         call = run_context.original_args()
-        state.step += call.sink_size if call.dataset_sink_mode else 1
-        if state.progress(self.training) >= 1:
+        steps = call.sink_size if call.dataset_sink_mode else 1
+        state.step += steps
+        sequences = steps * training.sequences_per_step(self.ranks.size)
+        state.frames += sequences * self.clips[stage].frames
+        if state.stage(training) != stage:
+            self.mark = None
+            run_context.request_stop()
+        if state.progress(training) >= 1:
             run_context.request_stop()
 
 
@@ -92,6 +140,21 @@ class LearningRate(Callback):
         if rate != state.learning_rate:
             state.learning_rate = rate
             ops.assign(self.optimizer.learning_rate, ms.Tensor(rate, ms.float32))
+
+
+class EncoderLossWeight(Callback):
+    """Lets the weight of the encoder's loss, a Parameter, fall to 0 over the run."""
+
+    def __init__(self, state, training, weight):
+        super().__init__()
+        self.state = state
+        self.training = training
+        self.weight = weight
+
+    def on_train_step_begin(self, run_context):
+        left = max(0.0, 1 - self.state.progress(self.training))
+        weight = self.training.encoder_loss_weight * left
+        ops.assign(self.weight, ms.Tensor(weight, ms.float32))
 
 
 class StopOnNonFinite(Callback):
@@ -138,7 +201,7 @@ class Validation(Callback):
 
     def on_train_epoch_end(self, run_context):
         state, training = self.state, self.training
-        if not is_due(training.eval_every, state, training, run_context):
+        if not is_due(training.eval_every, state, training):
             return
         self.result = self.evaluate().means()
         self.is_best = state.best_mse is None or self.result["mse"] < state.best_mse
@@ -192,7 +255,7 @@ class LossLog(Callback):
         self.show()
         before, self.seen = self.seen, self.state.step
         due = is_passed(self.training.log_every, before, self.seen)
-        if due and not epoch_ends(self.state, run_context):
+        if due and not epoch_ends(self.state, self.training):
             self.write_row({})
 
     def on_train_epoch_end(self, run_context):
@@ -229,6 +292,7 @@ class LossLog(Callback):
             "epoch": state.epoch,
             "step": state.step,
             "sequences": done,
+            "work": round(state.work, 2),
             "minutes": round(state.seconds / 60, 4),
             "sequences_per_second": rate and round(rate, 3),
             "learning_rate": state.learning_rate,
@@ -307,7 +371,7 @@ class StopWhenTold(Callback):
         self.folder = folder
 
     def on_train_step_end(self, run_context):
-        if not epoch_ends(self.state, run_context):
+        if not epoch_ends(self.state, self.training):
             self.stop_if_told()
 
     def on_train_epoch_end(self, run_context):
@@ -346,7 +410,7 @@ class SaveCheckpoints(Callback):
         self.folder = folder
 
     def on_train_step_end(self, run_context):
-        if epoch_ends(self.state, run_context):
+        if epoch_ends(self.state, self.config.training):
             return
         if self.save_steps_are_over() or self.signals.told_to_stop:
             self.save_last()
@@ -356,7 +420,7 @@ class SaveCheckpoints(Callback):
         training = self.config.training
         if self.validation.is_best:
             self.save(run_folder.BEST)
-        due = is_due(training.save_every, self.state, training, run_context)
+        due = is_due(training.save_every, self.state, training)
         if self.save_steps_are_over() or due or self.signals.told_to_stop:
             self.save_last()
         if due:

@@ -26,6 +26,8 @@ from src.config import Config
 from src.errors import InputError, NonFiniteError
 from src.tools.files import write_atomically
 
+# The weights in the box.
+OURS = Path(__file__).resolve().parents[2] / "weights" / "small.ckpt"
 OPTIMIZER_PREFIX = "optimizer."
 CRC_MARK = b"crc_num"
 CRC_BYTES = 10
@@ -51,6 +53,23 @@ class Checkpoint:
     weights: dict
     optimizer: dict
     state: dict
+
+
+def given_or_ours(path):
+    """The checkpoint of --pretrained_model, or the one that comes with the project.
+
+    Args:
+        path: what was given; None for the project's own, which is then named in a line.
+
+    Raises:
+        InputError: nothing was given, and the project's own is not there.
+    """
+    if path is not None:
+        return path
+    if not OURS.is_file():
+        raise InputError(f"--pretrained_model is missing: name a checkpoint; {OURS} is not there")
+    print(f"no --pretrained_model: {OURS}", flush=True)
+    return OURS
 
 
 def save_weights(path, loaded):

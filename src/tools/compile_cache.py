@@ -1,7 +1,8 @@
 """Keeps compiled training graphs, so that a second start skips most of compiling.
 
 MindSpore's own cache asks only whether the source files are the same, not the settings that a graph
-was built from; so each set of settings gets a folder of its own, with one graph in it.
+was built from; so each set of settings gets a folder of its own. It numbers a process's graphs in
+their order, and reads its variables once; so all graphs of a run are compiled in one go.
 """
 
 import contextlib
@@ -24,10 +25,10 @@ SUM = "crc32"
 # What no graph depends on; all other settings are part of a graph's name.
 NOT_IN_GRAPH = {
     "preset", "num_digits", "epoch_size", "eval_size", "num_parallel_workers", "data_path",
-    "epochs", "max_minutes", "learning_rate", "lr_schedule", "warmup_steps", "decay_start", "seed",
-    "eval_every", "early_stop", "save_every", "save_steps", "keep", "log_every", "pretrained_model",
-    "dataset", "value_range", "held_out", "split_seed", "dataset_crc",
-    "pictures", "tensorboard", "sink_size",
+    "epochs", "max_minutes", "max_work", "learning_rate", "lr_schedule", "warmup_steps",
+    "decay_start", "seed", "eval_every", "early_stop", "save_every", "save_steps", "keep",
+    "log_every", "pretrained_model", "dataset", "value_range", "held_out", "split_seed",
+    "dataset_crc", "pictures", "tensorboard", "sink_size",
 }  # fmt: skip
 
 
@@ -58,33 +59,33 @@ def open_folder(folder):
         ) from None
 
 
-def compile_step(step, inputs, config, folder):
-    """Compiles a training step, or takes its graph from the cache.
+def compile_steps(steps, inputs, config, folder):
+    """Compiles training steps, or takes their graphs from the cache; once in a process.
 
-    A graph gets its name only once it is complete: a kill, or two trainings at a time, leave no
-    half of one.
+    A folder of graphs gets its name only once it is complete: a kill, or two trainings at a time,
+    leave no half of one.
 
     Args:
-        step: the Cell to compile.
-        inputs: tensors of the shapes that it will be given.
-        config: the `Config` that it was built from.
+        steps: the Cells to compile, those of the last of the run's clips.
+        inputs: tensors of the shapes that each will be given.
+        config: the `Config` that they were built from.
         folder: of `open_folder`.
 
     Returns:
-        Whether the graph was there.
+        Whether the graphs were there.
     """
     if folder is None:
-        step.compile(*inputs)
+        _compile(steps, inputs)
         return False
-    place = folder / key_of(config)
+    place = folder / key_of(config, len(steps))
     if _is_intact(place):
         with _cached_in(place):
-            step.compile(*inputs)
+            _compile(steps, inputs)
         return True
     shutil.rmtree(place, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
     with _cached_in(scratch):
-        step.compile(*inputs)
+        _compile(steps, inputs)
     (scratch / SUM).write_text(str(_sum_of(scratch)))
     with contextlib.suppress(OSError):  # another training was faster
         scratch.rename(place)
@@ -92,12 +93,20 @@ def compile_step(step, inputs, config, folder):
     return False
 
 
-def key_of(config):
-    """A name made of all that a graph depends on: settings, sources, MindSpore, device."""
+def _compile(steps, inputs):
+    for step in steps:
+        step.set_train()
+        step.compile(*inputs)
+
+
+def key_of(config, count):
+    """A name made of all that the graphs depend on: settings, sources, MindSpore, device."""
     parts = (config.model, config.data, config.training)
     settings = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
     settings = {k: v for k, v in settings.items() if k not in NOT_IN_GRAPH}
     device = [ms.get_context(name) for name in ("device_target", "jit_config")]
+    clips = config.clips[-count:]
+    settings["curriculum"] = [(clip.input_frames, clip.forecast_frames) for clip in clips]
     digest = hashlib.sha256(json.dumps([ms.__version__, device, settings]).encode())
     for path in sorted(SOURCES.rglob("*.py")):
         digest.update(path.read_bytes())

@@ -10,9 +10,9 @@ from src.tools import checkpoint, run_folder
 
 # What may change without changing what is trained on which sequence.
 MAY_CHANGE = (
-    "learning_rate", "epochs", "max_minutes", "num_parallel_workers", "data_path", "dataset",
-    "save_every", "save_steps", "keep", "log_every", "recompute", "pictures", "tensorboard",
-    "sink_size",
+    "learning_rate", "epochs", "max_minutes", "max_work", "num_parallel_workers", "data_path",
+    "dataset", "save_every", "save_steps", "keep", "log_every", "recompute", "pictures",
+    "tensorboard", "sink_size",
 )  # fmt: skip
 
 
@@ -64,6 +64,8 @@ def config_of(found, options):
     known = found.config
     parts = (known.model, known.data, known.training)
     own = {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}
+    if options.get("recipe"):
+        raise InputError("recipe: a resumed run keeps its own; leave --recipe out")
     config = make_config(options.get("preset") or known.preset, own | options)
     differences = [] if config.preset == known.preset else [f"preset {known.preset} there"]
     for theirs, ours in zip(parts, (config.model, config.data, config.training), strict=True):

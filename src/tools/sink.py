@@ -1,16 +1,12 @@
 """Sink mode: several training steps at a time without a word from the host in between.
 
 MindSpore has it on an Ascend; on a CPU it trains step by step whatever it is told. In sink mode it
-calls a sink an epoch, so that `Model`'s events come once a sink: `BySinks` makes them what the
-callbacks expect, with a sink in place of a step.
+calls a sink an epoch, so that `Model`'s events come once a sink.
 """
 
 import dataclasses
 
 import mindspore as ms
-from mindspore.train import Callback
-
-from src.tools.callback import epoch_ends
 
 
 def is_used():
@@ -43,38 +39,3 @@ def describe(size):
         f"sink mode: {size} steps at a time; saves, stop signals, --max_minutes, checks for NaN, "
         f"learning rate and rows of metrics.csv act at multiples of {size}"
     )
-
-
-class BySinks(Callback):
-    """Passes events on to callbacks: an epoch is over when its last step is, not when a sink is.
-
-    Args:
-        state: the `TrainingState`, whose `step` the first of the callbacks counts.
-        callbacks: what is called.
-    """
-
-    def __init__(self, state, callbacks):
-        super().__init__()
-        self.state = state
-        self.callbacks = callbacks
-        self.epoch_runs = False
-
-    def on_train_epoch_begin(self, run_context):
-        if not self.epoch_runs:
-            self.epoch_runs = True
-            for callback in self.callbacks:
-                callback.on_train_epoch_begin(run_context)
-
-    def on_train_step_begin(self, run_context):
-        for callback in self.callbacks:
-            callback.on_train_step_begin(run_context)
-
-    def on_train_step_end(self, run_context):
-        for callback in self.callbacks:
-            callback.on_train_step_end(run_context)
-
-    def on_train_epoch_end(self, run_context):
-        if epoch_ends(self.state, run_context):
-            self.epoch_runs = False
-            for callback in self.callbacks:
-                callback.on_train_epoch_end(run_context)

@@ -13,7 +13,8 @@ class TrainingState(Checked):
 
     `step` counts all steps; with `steps_per_epoch` it gives the epoch and the position in it, and
     with them every sequence, because those are pure functions of seed, epoch and index. A state
-    that is saved at the end of an epoch has its validation behind it.
+    that is saved at the end of an epoch has its validation behind it. `frames` counts those that
+    were trained on, of sequences of `sequence_frames` or of their beginnings.
 
     `ranks` is the number of processes that train together. `best_mse` is that of the best
     evaluation, `bad_evaluations` counts those since; `plateau_evaluations` and `halvings` are the
@@ -23,8 +24,10 @@ class TrainingState(Checked):
 
     steps_per_epoch: int
     ranks: int = 1
+    sequence_frames: int = 20
     epoch: int = 0
     step: int = 0
+    frames: int = 0
     seconds: float = 0.0
     learning_rate: float = 0.0
     best_mse: float | None = None
@@ -68,14 +71,44 @@ class TrainingState(Checked):
         """The sequences that have been trained on, by all ranks."""
         return self.step * training.sequences_per_step(self.ranks)
 
+    @property
+    def work(self):
+        """What was trained on, in whole sequences."""
+        return self.frames / self.sequence_frames
+
     def progress(self, training):
-        """The share of the run that is done, of its steps or of its minutes, whichever is more."""
-        share = self.step / (training.epochs * self.steps_per_epoch)
+        """The share of the run that is done, of its minutes or its work, whichever is more."""
+        steps = self.step / (training.epochs * self.steps_per_epoch)
+        share = share_of_work(training.curriculum, self.sequence_frames, steps)
         if training.max_minutes:
             share = max(share, self.seconds / (60 * training.max_minutes))
+        if training.max_work:
+            share = max(share, self.work / training.max_work)
         return share
+
+    def stage(self, training):
+        """Which of `Config.clips` the next step trains on."""
+        progress = self.progress(training)
+        return sum(progress >= clip.until for clip in training.curriculum)
 
     def is_complete(self, training):
         """Whether nothing is left to train."""
         stopped_early = training.early_stop and self.bad_evaluations >= training.early_stop
         return bool(stopped_early) or self.progress(training) >= 1
+
+
+def share_of_work(curriculum, sequence_frames, share_of_steps):
+    """The share of a run's work that the first steps are, when each clip gets its share of work.
+
+    A clip's work goes with its frames, so a short one gets more steps than its share.
+    """
+    if not curriculum or share_of_steps >= 1:
+        return share_of_steps
+    begins = [0.0, *(clip.until for clip in curriculum)]
+    spans = [end - begin for begin, end in zip(begins, [*begins[1:], 1.0], strict=True)]
+    lengths = [*(clip.frames for clip in curriculum), sequence_frames]
+    steps = [span / length for span, length in zip(spans, lengths, strict=True)]
+    left, stage = share_of_steps * sum(steps), 0
+    while stage < len(steps) - 1 and left >= steps[stage]:
+        left, stage = left - steps[stage], stage + 1
+    return begins[stage] + left * lengths[stage]

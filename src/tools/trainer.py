@@ -28,7 +28,7 @@ def start_state(config, ranks, resumed=None):
     """
     steps_per_epoch = config.steps_per_epoch(ranks.size)
     if not resumed:
-        return TrainingState(steps_per_epoch, ranks.size)
+        return TrainingState(steps_per_epoch, ranks.size, config.clips[-1].frames)
     state = TrainingState.from_checkpoint(resumed)
     state.continue_on(ranks.size, steps_per_epoch, resumed.path)
     return state
@@ -67,23 +67,22 @@ def train(
         return
     ranks.broadcast(list(optimizer.get_parameters()))
     signals = callback.StopSignals(ranks)
+    steps = training.make_steps(config, network, optimizer, scaler, ranks.size)
     callbacks, log = make_callbacks(
         config, network, optimizer, sources[1], folder, state, signals, on_saved
     )
+    callbacks += falling_weight(state, recipe, steps[0].loss.encoder_loss_weight)
     if profile_folder:
         callbacks.append(profiling.Profiling(profile_folder, state))
-    loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
-    step = training.TrainStep(
-        loss, optimizer, recipe.grad_clip, scaler, recipe.accumulate_steps, ranks.size
-    )
     signals.listen()
     if sink.is_used():
-        print("the training graph is compiled with the first steps", flush=True)
+        print("each training graph is compiled with its first steps", flush=True)
     else:
-        compile_graph(step, config, None if ranks.size > 1 else cache_folder)
-    model = Model(step)
+        left = steps[state.stage(recipe) :]
+        compile_graphs(left, config, None if ranks.size > 1 else cache_folder)
     try:
         while not state.is_complete(recipe):
+            model = Model(steps[state.stage(recipe)])
             run_epochs(model, callbacks, config, sources[0], state, ranks)
     finally:
         log.close()
@@ -112,7 +111,7 @@ def make_callbacks(config, network, optimizer, source, folder, state, signals, o
         for each in (log, *watchers):
             each.open()
     deciding = [
-        callback.Clock(state, recipe, ranks),
+        callback.Clock(state, config, ranks),
         callback.LearningRate(state, recipe, optimizer),
         callback.StopOnNonFinite(state),
         validation,
@@ -136,23 +135,31 @@ def make_watchers(state, config, network, source, validation, log, folder):
     return watchers
 
 
-def compile_graph(step, config, cache_folder):
-    """Compiles the training step before the first batch, and says how long it took."""
-    print("compiling the training graph", flush=True)
+def falling_weight(state, recipe, weight):
+    """The callback that lets the encoder's loss fade, where the recipe says so."""
+    if recipe.encoder_loss_weight and recipe.encoder_loss_decay:
+        yield callback.EncoderLossWeight(state, recipe, weight)
+
+
+def compile_graphs(steps, config, cache_folder):
+    """Compiles the training steps before the first batch, and says how long it took."""
+    number = f"{len(steps)} training graphs" if len(steps) > 1 else "the training graph"
+    print(f"compiling {number}", flush=True)
     start, data = time.perf_counter(), config.data
     size = (config.model.channels, *data.image_size)
     batch = [
         ops.zeros((config.training.sequences_per_step(1), frames, *size))
         for frames in (data.input_frames, data.forecast_frames)
     ]
-    step.set_train()
-    found = compile_cache.compile_step(step, batch, config, cache_folder)
+    found = compile_cache.compile_steps(steps, batch, config, cache_folder)
     seconds, origin = time.perf_counter() - start, ", from the cache" if found else ""
     print(f"compiled in {seconds:.1f} s{origin}", flush=True)
 
 
 def run_epochs(model, callbacks, config, source, state, ranks):
-    """Trains to the end of an epoch that has begun, or from a whole epoch to the end of the run."""
+    """Trains to the end of an epoch that has begun, or from a whole epoch to the end of the run;
+    to where another clip is due, if that comes first.
+    """
     epoch, batch = divmod(state.step, state.steps_per_epoch)
     dataset = make_dataset(
         source,
@@ -165,11 +172,12 @@ def run_epochs(model, callbacks, config, source, state, ranks):
         num_parallel_workers=config.data.num_parallel_workers,
     )
     last = epoch + 1 if batch else config.training.epochs
+    callbacks = callback.ByEpochs(state, config.training, callbacks)
     if sink.is_used():
         steps = state.steps_per_epoch - batch
         size = sink.steps_at_once(config.training.sink_size, steps)
         print(sink.describe(size), flush=True)
-        sinks, callbacks = (last - epoch) * steps // size, sink.BySinks(state, callbacks)
+        sinks = (last - epoch) * steps // size
         model.train(sinks, dataset, callbacks, dataset_sink_mode=True, sink_size=size)
     else:
         model.train(last, dataset, callbacks, dataset_sink_mode=False, initial_epoch=epoch)
@@ -190,6 +198,8 @@ def announce(config, network, sources, folder, ranks):
             f"a step: {ranks.size} rank(s), {recipe.accumulate_steps} batch(es) of each, "
             f"{recipe.sequences_per_step(ranks.size)} sequences"
         )
+    if recipe.curriculum:
+        print(f"curriculum: {' '.join(map(str, recipe.curriculum))}, then whole sequences")
     if network.execution.float16:
         print("amp_level O2: convolutions in float16, dynamic loss scale")
     print(f"training data: {train_source.name}\nvalidation data: {validation_source.name}")

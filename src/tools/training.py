@@ -28,7 +28,9 @@ class ForecastLoss(nn.Cell):
         network: an `EncoderForecaster`.
         loss: "mse", "mse+mae" or "bce", each a mean per pixel; "bce" works on logits, so it needs a
             network that ends with a sigmoid.
-        encoder_loss_weight: weight of the encoder's loss; 0 leaves it out of the graph.
+        encoder_loss_weight: weight of the encoder's loss, a number or a Parameter; 0 leaves it out
+            of the graph.
+        clip: the beginning of the sequences to train on, a `src.config.Clip`; None for all frames.
 
     Inputs:
         - **inputs** - (B, T, C, H, W), float32 in [0, 1].
@@ -38,21 +40,36 @@ class ForecastLoss(nn.Cell):
         The loss, a scalar.
     """
 
-    def __init__(self, network, loss, encoder_loss_weight=0.0):
+    def __init__(self, network, loss, encoder_loss_weight=0.0, clip=None):
         super().__init__(auto_prefix=False)
         self.network = network
+        self.is_cut = clip is not None
+        self.input_frames = clip.input_frames if clip else 0
+        self.forecast_frames = clip.forecast_frames if clip else network.forecast_frames
         self.loss = loss
         self.encoder_loss_weight = encoder_loss_weight
+        self.has_encoder_loss = isinstance(encoder_loss_weight, Parameter) or (
+            encoder_loss_weight > 0
+        )
 
     def construct(self, inputs, targets):
+        if self.is_cut:
+            inputs, targets = self.cut(inputs, targets)
         outputs, states = self.network.encode(inputs)
-        loss = self.pixel_loss(self.network.head(self.network.forecast(states)), targets)
-        if self.encoder_loss_weight:
+        forecast = self.network.forecast(states, self.forecast_frames)
+        loss = self.pixel_loss(self.network.head(forecast), targets)
+        if self.has_encoder_loss:
             next_frames = ops.concat((inputs[:, 1:], targets[:, :1]), 1)
             loss = loss + self.encoder_loss_weight * self.pixel_loss(
                 self.network.head(outputs), next_frames
             )
         return loss
+
+    def cut(self, inputs, targets):
+        """The clip's inputs and targets."""
+        begin, end = self.input_frames, self.input_frames + self.forecast_frames
+        frames = ops.concat((inputs, targets), 1)
+        return frames[:, :begin], frames[:, begin:end]
 
     def pixel_loss(self, logits, targets):
         """The loss of frames before their activation."""
@@ -209,6 +226,20 @@ class TrainStep(nn.Cell):
             scale = ops.minimum(self.grad_clip / (norm + 1e-12), ops.ones_like(norm))
             gradients = tuple([gradient * scale for gradient in gradients])
         return ops.depend(loss, self.optimizer(gradients)), norm
+
+
+def make_steps(config, network, optimizer, scaler=None, ranks=1):
+    """A list of `TrainStep` for each of a run's `clips`; they share weights and optimizer."""
+    recipe, weight = config.training, config.training.encoder_loss_weight
+    if weight and recipe.encoder_loss_decay:
+        weight = Parameter(Tensor(weight, ms.float32), "encoder_loss_weight", requires_grad=False)
+    losses = [
+        ForecastLoss(network, recipe.loss, weight, clip) for clip in (*recipe.curriculum, None)
+    ]
+    return [
+        TrainStep(loss, optimizer, recipe.grad_clip, scaler, recipe.accumulate_steps, ranks)
+        for loss in losses
+    ]
 
 
 def global_norm(tensors):

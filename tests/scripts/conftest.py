@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     *("--preset", "small", "--image_size", "32", "32", "--input_frames", "3"),
     *("--forecast_frames", "3", "--epoch_size", "6", "--eval_size", "3", "--pictures", "0"),
+    "--curriculum",
 ]
 
 

@@ -108,8 +108,9 @@ def test_checkpoint_of_another_preset(tmp_path, trained):
         ("export.py", "--batch_size -1", "--batch_size: is -1: it must be at least 0"),
         ("export.py", "--file_format AIR", "on an Ascend only"),
         ("export.py", "--file_format CAFFE", "invalid choice: 'CAFFE'"),
-        ("test.py", "", "--pretrained_model"),
         ("predict.py", "--output out --value_range 0 1", "--value_range and --truth: need --input"),
+        ("export.py", "", "--pretrained_model"),
+        ("train.py", "--curriculum 4-2:0.3", "a clip is written 4+2:0.3, in+out:until"),
     ],
 )
 def test_arguments(tmp_path, trained, script, options, message):

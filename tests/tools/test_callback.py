@@ -9,7 +9,7 @@ import pytest
 from mindspore import nn
 from mindspore.train import Callback, Model
 
-from src.config import TrainingConfig
+from src.config import TrainingConfig, make_config
 from src.errors import NonFiniteError
 from src.tools.callback import (
     Clock,
@@ -49,13 +49,18 @@ class Recorder(Callback):
             self.seen.append(self.on_epoch())
 
 
+def config_of(**options):
+    """The configuration of a run without a curriculum."""
+    return make_config("small", {"curriculum": (), **options})
+
+
 def train(state, callbacks, data, epochs=1, optimizer=None, loss=None, clock=None):
     """Trains on scalars, one a step, with a clock before the callbacks."""
     data = np.asarray(data, np.float32).reshape(-1, 1)
     loss = loss or Distance()
     optimizer = optimizer or Adam(loss.trainable_params(), 0.01)
     dataset = ds.NumpySlicesDataset((data, data), ["x", "y"], shuffle=False)
-    clock = clock or Clock(state, TrainingConfig(epochs=10**6))
+    clock = clock or Clock(state, config_of(epochs=10**6))
     Model(TrainStep(loss, optimizer)).train(
         epochs, dataset, callbacks=[clock, *callbacks], dataset_sink_mode=False
     )
@@ -100,9 +105,9 @@ def test_the_clock_stops_when_the_minutes_are_over(monkeypatch):
     now = iter([100.0, 110.0, 145.0, 161.0])
     time = SimpleNamespace(perf_counter=lambda: next(now))
     monkeypatch.setattr("src.tools.callback.time", time)
-    state, recipe = TrainingState(9), TrainingConfig(epochs=10, max_minutes=1)
-    recorder = Recorder(on_step=lambda: state.progress(recipe))
-    clock = Clock(state, recipe)
+    state, config = TrainingState(9), config_of(epochs=10, max_minutes=1)
+    recorder = Recorder(on_step=lambda: state.progress(config.training))
+    clock = Clock(state, config)
     train(state, [recorder], [0.0] * 9, clock=clock)
     assert recorder.seen == pytest.approx([1 / 90, 10 / 60, 45 / 60, 61 / 60])
     assert (state.step, state.seconds) == (4, 61.0)

@@ -117,3 +117,28 @@ def test_another_network(saved, config):
             checkpoint.load_weights(
                 EncoderForecaster(config.model, 10), dataclasses.replace(loaded, weights=weights)
             )
+
+
+def test_the_checkpoint_that_comes_with_the_project(tmp_path, monkeypatch, capsys):
+    """A given one wins; without one the project's own is used and named, or missed in a line."""
+    monkeypatch.setattr(checkpoint, "OURS", tmp_path / "small.ckpt")
+    assert checkpoint.given_or_ours("some.ckpt") == "some.ckpt"
+    with pytest.raises(InputError, match="pretrained_model is missing: .*small.ckpt is not there"):
+        checkpoint.given_or_ours(None)
+    checkpoint.OURS.touch()
+    assert checkpoint.given_or_ours(None) == checkpoint.OURS
+    assert str(checkpoint.OURS) in capsys.readouterr().out
+
+
+def test_weights_alone(saved, config):
+    """A third of the size; good for everything but going on with the training."""
+    network, optimizer, path = saved
+    small = path.with_name("weights.ckpt")
+    checkpoint.save_weights(small, checkpoint.load(path))
+    loaded = checkpoint.load(small)
+    checkpoint.load_weights(EncoderForecaster(config.model, 10), loaded)
+    assert (loaded.config, loaded.state) == (config, {"step": 12})
+    weights = sum(p.nbytes for p in network.get_parameters())
+    assert path.stat().st_size - small.stat().st_size > 2 * weights
+    with pytest.raises(InputError, match="lacks"):
+        checkpoint.load_optimizer(network, optimizer, loaded)

@@ -8,9 +8,9 @@ from src.tools import curves
 from src.tools.callback import COLUMNS
 
 ROWS = """\
-1,2,4,0.5,8,0.003,0.7,1.5,,,
-1,3,6,0.75,8,0.002,0.6,1.4,150.5,300,0.25
-2,6,12,1.5,8,0.001,0.5,1.3,140.25,290,0.5
+1,2,4,3,0.5,8,0.003,0.7,1.5,,,
+1,3,6,5,0.75,8,0.002,0.6,1.4,150.5,300,0.25
+2,6,12,11,1.5,8,0.001,0.5,1.3,140.25,290,0.5
 """
 
 
@@ -53,7 +53,7 @@ def test_learning_curves_of_two_runs(tmp_path):
         (b"\x89PNG\r\n\xff", "cannot be read"),
         (b"a,b\n1,2\n", "lacks the column sequences"),
         (",".join(COLUMNS).encode(), "has no row yet"),
-        (",".join(COLUMNS).encode() + b"\n1,2,many,4,5,6,7,8,9,10,11\n", "'many'"),
+        (",".join(COLUMNS).encode() + b"\n1,2,many,4,5,6,7,8,9,10,11,12\n", "'many'"),
     ],
 )
 def test_files_that_are_no_metrics(tmp_path, content, message):

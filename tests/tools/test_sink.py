@@ -14,7 +14,7 @@ from mindspore import nn
 from mindspore.train import RunContext
 from mindspore.train.callback import _InternalCallbackParam
 
-from src.config import make_config
+from src.config import Clip, make_config
 from src.data.scale import PIXELS
 from src.errors import NonFiniteError, StoppedError
 from src.tools import callback, checkpoint, sink, trainer
@@ -88,11 +88,12 @@ class Run:
     """A training of two epochs in a folder, by the callbacks of `trainer.train`."""
 
     def __init__(self, folder, first_step=0, **settings):
-        data = {"batch_size": 1, "epoch_size": STEPS, "input_frames": 1}
+        data = {"batch_size": 1, "epoch_size": STEPS, "input_frames": 1, "curriculum": ()}
         settings = {"epochs": 2, "lr_schedule": "constant", **data, **settings}
         self.config = make_config("small", settings)
         recipe = self.config.training
-        self.state = TrainingState(STEPS, step=first_step)
+        frames = self.config.clips[-1].frames
+        self.state = TrainingState(STEPS, sequence_frames=frames, step=first_step)
         self.validated = []
         self.network = Distance()
         optimizer = Adam(self.network.trainable_params(), recipe.learning_rate)
@@ -105,7 +106,7 @@ class Run:
             lambda: self.saves.append(checkpoint_step(folder)),
         )  # fmt: skip
         self.callbacks = [
-            callback.Clock(self.state, recipe),
+            callback.Clock(self.state, self.config),
             callback.LearningRate(self.state, recipe, optimizer),
             callback.StopOnNonFinite(self.state),
             validation,
@@ -149,6 +150,18 @@ def test_steps_at_once():
     """312 steps are an epoch of 10,000 sequences in batches of 32."""
     assert [sink.steps_at_once(size, 312) for size in (1, 8, 10, 13, 400)] == [1, 8, 8, 13, 312]
     assert [sink.steps_at_once(size, 7) for size in (1, 6, 7)] == [1, 1, 7]
+
+
+def test_another_clip_begins_between_sinks(tmp_path):
+    """2 frames for 0.2 of the work, then 4: 0.2 / 2 of the steps beside 0.8 / 4, 4 of 12."""
+    clips = {"curriculum": (Clip(1, 1, 0.2),), "forecast_frames": 3}
+    for size, switch in ((1, 4), (2, 4), (3, 6)):
+        (folder := tmp_path / str(size)).mkdir()
+        run = Run(folder, sink_size=size, **clips)
+        run.train()
+        assert run.state.frames == switch * 2 + (12 - switch) * 4
+        assert run.model.seen == list(range(12))
+        assert run.validated == [(1, 6), (2, 12)]
 
 
 def test_what_is_due_within_a_sink():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mindspore import nn
 
-from src.config import TrainingConfig
+from src.config import Clip, TrainingConfig
 from src.model import EncoderForecaster
 from src.tools.training import (
     Adam,
@@ -17,6 +17,8 @@ from src.tools.training import (
     make_scaler,
 )
 from tests.conftest import NARROW
+
+RECIPE = TrainingConfig(learning_rate=1e-2)
 
 
 class Quadratic(nn.Cell):
@@ -97,6 +99,20 @@ def test_training_lowers_the_loss_on_a_fixed_batch(layout, rng):
     batch = ms.Tensor(frames[:, :3]), ms.Tensor(frames[:, 3:])
     losses = [float(step(*batch)[0].asnumpy()) for _ in range(20)]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_clip_is_the_beginning_of_a_sequence(rng):
+    """Its loss and the step after it are those of shorter sequences and the same weights."""
+    frames = rng.random((2, 8, 1, 16, 16), np.float32)
+    results = []
+    for clip, inputs in ((Clip(3, 2, 0.5), 4), (None, 3)):
+        ms.set_seed(3)
+        network = EncoderForecaster(NARROW["paper"], 4 if clip else 2)
+        step = TrainStep(ForecastLoss(network, "bce", 1.0, clip), make_optimizer(network, RECIPE))
+        end = 8 if clip else 5
+        batch = ms.Tensor(frames[:, :inputs]), ms.Tensor(frames[:, inputs:end])
+        results.append([[float(x.asnumpy()) for x in step(*batch)] for _ in range(2)])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
 
 
 def half_step(network, recipe):
@@ -199,3 +215,18 @@ def test_accumulated_gradients_are_those_of_the_large_batch(scaled, rng):
     assert accumulated == pytest.approx(whole, rel=1e-6)
     for ours, theirs in zip(others, weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-8)
+
+
+def test_the_weight_of_the_encoders_loss_can_fall(rng):
+    """In a compiled loss: at 0 the loss is that without it, and half way it is half way."""
+    batch = [ms.Tensor(rng.random((1, 2, 1, 16, 16), np.float32)) for _ in range(2)]
+    network = EncoderForecaster(NARROW["paper"], 2)
+    weight = ms.Parameter(ms.Tensor(1.0, ms.float32), requires_grad=False)
+    loss = ForecastLoss(network, "bce", weight)
+    values = []
+    for value in (1.0, 0.5, 0.0):
+        ms.ops.assign(weight, ms.Tensor(value, ms.float32))
+        values.append(float(loss(*batch).asnumpy()))
+    assert values[2] == pytest.approx(float(ForecastLoss(network, "bce")(*batch).asnumpy()))
+    assert values[1] == pytest.approx((values[0] + values[2]) / 2)
+    assert values[0] > values[2]

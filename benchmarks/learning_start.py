@@ -1,0 +1,34 @@
+"""Writes the checkpoint that a trial of `learning.py` starts from: `PATH SEED CONFIG START`.
+
+CONFIG is a `Config` as JSON. START is "ours", or "framework": convolutions as `nn.Conv2d` starts
+them, every bias 0, in place of orthogonal recurrent weights, open forget gates and an output that
+starts from the mean image.
+"""
+
+import sys
+
+import mindspore as ms
+from common import PROJECT  # noqa: F401  (makes the project importable)
+from mindspore.common.initializer import HeUniform, initializer
+
+from src.config import Config
+from src.model import EncoderForecaster
+from src.tools import checkpoint, device, training
+
+
+def main(path, seed, config, start):
+    """Makes the network and writes it."""
+    device.set_up("CPU")
+    config = Config.from_json(config)
+    ms.set_seed(int(seed))
+    network = EncoderForecaster(config.model, config.data.forecast_frames)
+    if start == "framework":
+        for parameter in network.trainable_params():
+            kind = HeUniform(negative_slope=5**0.5) if parameter.ndim == 4 else "zeros"
+            parameter.set_data(initializer(kind, parameter.shape, parameter.dtype))
+    optimizer = training.make_optimizer(network, config.training)
+    checkpoint.save(path, network, optimizer, config, {})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
