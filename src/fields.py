@@ -10,9 +10,12 @@ from src.errors import InputError
 
 
 def option(
-    default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None, flag=True
-):
-    """A dataclass field with limits; unless `flag` is False it is a command-line flag too."""
+    default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None, flag=True,
+    pairs=False,
+):  # fmt: skip
+    """A dataclass field with limits; unless `flag` is False it is a command-line flag too, of
+    `pairs` one that takes numbers as A:B.
+    """
     limits = {
         "choices": choices,
         "at_least": at_least,
@@ -20,7 +23,7 @@ def option(
         "at_most": at_most,
         "length": length,
     }
-    return field(default=default, metadata={"help": help, "flag": flag, **limits})
+    return field(default=default, metadata={"help": help, "flag": flag, "pairs": pairs, **limits})
 
 
 class Checked:

@@ -106,12 +106,21 @@ def _add_flag(group, f, hint):
     default = describe_default(f)
     group.add_argument(
         f"--{f.name}",
-        type=typing.get_args(hint)[0] if many else hint,
+        type=_pair if f.metadata["pairs"] else typing.get_args(hint)[0] if many else hint,
         nargs=f.metadata["length"] or "+" if many else None,
         choices=f.metadata["choices"],
         default=argparse.SUPPRESS,
         help=f.metadata["help"] + (f" (default: {default})" if default else ""),
     )
+
+
+def _pair(text):
+    """An argparse type: two numbers, A:B."""
+    first, second = text.split(":")
+    return float(first), float(second)
+
+
+_pair.__name__ = "A:B"
 
 
 def describe_default(f):

@@ -53,7 +53,8 @@ def train(
         log,
         saving,
     ]
-    loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
+    weights = training.in_unit_range(recipe.loss_weights, train_source.value_range)
+    loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight, weights)
     step = training.TrainStep(loss, optimizer, recipe.grad_clip, scaler)
     log.open()
     saving.listen()

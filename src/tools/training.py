@@ -1,8 +1,10 @@
 """What training adds to the network: losses, the optimizers and one training step."""
 
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter, Tensor, amp, nn, ops
 
+from src.data.scale import to_unit_range
 from src.model import Execution
 
 # Overflowing steps are left out until the scale fits; 2^16 fits a mean loss per pixel at once.
@@ -28,6 +30,11 @@ class ForecastLoss(nn.Cell):
         loss: "mse", "mse+mae" or "bce", each a mean per pixel; "bce" works on logits, so it needs a
             network that ends with a sigmoid.
         encoder_loss_weight: weight of the encoder's loss; 0 leaves it out of the graph.
+        pixel_weights: pairs (threshold, weight) of rising thresholds, of `in_unit_range`: the
+            squared or absolute error of a pixel whose target is at or above a threshold counts so
+            much, below all of them 1. Not with "bce". With a weight of 1, 2, 5, 10 and 30 below and
+            from 2, 5, 10 and 30 mm/h on, "mse+mae" is the sum of the B-MSE and B-MAE of Shi et al.
+            2017 (arXiv:1706.03458, section 3.2): a mean over pixels, not divided by the weights.
 
     Inputs:
         - **inputs** - (B, T, C, H, W), float32 in [0, 1].
@@ -37,11 +44,14 @@ class ForecastLoss(nn.Cell):
         The loss, a scalar.
     """
 
-    def __init__(self, network, loss, encoder_loss_weight=0.0):
+    def __init__(self, network, loss, encoder_loss_weight=0.0, pixel_weights=()):
         super().__init__(auto_prefix=False)
         self.network = network
         self.loss = loss
         self.encoder_loss_weight = encoder_loss_weight
+        thresholds, weights = zip(*pixel_weights, strict=True) if pixel_weights else ((), ())
+        before = (1.0, *weights)
+        self.rises = [(t, w - b) for t, w, b in zip(thresholds, weights, before, strict=False)]
 
     def construct(self, inputs, targets):
         outputs, states = self.network.encode(inputs)
@@ -61,8 +71,29 @@ class ForecastLoss(nn.Cell):
                 ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
             ).mean()
         error = self.network.activate(logits) - targets
-        loss = ops.square(error).mean()
-        return loss + ops.abs(error).mean() if self.loss == "mse+mae" else loss
+        square = ops.square(error)
+        loss = square + ops.abs(error) if self.loss == "mse+mae" else square
+        if self.rises:
+            loss = loss * self.weights_of(targets)
+        return loss.mean()
+
+    def weights_of(self, targets):
+        """The weight of each pixel's error."""
+        weights = ops.ones_like(targets)
+        for threshold, rise in self.rises:
+            weights = weights + rise * ops.cast(targets >= threshold, targets.dtype)
+        return weights
+
+
+def in_unit_range(loss_weights, value_range):
+    """`loss_weights`, whose thresholds are in the data's units, with thresholds that are in those
+    of the network: rounded as the targets are, so that a target at a threshold is at it.
+    """
+    if not loss_weights:
+        return ()
+    thresholds, weights = zip(*loss_weights, strict=True)
+    units = to_unit_range(np.array(thresholds, np.float32), value_range)
+    return tuple(zip(units.tolist(), map(float, weights), strict=True))
 
 
 class Adam(nn.Optimizer):
