@@ -3,12 +3,23 @@
 python test.py --pretrained_model runs/NAME/best.ckpt                  # on the generated test set
 python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # mnist_test_seq.npy in DIR
 python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE   # own sequences
+python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE --thresholds 1 5 10   # of rain
 python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --json result.json
 """
 
 from src.data.sources import evaluation_source, mean_image_source
 from src.model import EncoderForecaster
-from src.tools import arguments, checkpoint, device, evaluation, files, inference, report, summary
+from src.tools import (
+    arguments,
+    checkpoint,
+    device,
+    evaluation,
+    files,
+    inference,
+    report,
+    summary,
+    verification,
+)
 
 
 def parse_args(argv=None):
@@ -26,6 +37,7 @@ def parse_args(argv=None):
         help="sequences at a time; any number, all are counted (default: 32)")  # fmt: skip
     add("--limit", type=arguments.whole_number(1), help="use the first so many sequences only")
     add("--baselines", action="store_true", help="measure the trivial forecasts too")
+    arguments.add_score_flags(parser)
     add("--json", metavar="FILE", help="write the result there too")
     arguments.add_summary_flag(parser)
     arguments.add_device_flags(parser)
@@ -44,6 +56,8 @@ def main(args):
     )
     if args.json:
         files.check_writable(args.json, "json")
+    training = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
+    scores = verification.of_test(args, config, source, training)
     network = EncoderForecaster(config.model, frames)
     checkpoint.load_weights(network, loaded)
     print(f"{device.describe(target)}\npreset: {config.preset}\ntest data: {source.name}")
@@ -52,11 +66,10 @@ def main(args):
     shape = inference.batch_shape(source, args.batch_size, config.data.input_frames)
     forecasters = {"model": inference.Forecaster(network, shape)}
     if args.baselines:
-        training = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
         image = evaluation.mean_image(training) if training else None
         forecasters |= evaluation.baselines(frames, image)
-    metrics = evaluation.evaluate(forecasters, source, args.batch_size, config.data.input_frames)
-    result = report.make(metrics, source, forecasters["model"].timing())
+    metrics = evaluation.evaluate(forecasters, source, shape[0], shape[1], verification=scores)
+    result = report.make(metrics, source, forecasters["model"].timing(), scores)
     report.show(result)
     if args.json:
         report.write_json(result, args.json)

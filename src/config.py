@@ -248,7 +248,6 @@ class TrainingConfig(Checked):
         None, "checkpoint whose weights to start from, with a fresh optimizer"
     )
 
-
     def __post_init__(self):
         """Refuses weights that contradict each other."""
         super().__post_init__()

@@ -130,7 +130,7 @@ class RainCells:
 def _ellipses(rate, place, axes, angle, image_size):
     """The sum of Gaussians of elliptical outline, (H, W), float32."""
     y, x = (
-        np.arange(side)[None] - place[:, [k]].astype(np.float32)
+        np.arange(side, dtype=np.float32) - place[:, [k]].astype(np.float32)
         for k, side in enumerate(image_size)
     )
     sin, cos = np.sin(angle), np.cos(angle)

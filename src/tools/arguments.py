@@ -63,6 +63,19 @@ def add_value_range_flag(parser, file):
     )  # fmt: skip
 
 
+def add_score_flags(parser):
+    """--thresholds and --neighbourhoods."""
+    parser.add_argument(
+        "--thresholds", type=float, nargs="+", default=[],
+        help="score the forecast of values at or above each, in the data's own units, beside "
+        "persistence and climatology",
+    )  # fmt: skip
+    parser.add_argument(
+        "--neighbourhoods", type=whole_number(1), nargs="+", default=[5, 15],
+        help="sides in pixels of the squares of the FSS, odd (default: 5 15)",
+    )  # fmt: skip
+
+
 def add_summary_flag(parser):
     """--summary."""
     parser.add_argument(

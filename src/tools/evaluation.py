@@ -7,9 +7,12 @@ from src.data.pipeline import make_dataset
 from src.data.scale import to_unit_range
 from src.tools.metrics import FrameMetrics
 from src.tools.progress import progress
+from src.tools.verification import MODEL
 
 
-def evaluate(forecasters, source, batch_size, input_frames, description="evaluate"):
+def evaluate(
+    forecasters, source, batch_size, input_frames, description="evaluate", verification=None
+):
     """Measures forecasters on every sequence of a source, in one pass.
 
     Args:
@@ -19,6 +22,7 @@ def evaluate(forecasters, source, batch_size, input_frames, description="evaluat
             counted.
         input_frames: frames that the forecasters see.
         description: name of the progress display.
+        verification: a `Verification` that is given the forecasts of "model", or None.
 
     Returns:
         A dict of `FrameMetrics`.
@@ -31,7 +35,11 @@ def evaluate(forecasters, source, batch_size, input_frames, description="evaluat
         for inputs, targets in dataset.create_tuple_iterator(num_epochs=1, output_numpy=True):
             count = min(batch_size, left)
             for name, forecaster in forecasters.items():
-                metrics[name].update(forecaster(inputs)[:count], targets[:count])
+                forecast = forecaster(inputs)[:count]
+                metrics[name].update(forecast, targets[:count])
+                if verification and name == MODEL:
+                    done = len(source) - left
+                    verification.add(range(done, done + count), forecast)
             left -= count
             bar.update(count)
     return metrics
@@ -44,10 +52,10 @@ def forecaster_of(network):
 
 def evaluate_network(network, source, config, description):
     """The `FrameMetrics` of one network on a source, in batches as in its training."""
-    forecasters = {"model": forecaster_of(network)}
+    forecasters = {MODEL: forecaster_of(network)}
     return evaluate(
         forecasters, source, config.training.batch_size, config.data.input_frames, description
-    )["model"]
+    )[MODEL]
 
 
 def baselines(forecast_frames, mean_image=None):

@@ -3,7 +3,7 @@
 import json
 import math
 
-from src.tools import inference
+from src.tools import inference, verification
 from src.tools.files import write_atomically
 
 # The published lines come first, under the names they were published with.
@@ -21,13 +21,14 @@ MEANING = {
 BASELINE_METRICS = ("mse", "mae", "ssim")
 
 
-def make(metrics, source, timing):
+def make(metrics, source, timing, scores=None):
     """The result as a dict.
 
     Args:
         metrics: the `FrameMetrics` of "model" and of any baselines.
         source: the test sequences.
         timing: of `inference.Forecaster.timing`.
+        scores: the `Verification` of the model, or None.
     """
     model, (low, high) = metrics["model"], source.value_range
     result = {"test_set": source.name, "sequences": model.sequences, **model.means()}
@@ -46,6 +47,8 @@ def make(metrics, source, timing):
             for name, m in metrics.items()
             if name != "model"
         }
+    if scores:
+        result["scores"] = scores.result()
     return result
 
 
@@ -66,9 +69,12 @@ def show(result):
     for name, scores in result.get("baselines", {}).items():
         text = "  ".join(f"{key} {scores[key]:8.4f}" for key in BASELINE_METRICS)
         print(f"baseline {name:11} {text}")
+    for line in verification.lines(result["scores"]) if "scores" in result else ():
+        print(line)
     print(inference.describe(result["timing"]))
 
 
 def write_json(result, path):
-    """Writes the result."""
-    write_atomically(path, [json.dumps(result, indent=2).encode() + b"\n"])
+    """Writes the result; what is undefined as null."""
+    text = json.dumps(verification.as_json(result), indent=2, allow_nan=False)
+    write_atomically(path, [text.encode() + b"\n"])

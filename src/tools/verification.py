@@ -1,0 +1,179 @@
+"""A model beside persistence and climatology, in the data's own units, and its tables."""
+
+import math
+
+import numpy as np
+
+from src.data.scale import from_unit_range
+from src.tools.progress import progress
+from src.tools.scores import CATEGORICAL, CONTINUOUS, Scores
+
+MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
+# Of a training part, evenly spread, and how many are read at a time.
+CLIMATE_SEQUENCES, AT_A_TIME = 1000, 16
+LEADS_IN_A_ROW = 10
+
+
+def of_test(args, config, source, training):
+    """The `Verification` that a test asks for: of own data, or where there are thresholds; None of
+    anything else.
+
+    Args:
+        args: the parsed flags of test.py.
+        config: the checkpoint's `Config`.
+        source: the sequences.
+        training: those that it was trained on, or None.
+    """
+    own = args.workroot is None and (args.dataset or config.data.dataset)
+    if not own and not args.thresholds:
+        return None
+    frames = config.data.input_frames
+    return Verification(source, frames, training, args.thresholds, args.neighbourhoods)
+
+
+class Verification:
+    """Scores forecasts batch by batch against what came.
+
+    Persistence repeats each pixel's last value. All forecasters are measured on the same pixels:
+    those where there is a truth, and none of them is without a value.
+
+    Args:
+        source: the sequences.
+        input_frames: frames that the forecasters see.
+        training: the sequences whose `Climatology` is a forecaster too, or None.
+        thresholds, neighbourhoods: as those of `Scores`.
+    """
+
+    def __init__(self, source, input_frames, training=None, thresholds=(), neighbourhoods=()):
+        self.source = source
+        self.input_frames = input_frames
+        names = [MODEL, PERSISTENCE] + [CLIMATOLOGY] * (training is not None)
+        self.scores = Scores(names, thresholds, neighbourhoods)
+        self.climatology = None if training is None else Climatology(training)
+
+    def add(self, indices, forecasts):
+        """Adds the forecasts of some sequences, (B, T, C, H, W), in the network's [0, 1]."""
+        frames = self.source.frames(indices)
+        inputs, truth = frames[:, : self.input_frames], frames[:, self.input_frames :]
+        beside = {
+            MODEL: from_unit_range(forecasts, self.source.value_range),
+            PERSISTENCE: np.broadcast_to(last_values(inputs), truth.shape),
+        }
+        if self.climatology is not None:
+            times = times_of(self.source, indices)
+            times = None if times is None else times[:, self.input_frames :]
+            beside[CLIMATOLOGY] = np.broadcast_to(self.climatology(times), truth.shape)
+        valid = np.isfinite(truth)
+        for forecast in beside.values():
+            valid = valid & np.isfinite(forecast)
+        self.scores.update(beside, truth, valid)
+
+    def result(self):
+        """As `Scores.result`, and what the climatology is."""
+        kind = self.climatology.kind if self.climatology is not None else None
+        return {"climatology": kind, **self.scores.result()}
+
+
+def last_values(inputs):
+    """The last value that each pixel has in (B, T, C, H, W), (B, 1, C, H, W); NaN if it has none."""
+    last = inputs[:, -1:]
+    for t in range(inputs.shape[1] - 2, -1, -1):
+        known = np.isfinite(last)
+        if known.all():
+            break
+        last = np.where(known, last, inputs[:, t : t + 1])
+    return last
+
+
+def times_of(source, indices):
+    """The times of all frames of sequences, (B, T), datetime64 or calendar objects with a month;
+    None where the source knows none.
+    """
+    return source.times(indices) if hasattr(source, "times") else None
+
+
+class Climatology:
+    """The mean of each pixel over training sequences: of the same month where times are known, else
+    of all frames. A month that the training part lacks has the mean of all.
+
+    Args:
+        source: the training sequences.
+    """
+
+    def __init__(self, source):
+        frames = source.frames([0])
+        sums, counts = np.zeros((2, 12, *frames.shape[2:]))
+        spread = np.linspace(0, len(source) - 1, min(len(source), CLIMATE_SEQUENCES)).astype(int)
+        self.kind = "mean of the training sequences"
+        with progress(len(spread), "climatology") as bar:
+            for indices in np.array_split(spread, -(-len(spread) // AT_A_TIME)):
+                frames, times = source.frames(indices), times_of(source, indices)
+                if times is not None:
+                    self.kind = "mean of the same month in the training sequences"
+                known = np.isfinite(frames)
+                values, months = np.where(known, frames, 0), months_of(times, frames.shape[:2])
+                for month in np.unique(months):
+                    sums[month] += values[months == month].sum(0, np.float64)
+                    counts[month] += known[months == month].sum(0)
+                bar.update(len(indices))
+        with np.errstate(invalid="ignore"):
+            everything = sums.sum(0) / counts.sum(0)
+            self.means = np.where(counts > 0, sums / counts, everything)
+
+    def __call__(self, times=None):
+        """The forecast for (B, T) times, (B, T, C, H, W), or for any, (1, 1, C, H, W)."""
+        return self.means[months_of(times, (1, 1))]
+
+
+def months_of(times, shape):
+    """0 to 11 for January to December; 0 everywhere where no times are known."""
+    if times is None:
+        return np.zeros(shape, int)
+    if times.dtype.kind == "M":
+        return times.astype("datetime64[M]").astype(int) % 12
+    return np.vectorize(lambda time: time.month - 1, otypes=[int])(times)
+
+
+def as_json(value):
+    """A result with null in place of NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def lines(result):
+    """Yields the lines of the tables of a `Verification.result`."""
+    forecasts = result["forecasts"]
+    yield "scores in the data's own units at each lead time, in frames; –: undefined"
+    if result["climatology"]:
+        yield f"climatology: {result['climatology']}"
+    yield from _table(
+        result["lead_times"],
+        {(key, name): scores[key] for key in CONTINUOUS for name, scores in forecasts.items()},
+    )
+    keys = [*CATEGORICAL, *(f"fss_{n}" for n in result["neighbourhoods"])]
+    for threshold, observed in result["observed"].items():
+        yield f"\nat or above {threshold}: {np.nanmean(observed):.3%} of the values"
+        yield from _table(
+            result["lead_times"],
+            {
+                (key, name): scores["at"][threshold][key]
+                for key in keys
+                for name, scores in forecasts.items()
+            },
+        )
+
+
+def _table(lead_times, rows):
+    """Lines with a column for each lead time, so many side by side."""
+    for start in range(0, len(lead_times), LEADS_IN_A_ROW):
+        some = slice(start, start + LEADS_IN_A_ROW)
+        yield f"{'lead time':27}" + "".join(f"{lead:9}" for lead in lead_times[some])
+        for (key, name), values in rows.items():
+            yield f"{key:15}{name:12}" + "".join(_cell(value) for value in values[some])
+
+
+def _cell(value):
+    return f"{'–':>9}" if math.isnan(value) else f"{value:9.4g}"
