@@ -214,8 +214,9 @@ class TrainingConfig(Checked):
     )
     loss_weights: tuple[tuple[float, ...], ...] | None = option(
         None,
-        "pairs THRESHOLD:WEIGHT in the data's units: what is at or above a threshold weighs so much "
-        "in mse and mse+mae, what is below all of them 1; rain in mm/h: 2:2 5:5 10:10 30:30",
+        "pairs THRESHOLD:WEIGHT in the data's units: errors where the truth is at or above a "
+        "threshold weigh so much, below all of them 1 (mse, mse+mae); HKO-7's for rain in mm/h: "
+        "2:2 5:5 10:10 30:30",
         pairs=True,
     )
     encoder_loss_weight: float = option(

@@ -10,7 +10,8 @@ from src.errors import InputError
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_json_round_trip(preset):
-    config = make_config(preset, {"num_digits": (2, 3), "data_path": "some where"})
+    options = {"num_digits": (2, 3), "data_path": "some where", "loss": "mse"}
+    config = make_config(preset, options | {"loss_weights": ((2.0, 2.0), (5.0, 5.0))})
     assert Config.from_json(config.to_json()) == config
 
 
@@ -45,6 +46,11 @@ def test_eval_size_follows_the_epoch():
         ({"num_digits": ()}, "num_digits"),
         ({"num_digits": (2, 0)}, "num_digits is 0"),
         ({"epochs": 1.5}, "epochs is 1.5: it must be a whole number"),
+        ({"loss_weights": ((2.0, 2.0),)}, "loss_weights is given with loss 'bce'"),
+        ({"loss": "mse", "loss_weights": ((5, 5.0), (5, 9.0))}, "threshold 5 after 5"),
+        ({"loss": "mse", "loss_weights": ((5, 0.0),)}, "loss_weights has 5:0"),
+        ({"loss": "mse", "loss_weights": ((5, float("nan")),)}, "loss_weights has 5:nan"),
+        ({"loss": "mse", "loss_weights": ((5.0,),)}, "loss_weights has 5: it must be THR"),
         ({"output_activation": "identity"}, "loss is 'bce': output_activation must be 'sigmoid'"),
     ],
 )

@@ -75,7 +75,7 @@ class Verification:
 
 
 def last_values(inputs):
-    """The last value that each pixel has in (B, T, C, H, W), (B, 1, C, H, W); NaN if it has none."""
+    """Of (B, T, C, H, W) the last value of each pixel, (B, 1, C, H, W); NaN where there is none."""
     last = inputs[:, -1:]
     for t in range(inputs.shape[1] - 2, -1, -1):
         known = np.isfinite(last)
