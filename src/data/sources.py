@@ -149,3 +149,14 @@ class First:
     def frames(self, indices, epoch=0):
         """As the source's own."""
         return self.source.frames(indices, epoch)
+
+    def times(self, indices):
+        """As the source's own."""
+        return times_of(self.source, indices)
+
+
+def times_of(source, indices):
+    """The times of all frames of sequences, (B, T), datetime64 or calendar objects that have a
+    month; None of a source that knows none.
+    """
+    return source.times(indices) if hasattr(source, "times") else None

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from src.data.scale import from_unit_range
+from src.data.sources import times_of
 from src.tools.progress import progress
 from src.tools.scores import CATEGORICAL, CONTINUOUS, Scores
 
@@ -85,13 +86,6 @@ def last_values(inputs):
     return last
 
 
-def times_of(source, indices):
-    """The times of all frames of sequences, (B, T), datetime64 or calendar objects with a month;
-    None where the source knows none.
-    """
-    return source.times(indices) if hasattr(source, "times") else None
-
-
 class Climatology:
     """The mean of each pixel over training sequences: of the same month where times are known, else
     of all frames. A month that the training part lacks has the mean of all.
@@ -117,12 +111,12 @@ class Climatology:
                     counts[month] += known[months == month].sum(0)
                 bar.update(len(indices))
         with np.errstate(invalid="ignore"):
-            everything = sums.sum(0) / counts.sum(0)
-            self.means = np.where(counts > 0, sums / counts, everything)
+            self.mean = sums.sum(0) / counts.sum(0)
+            self.means = np.where(counts > 0, sums / counts, self.mean)
 
     def __call__(self, times=None):
-        """The forecast for (B, T) times, (B, T, C, H, W), or for any, (1, 1, C, H, W)."""
-        return self.means[months_of(times, (1, 1))]
+        """The forecast for (B, T) times, (B, T, C, H, W), or for unknown ones, (C, H, W)."""
+        return self.mean if times is None else self.means[months_of(times, times.shape)]
 
 
 def months_of(times, shape):
@@ -135,12 +129,12 @@ def months_of(times, shape):
 
 
 def as_json(value):
-    """A result with null in place of NaN, which JSON does not have."""
+    """A result with None in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, list):
         return [as_json(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def lines(result):

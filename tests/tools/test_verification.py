@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from src.data.own_sequences import OwnSequences
+from src.data.sources import First
 from src.tools.score_curves import score_figure
 from src.tools.verification import Climatology, Verification
 
@@ -72,6 +73,13 @@ def test_climatology_of_the_same_month(array):
     december = array.mean((0, 1))
     times = np.array([["1999-03-15", "1999-12-31"]], "datetime64[D]")
     np.testing.assert_allclose(got(times), np.stack([march, december])[None], rtol=1e-12)
+    limited = First(source_of(array, Timed), 1)
+    verification = Verification(limited, READS, source_of(array, Timed))
+    verification.add([0], np.zeros((1, FORECASTS, 1, 8, 8), np.float32))
+    april = np.mean([array[n, 3 - n] for n in range(4)], 0)
+    error = april - array[0, 3]
+    bias = verification.result()["forecasts"]["climatology"]["bias"]
+    assert bias[0] == pytest.approx(error.mean())
 
 
 def test_curves(array):
