@@ -19,8 +19,7 @@ A score whose denominator is 0, because no event was forecast or came, is NaN: n
 Sources: Wilks, "Statistical Methods in the Atmospheric Sciences", chapter on forecast verification;
 Jolliffe & Stephenson (ed.) 2012, "Forecast Verification", chapter 3, for the scores of a
 contingency table; Roberts & Lean 2008, "Scale-Selective Verification of Rainfall Accumulations from
-High-Resolution Forecasts of Convective Events" (Mon. Wea. Rev. 136), for the FSS. The HSS of
-HKO-7's tables (arXiv:1706.03458) is without the factor 2, half of this one.
+High-Resolution Forecasts of Convective Events" (Mon. Wea. Rev. 136), for the FSS.
 
 Pixels that are not valid count nowhere. In the FSS a share is of the valid pixels inside square and
 frame, and the sums go over the squares around valid pixels: what is beyond the frame is missing

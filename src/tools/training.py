@@ -34,7 +34,7 @@ class ForecastLoss(nn.Cell):
             squared or absolute error of a pixel whose target is at or above a threshold counts so
             much, below all of them 1. Not with "bce". With a weight of 1, 2, 5, 10 and 30 below and
             from 2, 5, 10 and 30 mm/h on, "mse+mae" is the sum of the B-MSE and B-MAE of Shi et al.
-            2017 (arXiv:1706.03458, section 3.2): a mean over pixels, not divided by the weights.
+            2017 (arXiv:1706.03458, HKO-7), as means over pixels: not divided by the weights' sum.
 
     Inputs:
         - **inputs** - (B, T, C, H, W), float32 in [0, 1].
