@@ -3,7 +3,7 @@
 import json
 import math
 
-from src.tools import inference, verification
+from src.tools import inference, score_tables
 from src.tools.files import write_atomically
 
 # The published lines come first, under the names they were published with.
@@ -69,12 +69,21 @@ def show(result):
     for name, scores in result.get("baselines", {}).items():
         text = "  ".join(f"{key} {scores[key]:8.4f}" for key in BASELINE_METRICS)
         print(f"baseline {name:11} {text}")
-    for line in verification.lines(result["scores"]) if "scores" in result else ():
+    for line in score_tables.lines(result["scores"]) if "scores" in result else ():
         print(line)
     print(inference.describe(result["timing"]))
 
 
 def write_json(result, path):
     """Writes the result; what is undefined as null."""
-    text = json.dumps(verification.as_json(result), indent=2, allow_nan=False)
+    text = json.dumps(as_json(result), indent=2, allow_nan=False)
     write_atomically(path, [text.encode() + b"\n"])
+
+
+def as_json(value):
+    """A result with None in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,18 +1,13 @@
-"""A model beside persistence and climatology, in the data's own units, and its tables."""
-
-import math
+"""A model beside persistence and climatology, in the data's own units."""
 
 import numpy as np
 
 from src.data.scale import from_unit_range
 from src.data.sources import times_of
-from src.tools.progress import progress
-from src.tools.scores import CATEGORICAL, CONTINUOUS, Scores
+from src.tools.climatology import Climatology
+from src.tools.scores import Scores
 
 MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
-# Of a training part, evenly spread, and how many are read at a time.
-CLIMATE_SEQUENCES, AT_A_TIME = 1000, 16
-LEADS_IN_A_ROW = 10
 
 
 def of_test(args, config, source, training):
@@ -84,90 +79,3 @@ def last_values(inputs):
             break
         last = np.where(known, last, inputs[:, t : t + 1])
     return last
-
-
-class Climatology:
-    """The mean of each pixel over training sequences: of the same month where times are known, else
-    of all frames. A month that the training part lacks has the mean of all.
-
-    Args:
-        source: the training sequences.
-    """
-
-    def __init__(self, source):
-        frames = source.frames([0])
-        sums, counts = np.zeros((2, 12, *frames.shape[2:]))
-        spread = np.linspace(0, len(source) - 1, min(len(source), CLIMATE_SEQUENCES)).astype(int)
-        self.kind = "mean of the training sequences"
-        with progress(len(spread), "climatology") as bar:
-            for indices in np.array_split(spread, -(-len(spread) // AT_A_TIME)):
-                frames, times = source.frames(indices), times_of(source, indices)
-                if times is not None:
-                    self.kind = "mean of the same month in the training sequences"
-                known = np.isfinite(frames)
-                values, months = np.where(known, frames, 0), months_of(times, frames.shape[:2])
-                for month in np.unique(months):
-                    sums[month] += values[months == month].sum(0, np.float64)
-                    counts[month] += known[months == month].sum(0)
-                bar.update(len(indices))
-        with np.errstate(invalid="ignore"):
-            self.mean = sums.sum(0) / counts.sum(0)
-            self.means = np.where(counts > 0, sums / counts, self.mean)
-
-    def __call__(self, times=None):
-        """The forecast for (B, T) times, (B, T, C, H, W), or for unknown ones, (C, H, W)."""
-        return self.mean if times is None else self.means[months_of(times, times.shape)]
-
-
-def months_of(times, shape):
-    """0 to 11 for January to December; 0 everywhere where no times are known."""
-    if times is None:
-        return np.zeros(shape, int)
-    if times.dtype.kind == "M":
-        return times.astype("datetime64[M]").astype(int) % 12
-    return np.vectorize(lambda time: time.month - 1, otypes=[int])(times)
-
-
-def as_json(value):
-    """A result with None in place of NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: as_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [as_json(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def lines(result):
-    """Yields the lines of the tables of a `Verification.result`."""
-    forecasts = result["forecasts"]
-    yield "scores in the data's own units at each lead time, in frames; –: undefined"
-    if result["climatology"]:
-        yield f"climatology: {result['climatology']}"
-    yield from _table(
-        result["lead_times"],
-        {(key, name): scores[key] for key in CONTINUOUS for name, scores in forecasts.items()},
-    )
-    keys = [*CATEGORICAL, *(f"fss_{n}" for n in result["neighbourhoods"])]
-    for threshold, observed in result["observed"].items():
-        yield f"\nat or above {threshold}: {np.nanmean(observed):.3%} of the values"
-        yield from _table(
-            result["lead_times"],
-            {
-                (key, name): scores["at"][threshold][key]
-                for key in keys
-                for name, scores in forecasts.items()
-            },
-        )
-
-
-def _table(lead_times, rows):
-    """Lines with a column for each lead time, so many side by side."""
-    for start in range(0, len(lead_times), LEADS_IN_A_ROW):
-        some = slice(start, start + LEADS_IN_A_ROW)
-        yield f"{'lead time':27}" + "".join(f"{lead:9}" for lead in lead_times[some])
-        for (key, name), values in rows.items():
-            yield f"{key:15}{name:12}" + "".join(_cell(value) for value in values[some])
-
-
-def _cell(value):
-    return f"{'–':>9}" if math.isnan(value) else f"{value:9.4g}"

@@ -11,8 +11,9 @@ from scores.categorical import ThresholdEventOperator
 from scores.spatial import fss_2d
 
 from src.errors import InputError
+from src.tools.report import as_json
+from src.tools.score_tables import lines
 from src.tools.scores import Scores, contingency_scores
-from src.tools.verification import as_json, lines
 
 THRESHOLDS, SIDES = (1.0, 3.0), (1, 5, 9)
 

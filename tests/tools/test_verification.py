@@ -5,8 +5,9 @@ import pytest
 
 from src.data.own_sequences import OwnSequences
 from src.data.sources import First
+from src.tools.climatology import Climatology
 from src.tools.score_curves import score_figure
-from src.tools.verification import Climatology, Verification
+from src.tools.verification import Verification
 
 READS, FORECASTS = 3, 2
 
