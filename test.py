@@ -5,6 +5,7 @@ python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # mnist_t
 python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE   # own sequences
 python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE --thresholds 1 5 10   # of rain
 python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --json result.json
+python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --plot frames.png
 """
 
 from src.data.sources import evaluation_source, mean_image_source
@@ -14,7 +15,6 @@ from src.tools import (
     checkpoint,
     device,
     evaluation,
-    files,
     inference,
     report,
     summary,
@@ -39,6 +39,8 @@ def parse_args(argv=None):
     add("--baselines", action="store_true", help="measure the trivial forecasts too")
     arguments.add_score_flags(parser)
     add("--json", metavar="FILE", help="write the result there too")
+    add("--plot", metavar="FILE",
+        help="draw scores over lead time there, *.png, *.svg or *.pdf")  # fmt: skip
     arguments.add_summary_flag(parser)
     arguments.add_device_flags(parser)
     return parser.parse_args(argv)
@@ -54,8 +56,7 @@ def main(args):
     source = evaluation_source(
         config, args.workroot, args.num_digits, args.limit, args.dataset, args.value_range
     )
-    if args.json:
-        files.check_writable(args.json, "json")
+    report.check_outputs(args.json, args.plot)
     training = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
     scores = verification.of_test(args, config, source, training)
     network = EncoderForecaster(config.model, frames)
@@ -71,8 +72,7 @@ def main(args):
     metrics = evaluation.evaluate(forecasters, source, shape[0], shape[1], verification=scores)
     result = report.make(metrics, source, forecasters["model"].timing(), scores)
     report.show(result)
-    if args.json:
-        report.write_json(result, args.json)
+    report.write(result, metrics, args.json, args.plot)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from src.tools import (
     summary,
     trainer,
     training,
+    watch,
 )
 
 
@@ -60,6 +61,8 @@ def main(args):
     if args.summary:
         return summary.show(config)
     train_source, validation_source = training_sources(config)
+    if config.training.tensorboard:
+        watch.check_tensorboard()
 
     ms.set_seed(config.training.seed)
     execution = training.execution_of(config.training, target)

@@ -17,6 +17,7 @@ cat <<EOF
 
 checkpoint        $run/best.ckpt
 learning curve    $run/metrics.csv
+forecasts drawn   $run/pictures
 configuration     $run/config.json
 measured result   $run/result.json
 exported model    $run/convlstm.mindir

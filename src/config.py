@@ -245,6 +245,12 @@ class TrainingConfig(Checked):
     )
     keep: int = option(3, "newest epoch checkpoints to keep", at_least=1)
     log_every: int = option(20, "steps between rows of metrics.csv", at_least=1)
+    pictures: int = option(
+        4, "validation sequences to draw at every evaluation; 0: none", at_least=0
+    )
+    tensorboard: bool = option(
+        False, "write metrics and pictures for TensorBoard too; needs the package tensorboardX"
+    )
     pretrained_model: str | None = option(
         None, "checkpoint whose weights to start from, with a fresh optimizer"
     )

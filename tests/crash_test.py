@@ -35,7 +35,7 @@ TINY = [
         "--lr_schedule",
         "plateau",
     ),
-    *("--save_steps", "2", "--log_every", "3", "--epoch_size", "20"),
+    *("--save_steps", "2", "--log_every", "3", "--epoch_size", "20", "--pictures", "0"),
 ]
 TIMES = ("minutes", "sequences_per_second")
 PATIENCE_SECONDS = 60

@@ -180,18 +180,18 @@ class Recurrence(nn.Cell):
             c = i * g
         else:
             if self.has_peepholes:
-                i = i + peepholes[0] * state[1]
-                f = f + peepholes[1] * state[1]
+                i = self.add_product(i, peepholes[0], state[1])
+                f = self.add_product(f, peepholes[1], state[1])
             i, f = self.sigmoid(i), self.sigmoid(f)
-            c = self.blend(f, state[1], i, g)
+            c = self.add_product(i * g, f, state[1])
             open_f = (f,)
         if self.has_peepholes:
-            o = o + peepholes[2] * c
+            o = self.add_product(o, peepholes[2], c)
         return (i, g, self.sigmoid(o), norm_kept) + open_f + (self.tanh(c), c)
 
-    def blend(self, f, c, i, g):
-        """f c + i g. Addcmul is one operator fewer; on a CPU it takes five times as long."""
-        return f * c + i * g if self.on_cpu else self.addcmul(i * g, f, c, self.one)
+    def add_product(self, x, a, b):
+        """x + a b. Addcmul is one operator fewer; on a CPU it takes five times as long."""
+        return x + a * b if self.on_cpu else self.addcmul(x, a, b, self.one)
 
     def bprop(self, inputs, state, state_weight, norm_weights, peepholes, steps, out, dout):
         """The gradients of the inputs, from the last step to the first."""
@@ -200,7 +200,7 @@ class Recurrence(nn.Cell):
         shares = self.input_shares(after(inputs, dout[0]), steps) if self.recompute_gates else ()
         d_outputs = ops.unstack(dout[0])
         d_h, d_c = d_outputs[steps - 1] + dout[1], dout[2]
-        d_gates, norm_parts, peephole_parts = (), (), ()
+        d_gates, d_normed, norm_parts = (), (), ()
         for t in range(steps - 1, -1, -1):
             before = (h[t - 1], kept[t - 1][-1]) if t > 0 else state
             step = kept[t]
@@ -208,8 +208,8 @@ class Recurrence(nn.Cell):
                 step = self.step_again(
                     shares[t], before, d_h, state_weight, norm_weights, peepholes
                 )
-            d_step, d_c, parts = self.step_gradient(step, before, peepholes, d_h, d_c)
-            peephole_parts = peephole_parts + (parts,)
+            d_step, d_c = self.step_gradient(step, before, peepholes, d_h, d_c)
+            d_normed = (d_step,) + d_normed
             d_step, parts = self.norm_gradient(d_step, step, norm_weights)
             norm_parts = norm_parts + (parts,)
             d_gates = (d_step,) + d_gates
@@ -223,7 +223,7 @@ class Recurrence(nn.Cell):
             (d_h, d_c) if len(state) > 0 else (),
             self.state_weight_gradient(state, h, d_gates, all_gates, state_weight),
             totals(norm_parts),
-            self.peephole_gradients(peephole_parts, state, steps),
+            self.peephole_gradients(d_normed, state, kept),
             0,
         )
 
@@ -240,24 +240,22 @@ class Recurrence(nn.Cell):
         return d_x, (d_gamma, d_beta)
 
     def step_gradient(self, step, before, peepholes, d_h, d_c):
-        """The gradients of the gates, of the c before, and of the peepholes, in one step."""
-        i, g, o, tanh_c, c = step[:3] + step[-2:]
+        """The gradients of the gates and of the c before, in one step."""
+        i, g, o, tanh_c = step[:3] + step[-2:-1]
         d_o = self.sigmoid_grad(o, d_h * tanh_c)
         d_c = d_c + self.tanh_grad(tanh_c, d_h * o)
-        parts = ()
         if self.has_peepholes:
-            d_c = d_c + peepholes[2] * d_o
-            parts = (self.channel_sums(d_o * c),)
+            d_c = self.add_product(d_c, peepholes[2], d_o)
         d_i = self.sigmoid_grad(i, d_c * g)
         d_g = self.tanh_grad(g, d_c * i)
         if len(before) == 0:
-            return ops.concat((d_i, ops.zeros_like(d_i), d_g, d_o), 1), d_c, parts
+            return ops.concat((d_i, ops.zeros_like(d_i), d_g, d_o), 1), d_c
         d_f = self.sigmoid_grad(step[4], d_c * before[1])
         d_c = d_c * step[4]
         if self.has_peepholes:
-            d_c = d_c + peepholes[0] * d_i + peepholes[1] * d_f
-            parts = parts + (self.channel_sums(d_i * before[1]), self.channel_sums(d_f * before[1]))
-        return self.concat_channels((d_i, d_f, d_g, d_o)), d_c, parts
+            d_c = self.add_product(d_c, peepholes[0], d_i)
+            d_c = self.add_product(d_c, peepholes[1], d_f)
+        return self.concat_channels((d_i, d_f, d_g, d_o)), d_c
 
     def input_gradients(self, inputs, all_gates):
         """The gradients of x and its weight, where there is one, and of the bias."""
@@ -282,14 +280,31 @@ class Recurrence(nn.Cell):
         before = (ops.depend(before[0], gates),) + before[1:]
         return self.state_conv.to_weight(gates, self.concat_frames(before), weight)
 
-    def peephole_gradients(self, parts, state, steps):
-        """The gradients of the peepholes; those of i and f lack the step that had no state."""
+    def peephole_gradients(self, d_gates, state, kept):
+        """The gradients of the peepholes, over all steps at once; those of i and f lack the step
+        that had no state.
+
+        `d_gates` are the gradients of the gates that the peepholes are added to, after the norm.
+        """
         if not self.has_peepholes:
             return ()
-        d_o = totals([step[:1] for step in parts])
-        if len(state) == 0 and steps == 1:
-            return (ops.zeros_like(d_o[0]), ops.zeros_like(d_o[0])) + d_o
-        return totals([step[1:] for step in parts if len(step) > 1]) + d_o
+        c, gates = tuple([step[-1] for step in kept]), self.concat_frames(d_gates)
+        d_o = self.peephole_gradient(gates, 3, c)
+        if len(state) == 0:
+            if len(c) == 1:
+                return ops.zeros_like(d_o), ops.zeros_like(d_o), d_o
+            before, gates = c[:-1], self.concat_frames(d_gates[1:])
+        else:
+            before = (state[1],) + c[:-1]
+        return (
+            self.peephole_gradient(gates, 0, before), self.peephole_gradient(gates, 1, before), d_o,
+        )  # fmt: skip
+
+    def peephole_gradient(self, gates, which, c):
+        """The gradient of the peephole of one gate, which saw these c, one a step."""
+        gate = self.split(gates)[which]
+        c = (ops.depend(c[0], gates),) + c[1:]
+        return self.channel_sums(gate * self.concat_frames(c))
 
 
 def as_frames(x):

@@ -10,7 +10,6 @@ import typing
 from src.config import DEFAULT_PRESET, PRESETS, DataConfig, ModelConfig, TrainingConfig, make_config
 from src.data import own_sequences
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
-from src.tools.device import TARGETS
 
 INHERITED = ("num_digits", "input_frames", "forecast_frames", "image_size")
 INHERITED_WITH_DATASET = ("dataset", "value_range", "held_out", "split_seed")
@@ -48,7 +47,9 @@ def whole_number(at_least):
 def add_device_flags(parser):
     """--device_target and --device_id."""
     parser.add_argument(
-        "--device_target", choices=TARGETS, help="default: Ascend where one is usable, else CPU"
+        "--device_target",
+        choices=tuple(DEFAULT_PRESET),
+        help="default: Ascend where one is usable, else CPU",
     )
     parser.add_argument(
         "--device_id", type=whole_number(0), default=0, help="which card (default: 0)"

@@ -158,7 +158,7 @@ class LossLog(Callback):
         self.validation = validation
         self.path = folder / run_folder.METRICS
         self.loss = self.norm = math.nan
-        self.mark = None
+        self.mark = self.row = None
         self.bar = None
 
     def open(self):
@@ -229,6 +229,7 @@ class LossLog(Callback):
             ) from None
         state.loss_sum, state.loss_count = 0.0, 0
         self.mark = state.step, state.seconds
+        self.row = row
 
 
 def rows_until(path, step):

@@ -27,6 +27,7 @@ NOT_IN_GRAPH = {
     "epochs", "max_minutes", "learning_rate", "lr_schedule", "warmup_steps", "decay_start", "seed",
     "eval_every", "early_stop", "save_every", "save_steps", "keep", "log_every", "pretrained_model",
     "dataset", "value_range", "held_out", "split_seed", "dataset_crc",
+    "pictures", "tensorboard",
 }  # fmt: skip
 
 

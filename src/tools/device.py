@@ -6,8 +6,6 @@ import mindspore as ms
 
 from src.errors import InputError
 
-TARGETS = ("Ascend", "CPU")
-
 
 def ascend_is_usable():
     """Whether MindSpore loaded its Ascend backend: it starts with the best target it has."""

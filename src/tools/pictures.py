@@ -15,10 +15,9 @@ from PIL import Image
 from src.tools.files import write_atomically
 
 DPI = 120
-# Inches: the longer side of a frame, and what a number needs above it.
-PANEL, NARROWEST = 0.85, 0.5
-LETTERS_PER_INCH = 18
-GAP = 0.06
+# Pixels: the longer side of a frame in a strip and in an animation, the least that a number needs
+# above it, the gap between frames, a letter.
+PANEL, SCREEN, NARROWEST, GAP, PIXELS_PER_LETTER = 112, 260, 60, 6, 7
 MAX_COLUMNS = 20
 FRAME_MILLISECONDS = 200
 LAST_FRAME_MILLISECONDS = 1000
@@ -109,7 +108,7 @@ def strip_figure(inputs, forecast, truth=None, value_range=(0.0, 1.0)):
         _draw_row(axes, images, label, [f"{n:.1f}" if n.dtype.kind == "f" else n for n in numbers])
     if truth is not None:
         grid[2].set_xticks([])
-        _finish_errors(figure, grid[3], len(coming), width)
+        _finish_errors(figure, grid[3], width)
     return figure
 
 
@@ -120,17 +119,28 @@ def _absolute_errors(forecast, truth):
 
 
 def _draw_row(axes, images, label, numbers):
-    """Shows images side by side with a number above each."""
-    height, width = images.shape[1:3]
-    for k, image in enumerate(images):
-        place = (k, k + 1 - GAP, height / width * (1 - GAP), 0)
-        axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=place, aspect="auto")
+    """Shows images side by side with a number above each; the axes' unit is a pixel."""
+    low, high = axes.get_ylim()[::-1]
+    width = (high - low) * images.shape[2] / images.shape[1]
+    starts = np.arange(len(images)) * (width + GAP)
+    for image, start in zip(images, starts, strict=True):
+        _show(axes, image, (start, start + width, high, low))
     axes.set_yticks([])
-    axes.set_xticks(np.arange(len(images)) + (1 - GAP) / 2, numbers)
+    axes.set_xticks(starts + width / 2, numbers)
     axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=5)
 
 
-def _finish_errors(figure, axes, count, width):
+def _show(axes, image, place=None):
+    """Shows an image of values in [0, 1], at a place of the axes or all over them."""
+    shown = axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=place, aspect="auto")
+    left, right = shown.get_extent()[:2]
+    if (right - left) / np.ptp(axes.get_xlim()) * axes.bbox.width > image.shape[1] - 1:
+        # Left to itself, matplotlib blurs where a pixel is not exactly a whole multiple.
+        shown.set_interpolation("nearest")
+    return shown
+
+
+def _finish_errors(figure, axes, width):
     """Gives the row of errors its colours, its MSE below, and its colour bar in data units."""
     for image in axes.images:
         image.set_cmap(ERROR_COLOURS)
@@ -138,37 +148,42 @@ def _finish_errors(figure, axes, count, width):
     axes.tick_params(length=0, labelsize=8, pad=2)
     axes.annotate("MSE", (0, 0), (-4, -3), xycoords="axes fraction",
         textcoords="offset points", ha="right", va="top", fontsize=8)  # fmt: skip
-    box, inch = axes.get_position(), 1 / figure.get_figwidth()
-    right = box.x0 + count * box.width / axes.get_xlim()[1]
-    bar = figure.add_axes((right + 0.02 * inch, box.y0, 0.08 * inch, box.height))
+    box, pixel = axes.get_position(), 1 / figure.bbox.width
+    right = box.x0 + axes.images[-1].get_extent()[1] * pixel
+    bar = figure.add_axes((right + GAP * pixel, box.y0, 10 * pixel, box.height))
     figure.colorbar(axes.images[0], cax=bar, ticks=[0, 1])
     bar.set_yticks([0, 1], ["0", f"{width:g}"])
     bar.tick_params(labelsize=7, length=2, pad=1)
 
 
 def _canvas(rows, columns, shape, note):
-    """A figure with an axes for each row, one wide for each column, of the frames' proportions."""
-    columns = max(columns, 4)
-    inches = max(PANEL / max(shape[2:]), NARROWEST / shape[3])
-    height, width = (inches * side for side in shape[2:])
-    left, right, top, row_gap = 0.75, 0.42, 0.22, 0.2
-    inner = columns * width / (1 - GAP)
-    lines = textwrap.wrap(note, int((left + inner + right) * LETTERS_PER_INCH))
-    bottom = 0.32 + 0.12 * len(lines)
-    size = left + inner + right, top + bottom + rows * height + (rows - 1) * row_gap
-    figure = Figure(size, dpi=DPI, facecolor="white")
-    figure.text(0.06 / size[0], 0.06 / size[1], "\n".join(lines), fontsize=7, color="#555555")
+    """A figure with an axes for each row, wide enough for so many frames, in whole pixels."""
+    height, width = _panel_size(*shape[2:], PANEL)
+    left, right, top, row_gap = 90, 50, 26, 24
+    inner = max(columns, 4) * (width + GAP)
+    lines = textwrap.wrap(note, (left + inner + right) // PIXELS_PER_LETTER)
+    size = left + inner + right, top + rows * (height + row_gap) + 18 + 14 * len(lines)
+    figure = Figure((size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
+    figure.text(8 / size[0], 8 / size[1], "\n".join(lines), fontsize=7, color="#555555")
     grid = []
     for row in range(rows):
         y = size[1] - top - height - row * (height + row_gap)
         place = left / size[0], y / size[1], inner / size[0], height / size[1]
         axes = figure.add_axes(place, frame_on=False)
-        axes.set(xlim=(0, columns), ylim=(shape[2] / shape[3] * (1 - GAP), 0))
+        axes.set(xlim=(0, inner), ylim=(height, 0))
         axes.autoscale(False)
         axes.xaxis.tick_top()
         axes.tick_params(length=0, labelsize=8, pad=2)
         grid.append(axes)
     return figure, grid
+
+
+def _panel_size(height, width, longest):
+    """The pixels that a frame is drawn on: a whole multiple if it is small, so that it is crisp."""
+    scale = max(longest / max(height, width), NARROWEST / width)
+    if scale > 1:
+        scale = round(scale)
+    return round(height * scale), round(width * scale)
 
 
 def _note(channels, value_range, has_truth, shown, frames):
@@ -195,32 +210,36 @@ def _shown(count):
 def animation_frames(inputs, forecast, truth=None, value_range=(0.0, 1.0)):
     """Yields the images of `draw_animation`, (height, width, 3), uint8."""
     _check(inputs, forecast, truth, value_range)
-    sides = (
-        [("forecast", forecast)] if truth is None else [("truth", truth), ("forecast", forecast)]
-    )
-    films = [_as_images(np.concatenate((inputs, frames)), value_range) for _, frames in sides]
-    height, width = (2.2 * side / max(inputs.shape[2:]) for side in inputs.shape[2:])
-    size = len(sides) * (width + 0.15) + 0.15, height + 0.75
-    figure = Figure(size, dpi=DPI, facecolor="white")
+    sides = {"forecast": forecast} if truth is None else {"truth": truth, "forecast": forecast}
+    films = [_as_images(np.concatenate((inputs, frames)), value_range) for frames in sides.values()]
+    figure, panels = _screen(len(films), inputs.shape)
     canvas = FigureCanvasAgg(figure)
-    panels, pictures = figure.subplots(1, len(sides), squeeze=False)[0], []
-    figure.subplots_adjust(0.15 / size[0], 0.15 / size[1], 1 - 0.15 / size[0],
-        1 - 0.6 / size[1], 0.15 / width)  # fmt: skip
-    for panel, film in zip(panels, films, strict=True):
-        panel.set(xticks=[], yticks=[])
-        pictures.append(panel.imshow(film[0], cmap="gray", vmin=0, vmax=1))
-    headline = figure.text(0.5, 1 - 0.08 / size[1], "", ha="center", va="top", fontsize=11)
-    total = len(films[0])
-    for frame in range(total):
+    pictures = [_show(panel, film[0]) for panel, film in zip(panels, films, strict=True)]
+    headline = figure.text(0.5, 1 - 8 / figure.bbox.height, "", ha="center", va="top", fontsize=11)
+    for frame in range(len(films[0])):
         is_input = frame < len(inputs)
         colour = INPUT_COLOUR if is_input else FORECAST_COLOUR
-        headline.set_text(f"frame {frame + 1} of {total}")
-        for (name, _), panel, picture, film in zip(sides, panels, pictures, films, strict=True):
+        headline.set_text(f"frame {frame + 1} of {len(films[0])}")
+        for name, panel, picture, film in zip(sides, panels, pictures, films, strict=True):
             picture.set_data(film[frame])
-            panel.set_title("input" if is_input else name, fontsize=11, color=colour, pad=4)
+            panel.set_title("input" if is_input else name, fontsize=11, color=colour, pad=5)
             panel.spines[:].set(color=colour, linewidth=2)
         canvas.draw()
         yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _screen(count, shape):
+    """A figure with so many axes side by side, in whole pixels."""
+    height, width = _panel_size(*shape[2:], SCREEN)
+    margin, top = 18, 72
+    size = margin + count * (width + margin), top + height + margin
+    figure = Figure((size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
+    panels = []
+    for k in range(count):
+        x = margin + k * (width + margin)
+        place = x / size[0], margin / size[1], width / size[0], height / size[1]
+        panels.append(figure.add_axes(place, xticks=[], yticks=[]))
+    return figure, panels
 
 
 def _as_images(frames, value_range):

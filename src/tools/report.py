@@ -3,8 +3,9 @@
 import json
 import math
 
-from src.tools import inference, score_tables
-from src.tools.files import write_atomically
+from src.tools import curves, inference, score_tables
+from src.tools.files import check_writable, write_atomically
+from src.tools.score_curves import score_figure
 
 # The published lines come first, under the names they were published with.
 PUBLISHED = (("mse", "mse"), ("ssim", "ssim"), ("mae", "fmae"))
@@ -74,10 +75,30 @@ def show(result):
     print(inference.describe(result["timing"]))
 
 
-def write_json(result, path):
-    """Writes the result; what is undefined as null."""
-    text = json.dumps(as_json(result), indent=2, allow_nan=False)
-    write_atomically(path, [text.encode() + b"\n"])
+def check_outputs(json_file=None, plot_file=None):
+    """Raises `InputError` unless each file that is named can be written."""
+    if json_file:
+        check_writable(json_file, "json")
+    if plot_file:
+        curves.check_output(plot_file, "plot")
+
+
+def write(result, metrics, json_file=None, plot_file=None):
+    """Writes the files that are named: the result, with null for what is undefined, and curves."""
+    if json_file:
+        text = json.dumps(as_json(result), indent=2, allow_nan=False)
+        write_atomically(json_file, [text.encode() + b"\n"])
+    if plot_file:
+        curves.write(_figure(result, metrics), plot_file)
+
+
+def _figure(result, metrics):
+    """The scores of a result over lead time where it has them, else MSE and SSIM of `metrics`."""
+    title = f"{result['sequences']:,} sequences of {result['test_set']}"
+    if "scores" in result:
+        return score_figure(result["scores"], title)
+    per_frame = {name: m.per_frame() for name, m in metrics.items()}
+    return curves.frame_figure(per_frame, title, result["frame_shape"][1:])
 
 
 def as_json(value):

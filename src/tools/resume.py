@@ -10,9 +10,8 @@ from src.tools import checkpoint, run_folder
 
 # What may change without changing what is trained on which sequence.
 MAY_CHANGE = (
-    "learning_rate", "epochs", "max_minutes", "num_parallel_workers", "data_path",
-    "dataset",
-    "save_every", "save_steps", "keep", "log_every", "recompute",
+    "learning_rate", "epochs", "max_minutes", "num_parallel_workers", "data_path", "dataset",
+    "save_every", "save_steps", "keep", "log_every", "recompute", "pictures", "tensorboard",
 )  # fmt: skip
 
 

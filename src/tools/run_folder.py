@@ -14,6 +14,8 @@ LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
 BEST = "best.ckpt"
 LOCK = ".lock"
+PICTURES = "pictures"
+EVENTS = "tensorboard"
 EPOCHS = "epoch_[0-9][0-9][0-9][0-9].ckpt"
 RUNS = Path(__file__).resolve().parents[2] / "runs"
 
@@ -43,6 +45,11 @@ def files_of_a_run(folder):
     return [p for p in (folder / CONFIG, folder / METRICS) if p.is_file()] + states(folder)
 
 
+def extras(folder):
+    """What a run leaves for people to look at."""
+    return [*folder.glob(f"{PICTURES}/*_epoch_*.png"), *folder.glob(f"{EVENTS}/events.out.*")]
+
+
 def open_run_folder(path, config, overwrite=False, resumed=False):
     """Makes the folder of a run, locks it, and writes config.json into it.
 
@@ -67,10 +74,11 @@ def open_run_folder(path, config, overwrite=False, resumed=False):
             )
         _lock(folder)
         if not resumed:
-            for file in old:
+            for file in old + extras(folder):
                 file.unlink()
-        for file in folder.glob(unfinished_name(folder / "*").name):
-            file.unlink()
+        for place in (folder, folder / PICTURES):
+            for file in place.glob(unfinished_name(place / "*").name):
+                file.unlink()
     except OSError as error:
         raise InputError(f"{folder}: cannot be written (train_path): {error.strerror}") from None
     write_atomically(folder / CONFIG, [config.to_json().encode() + b"\n"])

@@ -3,13 +3,13 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from src.tools.curves import COLOURS
 from src.tools.scores import CATEGORICAL, CONTINUOUS
 
-# Okabe & Ito's colours, told apart by every kind of colour vision; the dashes help in print.
 LOOKS = {
-    "model": {"color": "#0072b2", "linestyle": "-", "marker": "o"},
-    "persistence": {"color": "#d55e00", "linestyle": "--", "marker": "s"},
-    "climatology": {"color": "#009e73", "linestyle": "-.", "marker": "d"},
+    "model": {"color": COLOURS[0], "linestyle": "-", "marker": "o"},
+    "persistence": {"color": COLOURS[1], "linestyle": "--", "marker": "s"},
+    "climatology": {"color": COLOURS[2], "linestyle": "-.", "marker": "d"},
 }
 TITLES = {
     "mse": "mean squared error", "mae": "mean absolute error", "bias": "bias (mean error)",

@@ -6,7 +6,7 @@ from mindspore import ops
 from mindspore.train import Model
 
 from src.data.pipeline import make_dataset
-from src.tools import callback, checkpoint, compile_cache, evaluation, run_folder, training
+from src.tools import callback, checkpoint, compile_cache, evaluation, run_folder, training, watch
 from src.tools.state import TrainingState
 
 
@@ -44,6 +44,7 @@ def train(
         lambda: evaluation.evaluate_network(network, validation_source, config, "validate"),
     )
     log = callback.LossLog(state, config, validation, folder)
+    watchers = make_watchers(state, config, network, validation_source, validation, log, folder)
     saving = callback.SaveCheckpoints(state, config, validation, network, optimizer, folder)
     callbacks = [
         callback.Clock(state, recipe),
@@ -51,12 +52,14 @@ def train(
         callback.StopOnNonFinite(state),
         validation,
         log,
+        *watchers,
         saving,
     ]
     weights = training.in_unit_range(recipe.loss_weights, train_source.value_range)
     loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight, weights)
     step = training.TrainStep(loss, optimizer, recipe.grad_clip, scaler)
-    log.open()
+    for each in (log, *watchers):
+        each.open()
     saving.listen()
     compile_graph(step, config, cache_folder)
     model = Model(step)
@@ -66,6 +69,21 @@ def train(
     finally:
         log.close()
     print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
+
+
+def make_watchers(state, config, network, source, validation, log, folder):
+    """The callbacks that draw pictures and write for TensorBoard, as far as they are wanted."""
+    recipe, watchers, pictures = config.training, [], None
+    if recipe.pictures:
+        batches = watch.first_batches(
+            source, recipe.pictures, recipe.batch_size, config.data.input_frames
+        )
+        forecaster = evaluation.forecaster_of(network)
+        pictures = watch.Pictures(state, validation, forecaster, batches, folder)
+        watchers.append(pictures)
+    if recipe.tensorboard:
+        watchers.append(watch.TensorBoard(state, log, pictures, folder))
+    return watchers
 
 
 def compile_graph(step, config, cache_folder):

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     *("--preset", "small", "--image_size", "32", "32", "--input_frames", "3"),
-    *("--forecast_frames", "3", "--epoch_size", "6", "--eval_size", "3"),
+    *("--forecast_frames", "3", "--epoch_size", "6", "--eval_size", "3", "--pictures", "0"),
 ]
 
 
@@ -52,13 +52,17 @@ def data_path(tmp_path_factory, digits):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, data_path):
-    """The folder of a run of the tiny network by run_single_train.sh; it held a log before."""
+    """The folder of a run of the tiny network by run_single_train.sh; it held a log before.
+
+    Two sequences are drawn, and TensorBoard's events are written.
+    """
     folder = tmp_path_factory.mktemp("runs") / "a run"
     folder.mkdir()
     (folder / "job.log").write_text("started\n")
     result = run(
-        "scripts/run_single_train.sh", 0, 2, 2, data_path, folder, *TINY, cwd=folder.parent
-    )
+        "scripts/run_single_train.sh", 0, 2, 2, data_path, folder, *TINY, "--pictures", 2,
+        "--tensorboard", cwd=folder.parent,
+    )  # fmt: skip
     (folder / "stdout.log").write_text(result.stdout)
     return folder
 

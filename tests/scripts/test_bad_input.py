@@ -135,6 +135,26 @@ def test_outputs_that_cannot_be_written(tmp_path, trained):
     assert "(file_name)" in refuse(tmp_path, "export.py", *checkpoint, "--file_name", below)
 
 
+def test_curves_that_cannot_be_drawn(tmp_path, trained):
+    checkpoint = ["--pretrained_model", trained / "best.ckpt"]
+    line = refuse(tmp_path, "test.py", *checkpoint, "--plot", tmp_path / "frames.bmp")
+    assert line == f"test.py: {tmp_path / 'frames.bmp'}: must end in one of .png, .svg, .pdf (plot)"
+    line = refuse(tmp_path, "scripts/plot_metrics.py", trained, tmp_path, "--output", "x.png")
+    assert line.startswith(f"plot_metrics.py: {tmp_path / 'metrics.csv'}: cannot be read: No such")
+
+
+def test_tensorboard_without_its_package(tmp_path, trained, monkeypatch):
+    """A package of that name that cannot be imported stands for one that is not there."""
+    (tmp_path / "tensorboardX.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    before = snapshot(trained)
+    options = [*TINY, "--batch_size", "2", "--tensorboard", "--overwrite"]
+    line = refuse(tmp_path, "train.py", *options, "--train_path", trained)
+    assert "pip install tensorboardX, or leave --tensorboard out" in line
+    assert snapshot(trained) == before
+
+
 def test_a_folder_that_holds_a_run(trained):
     line = refuse(trained, "train.py", *TINY, "--batch_size", "2", "--train_path", trained)
     assert "holds a run already" in line

@@ -8,6 +8,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import nn
+from PIL import Image
 
 from src.config import Config
 from src.model import EncoderForecaster
@@ -27,7 +28,8 @@ def test_a_run_leaves_what_it_should(trained, data_path):
     names = {path.name for path in trained.iterdir()}
     checkpoints = {"best.ckpt", "last.ckpt", "previous.ckpt"}
     checkpoints |= {"epoch_0001.ckpt", "epoch_0002.ckpt"}
-    assert names == checkpoints | {"config.json", "metrics.csv", ".lock", "job.log", "stdout.log"}
+    texts = {"config.json", "metrics.csv", ".lock", "job.log", "stdout.log"}
+    assert names == checkpoints | texts | {"pictures", "tensorboard"}
     config = Config.from_json((trained / "config.json").read_text())
     assert config == checkpoint.load(trained / "last.ckpt").config
     assert config.training.batch_size == 2
@@ -50,11 +52,11 @@ def test_metrics_csv(trained):
 
 
 def test_measure_by_the_script(trained, workroot, tmp_path):
-    """5 sequences in batches of 2; the published lines, and JSON that says the same."""
+    """5 sequences in batches of 2; the published lines, JSON that says the same, and a picture."""
     json_file = tmp_path / "a result.json"
     result = run(
         "scripts/run_eval.sh", 0, workroot, trained / "best.ckpt", 2, "--baselines", "--json",
-        json_file, cwd=tmp_path,
+        json_file, "--plot", tmp_path / "frames.png", cwd=tmp_path,
     )  # fmt: skip
     scores = json.loads(json_file.read_text())
     frames = np.load(workroot / "mnist_test_seq.npy").swapaxes(0, 1)[:, :6, None]
@@ -68,6 +70,8 @@ def test_measure_by_the_script(trained, workroot, tmp_path):
     zeros = (frames[:, 3:] ** 2).sum((2, 3, 4)).mean()
     assert scores["baselines"]["zeros"]["mse"] == pytest.approx(zeros, rel=1e-5)
     assert set(scores["baselines"]) == {"zeros", "mean_image", "copy_last"}
+    with Image.open(tmp_path / "frames.png") as picture:
+        assert (picture.format, picture.size) == ("PNG", (1000, 420))
     lines = result.stdout.splitlines()
     for name, published in (("mse", "mse"), ("ssim", "ssim"), ("mae", "fmae")):
         at = lines.index(f"{published} per frame: {scores[name]}")
@@ -120,15 +124,18 @@ def test_fine_tuning_and_alias(trained, tmp_path):
 
 
 def test_overwrite_and_keep(trained, tmp_path):
-    """Old checkpoints go, other files stay, and the newest K remain."""
+    """Old checkpoints, pictures and events go, other files stay, and the newest K remain."""
     folder = tmp_path / "again"
     shutil.copytree(trained, folder)
     (folder / "epoch_0099.ckpt").write_bytes(b"old")
+    (folder / "pictures" / "my own.png").write_bytes(b"mine")
     options = [*TINY, "--batch_size", "6", "--epochs", "3", "--keep", "2", "--eval_every", "2"]
     run("train.py", *options, "--train_path", folder, "--overwrite")
     assert (folder / "job.log").read_text() == "started\n"
     names = sorted(path.name for path in folder.glob("epoch_*"))
     assert names == ["epoch_0002.ckpt", "epoch_0003.ckpt"]
+    assert [path.name for path in (folder / "pictures").iterdir()] == ["my own.png"]
+    assert not list((folder / "tensorboard").iterdir())
     with open(folder / "metrics.csv", newline="") as file:
         assert [bool(row["val_mse"]) for row in csv.DictReader(file)] == [False, True, True]
 

@@ -17,7 +17,7 @@ from tests.scripts.conftest import ROOT, run
 OPTIONS = [
     *("--preset", "small", "--image_size", "32", "32", "--input_frames", "2"),
     *("--forecast_frames", "2", "--batch_size", "2", "--eval_size", "2", "--epochs", "3"),
-    *("--epoch_size", "40", "--lr_schedule", "plateau", "--log_every", "3"),
+    *("--epoch_size", "40", "--lr_schedule", "plateau", "--log_every", "3", "--pictures", "0"),
 ]
 
 

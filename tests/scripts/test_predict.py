@@ -250,7 +250,8 @@ def test_own_data_from_training_to_forecast(tmp_path, pixels):
     shutil.move(tmp_path / "sst.npy", tmp_path / "moved.npy")
     assert "sst.npy: not found" in refuse(tmp_path, "test.py", "--pretrained_model", best)
     result = run("test.py", "--pretrained_model", best, "--dataset", tmp_path / "moved.npy",
-        "--json", tmp_path / "r.json", "--baselines", "--thresholds", 290, 400)  # fmt: skip
+        "--json", tmp_path / "r.json", "--baselines", "--thresholds", 290, 400,
+        "--plot", tmp_path / "scores.png")  # fmt: skip
     scores = json.loads((tmp_path / "r.json").read_text())
     (index,) = Split(0.1, 0).indices(10, "test")
     network = predictor.from_checkpoint(best)
@@ -271,6 +272,8 @@ def test_own_data_from_training_to_forecast(tmp_path, pixels):
     csi = (told & came).sum((1, 2)) / (told | came).sum((1, 2))
     np.testing.assert_allclose(own["persistence"]["at"]["290"]["csi"], csi)
     assert own["climatology"]["at"]["400"]["csi"] == [None] * 3
+    with Image.open(tmp_path / "scores.png") as picture:
+        assert picture.size[1] > 1000  # a row for errors, and one for each of seven scores
     assert "at or above 400: 0.000% of the values" in result.stdout
     assert "in which 270 is 0 and 310 is 1" in result.stdout
     assert "compiled before in" in result.stdout
