@@ -150,13 +150,14 @@ class First:
         """As the source's own."""
         return self.source.frames(indices, epoch)
 
-    def times(self, indices):
-        """As the source's own."""
-        return times_of(self.source, indices)
+    def times(self, index):
+        """As the source's own; None where it has none."""
+        return self.source.times(index) if hasattr(self.source, "times") else None
 
 
 def times_of(source, indices):
-    """The times of all frames of sequences, (B, T), datetime64 or calendar objects that have a
-    month; None of a source that knows none.
+    """The times of all frames of sequences, (B, T), as the files have them: datetime64, calendar
+    objects with a month, or numbers; None of a source that knows none.
     """
-    return source.times(indices) if hasattr(source, "times") else None
+    times = [source.times(n) for n in indices] if hasattr(source, "times") else [None]
+    return None if times[0] is None else np.stack(times)

@@ -25,7 +25,7 @@ class Climatology:
         with progress(len(spread), "climatology") as bar:
             for indices in np.array_split(spread, -(-len(spread) // AT_A_TIME)):
                 frames, times = source.frames(indices), times_of(source, indices)
-                if times is not None:
+                if have_months(times):
                     self.kind = "mean of the same month in the training sequences"
                 known = np.isfinite(frames)
                 values, months = np.where(known, frames, 0), months_of(times, frames.shape[:2])
@@ -39,12 +39,17 @@ class Climatology:
 
     def __call__(self, times=None):
         """The forecast for (B, T) times, (B, T, C, H, W), or for unknown ones, (C, H, W)."""
-        return self.mean if times is None else self.means[months_of(times, times.shape)]
+        return self.means[months_of(times, times.shape)] if have_months(times) else self.mean
+
+
+def have_months(times):
+    """Whether times are dates, not numbers or unknown."""
+    return times is not None and times.dtype.kind in "MO"
 
 
 def months_of(times, shape):
-    """0 to 11 for January to December; 0 everywhere where no times are known."""
-    if times is None:
+    """0 to 11 for January to December; 0 everywhere where no dates are known."""
+    if not have_months(times):
         return np.zeros(shape, int)
     if times.dtype.kind == "M":
         return times.astype("datetime64[M]").astype(int) % 12

@@ -15,8 +15,8 @@ READS, FORECASTS = 3, 2
 class Timed(OwnSequences):
     """Sequences of months, the first of sequence n in month n."""
 
-    def times(self, indices):
-        months = np.asarray(indices)[:, None] + np.arange(self.num_frames)
+    def times(self, index):
+        months = index + np.arange(self.num_frames)
         return months.astype("datetime64[M]").astype("datetime64[s]")
 
 
