@@ -97,7 +97,7 @@ def key_of(config):
     parts = (config.model, config.data, config.training)
     settings = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
     # The graph holds the thresholds of the loss's weights in the network's units.
-    kept = {"value_range"} if config.training.loss_weights else set()
+    kept = {"value_range", "transform"} if config.training.loss_weights else set()
     settings = {k: v for k, v in settings.items() if k in kept or k not in NOT_IN_GRAPH}
     device = ms.get_context("device_target")
     digest = hashlib.sha256(json.dumps([ms.__version__, device, settings]).encode())

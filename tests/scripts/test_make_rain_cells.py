@@ -1,9 +1,12 @@
-"""The files of make_rain_cells.py hold what RainCells makes."""
+"""The files of make_rain_cells.py hold what RainCells makes; a network learns from them."""
+
+import json
 
 import numpy as np
 import pytest
 import xarray
 
+from src.data.own_sequences import Split
 from src.data.rain_cells import RainCells
 from src.tools import rain_files
 from tests.scripts.conftest import run
@@ -46,3 +49,22 @@ def test_netcdf_by_the_script(tmp_path, rain):
     line = run(*command, expect=2).stderr
     assert line == f"make_rain_cells.py: {path}: is there already: --overwrite, or another name\n"
     assert path.read_bytes() == before
+
+
+def test_the_example_in_short(tmp_path, rain):
+    """Make, train with weights, score: persistence has the CSI of the rain itself."""
+    file, folder = tmp_path / "rain.npy", tmp_path / "run"
+    size = ["--sequences", 10, "--frames", 6, "--image_size", *SIZE]
+    run("scripts/make_rain_cells.py", file, *size, "--seed", 7)
+    recipe = ["--loss", "mse+mae", "--loss_weights", "2:2", "5:5", "10:10", "30:30"]
+    frames = ["--input_frames", 3, "--forecast_frames", 3, "--value_range", 0, 60]
+    short = ["--preset", "small", "--batch_size", 8, "--epochs", 1, "--train_path", folder]
+    run("train.py", "--dataset", file, *frames, *recipe, *short)
+    scores = ["--thresholds", 1, 5, "--json", tmp_path / "rain.json"]
+    run("test.py", "--pretrained_model", folder / "best.ckpt", *scores)
+    result = json.loads((tmp_path / "rain.json").read_text())["scores"]
+    assert set(result["forecasts"]) == {"model", "persistence", "climatology"}
+    test = np.stack([rain.frames(n, 0, 6) for n in Split(0.1, 0).indices(10, "test")])
+    told, came = test[:, [2] * 3] >= 1, test[:, 3:] >= 1
+    csi = (told & came).sum((0, 2, 3)) / (told | came).sum((0, 2, 3))
+    np.testing.assert_allclose(result["forecasts"]["persistence"]["at"]["1"]["csi"], csi)
