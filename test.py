@@ -4,8 +4,9 @@ python test.py                                                         # weights
 python test.py --pretrained_model runs/NAME/best.ckpt                  # on the generated test set
 python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # mnist_test_seq.npy in DIR
 python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE   # own sequences
+python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE --thresholds 1 5 10   # of rain
 python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --json result.json
-python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --plot frames.png
+python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --plot frames.png
 """
 
 from src.data.sources import evaluation_source, mean_image_source
@@ -13,14 +14,13 @@ from src.model import EncoderForecaster
 from src.tools import (
     arguments,
     checkpoint,
-    curves,
     device,
     evaluation,
-    files,
     inference,
     ranks,
     report,
     summary,
+    verification,
 )
 
 
@@ -39,9 +39,10 @@ def parse_args(argv=None):
         help="sequences at a time; any number, all are counted (default: 32)")  # fmt: skip
     add("--limit", type=arguments.whole_number(1), help="use the first so many sequences only")
     add("--baselines", action="store_true", help="measure the trivial forecasts too")
+    arguments.add_score_flags(parser)
     add("--json", metavar="FILE", help="write the result there too")
     add("--plot", metavar="FILE",
-        help="draw MSE and SSIM of each frame there, *.png, *.svg or *.pdf")  # fmt: skip
+        help="draw scores over lead time there, *.png, *.svg or *.pdf")  # fmt: skip
     arguments.add_summary_flag(parser)
     arguments.add_distribute_flag(parser)
     arguments.add_device_flags(parser)
@@ -60,10 +61,9 @@ def main(args):
     source = evaluation_source(
         config, args.workroot, args.num_digits, args.limit, args.dataset, args.value_range
     )
-    if args.json:
-        files.check_writable(args.json, "json")
-    if args.plot:
-        curves.check_output(args.plot, "plot")
+    report.check_outputs(args.json, args.plot)
+    training = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
+    scores = verification.of_test(args, config, source, training)
     network = EncoderForecaster(config.model, frames)
     checkpoint.load_weights(network, loaded)
     print(f"{device.describe(target)}\npreset: {config.preset}\ntest data: {source.name}")
@@ -72,21 +72,13 @@ def main(args):
     shape = inference.batch_shape(source, args.batch_size, config.data.input_frames)
     forecasters = {"model": inference.Forecaster(network, shape)}
     if args.baselines:
-        training = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
         image = evaluation.mean_image(training) if training else None
         forecasters |= evaluation.baselines(frames, image)
-    metrics = evaluation.evaluate(
-        forecasters, source, args.batch_size, config.data.input_frames, ranks=team
-    )
-    result = report.make(metrics, source, forecasters["model"].timing())
+    metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=team, verification=scores)
+    result = report.make(metrics, source, forecasters["model"].timing(), scores)
     report.show(result)
-    if args.json and team.is_first:
-        report.write_json(result, args.json)
-    if args.plot and team.is_first:
-        per_frame = {name: m.per_frame() for name, m in metrics.items()}
-        title = f"{result['sequences']:,} sequences of {source.name}"
-        figure = curves.frame_figure(per_frame, title, config.data.image_size)
-        curves.write(figure, args.plot)
+    if team.is_first:
+        report.write(result, metrics, args.json, args.plot)
 
 
 if __name__ == "__main__":

@@ -255,6 +255,13 @@ class TrainingConfig(Checked):
     loss: str = option(
         "mse", "mean per pixel; bce needs a sigmoid output", choices=("mse", "mse+mae", "bce")
     )
+    loss_weights: tuple[tuple[float, ...], ...] | None = option(
+        None,
+        "pairs THRESHOLD:WEIGHT in the data's units: errors where the truth is at or above a "
+        "threshold weigh so much, below all of them 1 (mse, mse+mae); HKO-7's for rain in mm/h: "
+        "2:2 5:5 10:10 30:30",
+        pairs=True,
+    )
     encoder_loss_weight: float = option(
         0.0, "weight of the encoder's own next-frame loss; 0: none", at_least=0
     )
@@ -296,6 +303,27 @@ class TrainingConfig(Checked):
     pretrained_model: str | None = option(
         None, "checkpoint whose weights to start from, with a fresh optimizer"
     )
+
+    def __post_init__(self):
+        """Refuses weights that contradict each other."""
+        super().__post_init__()
+        pairs = self.loss_weights or ()
+        for k, pair in enumerate(pairs):
+            if len(pair) != 2 or not all(map(math.isfinite, pair)) or pair[1] <= 0:
+                raise InputError(
+                    f"loss_weights has {':'.join(f'{x:g}' for x in pair)}: it must be "
+                    "THRESHOLD:WEIGHT, finite, the weight greater than 0"
+                )
+            if k and pair[0] <= pairs[k - 1][0]:
+                raise InputError(
+                    f"loss_weights has the threshold {pair[0]:g} after {pairs[k - 1][0]:g}: they "
+                    "must rise"
+                )
+        if pairs and self.loss == "bce":
+            raise InputError(
+                "loss_weights is given with loss 'bce', which they do not weigh: choose --loss mse "
+                "or mse+mae"
+            )
 
     def sequences_per_step(self, ranks):
         """Sequences in a step of so many devices."""

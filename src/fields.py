@@ -11,9 +11,11 @@ from src.errors import InputError
 
 def option(
     default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None,
-    may_be_empty=False, flag=True,
+    may_be_empty=False, flag=True, pairs=False,
 ):  # fmt: skip
-    """A dataclass field with limits; unless `flag` is False it is a command-line flag too."""
+    """A dataclass field with limits; unless `flag` is False it is a command-line flag too, of
+    `pairs` one that takes numbers as A:B.
+    """
     limits = {
         "choices": choices,
         "at_least": at_least,
@@ -22,7 +24,7 @@ def option(
         "length": length,
         "may_be_empty": may_be_empty,
     }
-    return field(default=default, metadata={"help": help, "flag": flag, **limits})
+    return field(default=default, metadata={"help": help, "flag": flag, "pairs": pairs, **limits})
 
 
 class Checked:

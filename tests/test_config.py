@@ -10,7 +10,8 @@ from src.errors import InputError
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_json_round_trip(preset):
-    config = make_config(preset, {"num_digits": (2, 3), "data_path": "some where"})
+    options = {"num_digits": (2, 3), "data_path": "some where", "loss": "mse"}
+    config = make_config(preset, options | {"loss_weights": ((2.0, 2.0), (5.0, 5.0))})
     assert Config.from_json(config.to_json()) == config
 
 
@@ -65,6 +66,11 @@ def test_eval_size_follows_the_epoch():
         ({"curriculum": (Clip(11, 2, 0.3),)}, "11.2:0.3: its input_frames must be at most .* 10"),
         ({"curriculum": (Clip(4, 2, 1.0),)}, "4.2:1: its share must be below 1"),
         ({"curriculum": (Clip(4, 2, 0.5), Clip(7, 5, 0.5))}, "7.5:0.5: .* above .* before it, 0.5"),
+        ({"loss_weights": ((2.0, 2.0),)}, "loss_weights is given with loss 'bce'"),
+        ({"loss": "mse", "loss_weights": ((5, 5.0), (5, 9.0))}, "threshold 5 after 5"),
+        ({"loss": "mse", "loss_weights": ((5, 0.0),)}, "loss_weights has 5:0"),
+        ({"loss": "mse", "loss_weights": ((5, float("nan")),)}, "loss_weights has 5:nan"),
+        ({"loss": "mse", "loss_weights": ((5.0,),)}, "loss_weights has 5: it must be THR"),
         ({"output_activation": "identity"}, "loss is 'bce': output_activation must be 'sigmoid'"),
     ],
 )

@@ -149,3 +149,15 @@ class First:
     def frames(self, indices, epoch=0):
         """As the source's own."""
         return self.source.frames(indices, epoch)
+
+    def times(self, index):
+        """As the source's own; None where it has none."""
+        return self.source.times(index) if hasattr(self.source, "times") else None
+
+
+def times_of(source, indices):
+    """The times of all frames of sequences, (B, T), as the files have them: datetime64, calendar
+    objects with a month, or numbers; None of a source that knows none.
+    """
+    times = [source.times(n) for n in indices] if hasattr(source, "times") else [None]
+    return None if times[0] is None else np.stack(times)

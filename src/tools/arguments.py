@@ -100,6 +100,19 @@ def add_value_range_flag(parser, file):
     )  # fmt: skip
 
 
+def add_score_flags(parser):
+    """--thresholds and --neighbourhoods."""
+    parser.add_argument(
+        "--thresholds", type=float, nargs="+", default=[],
+        help="score the forecast of values at or above each, in the data's own units, beside "
+        "persistence and climatology",
+    )  # fmt: skip
+    parser.add_argument(
+        "--neighbourhoods", type=whole_number(1), nargs="+", default=[5, 15],
+        help="sides in pixels of the squares of the FSS, odd (default: 5 15)",
+    )  # fmt: skip
+
+
 def add_summary_flag(parser):
     """--summary."""
     parser.add_argument(
@@ -148,7 +161,7 @@ def _add_flag(group, f, hint):
     default = describe_default(f)
     group.add_argument(
         f"--{f.name}",
-        type=_parser_of(typing.get_args(hint)[0] if many else hint),
+        type=_parser_of(f, typing.get_args(hint)[0] if many else hint),
         nargs=_number_of_values(f) if many else None,
         choices=f.metadata["choices"],
         default=argparse.SUPPRESS,
@@ -156,8 +169,10 @@ def _add_flag(group, f, hint):
     )
 
 
-def _parser_of(kind):
-    """What turns an argument's text into a value."""
+def _parser_of(f, kind):
+    """What turns an argument's text into a value of a field."""
+    if f.metadata["pairs"]:
+        return _pair
     if not hasattr(kind, "parse"):
         return kind
 
@@ -173,6 +188,15 @@ def _parser_of(kind):
 def _number_of_values(f):
     """argparse's nargs of a field that is a tuple."""
     return f.metadata["length"] or ("*" if f.metadata["may_be_empty"] else "+")
+
+
+def _pair(text):
+    """An argparse type: two numbers, A:B."""
+    first, second = text.split(":")
+    return float(first), float(second)
+
+
+_pair.__name__ = "A:B"
 
 
 def describe_default(f):

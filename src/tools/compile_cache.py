@@ -103,10 +103,12 @@ def key_of(config, count):
     """A name made of all that the graphs depend on: settings, sources, MindSpore, device."""
     parts = (config.model, config.data, config.training)
     settings = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
-    settings = {k: v for k, v in settings.items() if k not in NOT_IN_GRAPH}
-    device = [ms.get_context(name) for name in ("device_target", "jit_config")]
+    # The graph holds the thresholds of the loss's weights in the network's units.
+    kept = {"value_range", "transform"} if config.training.loss_weights else set()
+    settings = {k: v for k, v in settings.items() if k in kept or k not in NOT_IN_GRAPH}
     clips = config.clips[-count:]
     settings["curriculum"] = [(clip.input_frames, clip.forecast_frames) for clip in clips]
+    device = [ms.get_context(name) for name in ("device_target", "jit_config")]
     digest = hashlib.sha256(json.dumps([ms.__version__, device, settings]).encode())
     for path in sorted(SOURCES.rglob("*.py")):
         digest.update(path.read_bytes())

@@ -8,9 +8,13 @@ from src.data.scale import to_unit_range
 from src.tools.metrics import FrameMetrics
 from src.tools.progress import progress
 from src.tools.ranks import Ranks
+from src.tools.verification import MODEL
 
 
-def evaluate(forecasters, source, batch_size, input_frames, description="evaluate", ranks=None):
+def evaluate(
+    forecasters, source, batch_size, input_frames, description="evaluate", ranks=None,
+    verification=None,
+):  # fmt: skip
     """Measures forecasters on every sequence of a source, in one pass.
 
     Args:
@@ -21,6 +25,7 @@ def evaluate(forecasters, source, batch_size, input_frames, description="evaluat
         input_frames: frames that the forecasters see.
         description: name of the progress display.
         ranks: the `Ranks` that share the sequences; None for this process alone.
+        verification: a `Verification` that is given the forecasts of "model", or None.
 
     Returns:
         A dict of `FrameMetrics`, of all sequences on every rank.
@@ -34,15 +39,20 @@ def evaluate(forecasters, source, batch_size, input_frames, description="evaluat
     done = 0
     with progress(len(source), description, hidden=not ranks.is_first) as bar:
         for inputs, targets in dataset.create_tuple_iterator(num_epochs=1, output_numpy=True):
-            own = len(source) - done - ranks.rank * batch_size
-            count = min(batch_size, max(0, own))
+            first = done + ranks.rank * batch_size
+            count = min(batch_size, max(0, len(source) - first))
             for name, forecaster in forecasters.items() if count else ():
-                metrics[name].update(forecaster(inputs)[:count], targets[:count])
+                forecast = forecaster(inputs)[:count]
+                metrics[name].update(forecast, targets[:count])
+                if verification and name == MODEL:
+                    verification.add(range(first, first + count), forecast)
             of_all = min(ranks.size * batch_size, len(source) - done)
             done += of_all
             bar.update(of_all)
     for each in metrics.values():
         each.add_other_ranks(ranks, targets.shape[1])
+    if verification:
+        verification.scores.add_other_ranks(ranks, targets.shape[1])
     return metrics
 
 
@@ -53,9 +63,9 @@ def forecaster_of(network):
 
 def evaluate_network(network, source, config, description, ranks=None):
     """The `FrameMetrics` of one network on a source, in batches as in its training."""
-    forecasters = {"model": forecaster_of(network)}
+    forecasters = {MODEL: forecaster_of(network)}
     sizes = config.training.batch_size, config.data.input_frames
-    return evaluate(forecasters, source, *sizes, description, ranks)["model"]
+    return evaluate(forecasters, source, *sizes, description, ranks)[MODEL]
 
 
 def baselines(forecast_frames, mean_image=None):

@@ -3,8 +3,9 @@
 import json
 import math
 
-from src.tools import inference
-from src.tools.files import write_atomically
+from src.tools import curves, inference, score_tables
+from src.tools.files import check_writable, write_atomically
+from src.tools.score_curves import score_figure
 
 # The published lines come first, under the names they were published with.
 PUBLISHED = (("mse", "mse"), ("ssim", "ssim"), ("mae", "fmae"))
@@ -21,13 +22,14 @@ MEANING = {
 BASELINE_METRICS = ("mse", "mae", "ssim")
 
 
-def make(metrics, source, timing):
+def make(metrics, source, timing, scores=None):
     """The result as a dict.
 
     Args:
         metrics: the `FrameMetrics` of "model" and of any baselines.
         source: the test sequences.
         timing: of `inference.Forecaster.timing`.
+        scores: the `Verification` of the model, or None.
     """
     model, (low, high) = metrics["model"], source.value_range
     result = {"test_set": source.name, "sequences": model.sequences, **model.means()}
@@ -46,6 +48,8 @@ def make(metrics, source, timing):
             for name, m in metrics.items()
             if name != "model"
         }
+    if scores:
+        result["scores"] = scores.result()
     return result
 
 
@@ -66,9 +70,41 @@ def show(result):
     for name, scores in result.get("baselines", {}).items():
         text = "  ".join(f"{key} {scores[key]:8.4f}" for key in BASELINE_METRICS)
         print(f"baseline {name:11} {text}")
+    for line in score_tables.lines(result["scores"]) if "scores" in result else ():
+        print(line)
     print(inference.describe(result["timing"]))
 
 
-def write_json(result, path):
-    """Writes the result."""
-    write_atomically(path, [json.dumps(result, indent=2).encode() + b"\n"])
+def check_outputs(json_file=None, plot_file=None):
+    """Raises `InputError` unless each file that is named can be written."""
+    if json_file:
+        check_writable(json_file, "json")
+    if plot_file:
+        curves.check_output(plot_file, "plot")
+
+
+def write(result, metrics, json_file=None, plot_file=None):
+    """Writes the files that are named: the result, with null for what is undefined, and curves."""
+    if json_file:
+        text = json.dumps(as_json(result), indent=2, allow_nan=False)
+        write_atomically(json_file, [text.encode() + b"\n"])
+    if plot_file:
+        curves.write(_figure(result, metrics), plot_file)
+
+
+def _figure(result, metrics):
+    """The scores of a result over lead time where it has them, else MSE and SSIM of `metrics`."""
+    title = f"{result['sequences']:,} sequences of {result['test_set']}"
+    if "scores" in result:
+        return score_figure(result["scores"], title)
+    per_frame = {name: m.per_frame() for name, m in metrics.items()}
+    return curves.frame_figure(per_frame, title, result["frame_shape"][1:])
+
+
+def as_json(value):
+    """A result with None in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

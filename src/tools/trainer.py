@@ -67,7 +67,8 @@ def train(
         return
     ranks.broadcast(list(optimizer.get_parameters()))
     signals = callback.StopSignals(ranks)
-    steps = training.make_steps(config, network, optimizer, scaler, ranks.size)
+    weights = training.in_unit_range(recipe.loss_weights, sources[0].value_range)
+    steps = training.make_steps(config, network, optimizer, weights, scaler, ranks.size)
     callbacks, log = make_callbacks(
         config, network, optimizer, sources[1], folder, state, signals, on_saved
     )

@@ -2,7 +2,8 @@
 
 import re
 
-from src.tools import checkpoint
+from src.config import make_config
+from src.tools import checkpoint, compile_cache
 from tests.scripts.conftest import TINY, run
 
 
@@ -41,6 +42,18 @@ def test_other_settings_are_another_graph(tmp_path):
     train(tmp_path / "1", cache)
     for flags in (("--grad_clip", "0.5"), ("--forecast_frames", 2)):
         assert not train(tmp_path / flags[0], cache, *flags)[2]
+
+
+def test_the_scale_is_part_of_a_weighted_graph():
+    """The thresholds of loss_weights are in the graph in the network's units."""
+    options = {"dataset": "rain.npy", "dataset_crc": 1, "loss": "mse", "value_range": (0.0, 60.0)}
+    for weights, same in ((None, True), (((2.0, 2.0),), False)):
+        options["loss_weights"] = weights
+        keys = [
+            compile_cache.key_of(make_config("small", options | {"value_range": value_range}), 1)
+            for value_range in ((0.0, 60.0), (0.0, 30.0))
+        ]
+        assert (keys[0] == keys[1]) is same
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):

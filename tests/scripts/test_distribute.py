@@ -171,7 +171,7 @@ def test_another_number_of_ranks_goes_on_between_epochs(one, two, tmp_path):
 def test_two_ranks_measure_what_one_process_measures(one, tmp_path):
     """Five sequences, three for rank 0 and two for rank 1: every number to rounding."""
     options = ["--pretrained_model", one / "best.ckpt", "--limit", 5, "--batch_size", 2]
-    options += ["--baselines", "--json"]
+    options += ["--thresholds", 9, "--neighbourhoods", 3, "--baselines", "--json"]
     run("test.py", *options, tmp_path / "one.json")
     launcher = ["scripts/launch.py", "--local_worker_num", 2, "--log_dir", tmp_path / "log"]
     result = run(*launcher, "test.py", "--distribute", *options, tmp_path / "two.json")
@@ -182,3 +182,14 @@ def test_two_ranks_measure_what_one_process_measures(one, tmp_path):
         np.testing.assert_allclose(ours["per_frame"][name], theirs["per_frame"][name], rtol=1e-6)
     for name, scores in theirs["baselines"].items():
         assert ours["baselines"][name] == pytest.approx(scores, rel=1e-12)
+    assert ours["scores"]["observed"] == theirs["scores"]["observed"]
+    for name, scores in theirs["scores"]["forecasts"].items():
+        for score, values in (scores["at"]["9"] | {"mae": scores["mae"]}).items():
+            found = ours["scores"]["forecasts"][name]
+            found = (found["at"]["9"] | found)[score]
+            np.testing.assert_allclose(
+                np.array(found, float),
+                np.array(values, float),
+                rtol=1e-6,
+                err_msg=f"{name} {score}",
+            )

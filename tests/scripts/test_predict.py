@@ -237,18 +237,21 @@ def test_own_data_from_training_to_forecast(tmp_path, pixels):
     np.save(tmp_path / "sst.npy", kelvin)
     options = ["--preset", "small", "--input_frames", READS, "--forecast_frames", FORECASTS]
     options += ["--batch_size", 4, "--epochs", 1, "--train_path", tmp_path / "run"]
+    options += ["--loss", "mse", "--loss_weights", "290:2", "300:5.5"]
     result = run("train.py", "--dataset", "sst.npy", "--value_range", 270, 310, *options,
         cwd=tmp_path)  # fmt: skip
     assert "train part (8 of 10 sequences, split_seed 0, the first 6 of 8 frames)" in result.stdout
     best = tmp_path / "run" / "best.ckpt"
     config = checkpoint.load(best).config
     assert config.data.value_range == (270.0, 310.0)
+    assert config.training.loss_weights == ((290.0, 2.0), (300.0, 5.5))
     assert config.data.dataset == str(tmp_path / "sst.npy")
 
     shutil.move(tmp_path / "sst.npy", tmp_path / "moved.npy")
     assert "sst.npy: not found" in refuse(tmp_path, "test.py", "--pretrained_model", best)
     result = run("test.py", "--pretrained_model", best, "--dataset", tmp_path / "moved.npy",
-        "--json", tmp_path / "r.json", "--baselines")  # fmt: skip
+        "--json", tmp_path / "r.json", "--baselines", "--thresholds", 290, 400,
+        "--plot", tmp_path / "scores.png")  # fmt: skip
     scores = json.loads((tmp_path / "r.json").read_text())
     (index,) = Split(0.1, 0).indices(10, "test")
     network = predictor.from_checkpoint(best)
@@ -261,6 +264,17 @@ def test_own_data_from_training_to_forecast(tmp_path, pixels):
     assert scores["own_units"]["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-4)
     assert scores["mse"] == pytest.approx(((error / 40) ** 2).sum((1, 2)).mean(), rel=1e-4)
     assert set(scores["baselines"]) == {"zeros", "mean_image", "copy_last"}
+    own = scores["scores"]["forecasts"]
+    np.testing.assert_allclose(own["model"]["bias"], error.mean((1, 2)), atol=1e-3)
+    last = kelvin[index, 2] - kelvin[index, 3:6]
+    np.testing.assert_allclose(own["persistence"]["mse"], (last**2).mean((1, 2)), rtol=1e-5)
+    told, came = kelvin[index, 2] >= 290, kelvin[index, 3:6] >= 290
+    csi = (told & came).sum((1, 2)) / (told | came).sum((1, 2))
+    np.testing.assert_allclose(own["persistence"]["at"]["290"]["csi"], csi)
+    assert own["climatology"]["at"]["400"]["csi"] == [None] * 3
+    with Image.open(tmp_path / "scores.png") as picture:
+        assert picture.size[1] > 1000  # a row for errors, and one for each of seven scores
+    assert "at or above 400: 0.000% of the values" in result.stdout
     assert "in which 270 is 0 and 310 is 1" in result.stdout
     assert "compiled before in" in result.stdout
 

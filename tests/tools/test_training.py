@@ -7,12 +7,14 @@ import torch
 from mindspore import nn
 
 from src.config import Clip, TrainingConfig
+from src.data.scale import to_unit_range
 from src.model import EncoderForecaster
 from src.tools.training import (
     Adam,
     ForecastLoss,
     TrainStep,
     execution_of,
+    in_unit_range,
     make_optimizer,
     make_scaler,
 )
@@ -84,6 +86,24 @@ def test_bce_does_not_overflow(rng):
     targets = ms.Tensor(np.array([1.0, 0.0, 0.0, 1.0], np.float32))
     loss = ForecastLoss(network, "bce").pixel_loss(logits, targets)
     assert float(loss.asnumpy()) == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize("kind", ["mse", "mse+mae"])
+def test_loss_weights_are_hko_7s(kind, rng):
+    """B-MSE and B-MAE of rain in mm/h, worked out beside the formula; a value at a threshold is in
+    the higher class.
+    """
+    rain = rng.gamma(0.5, 20, (2, 3, 1, 4, 4)).astype(np.float32)
+    rain[0, 0, 0, 0] = 2, 5, 10, 30
+    value_range, given = (0.0, 60.0), ((2.0, 2.0), (5.0, 5.0), (10.0, 10.0), (30.0, 30.0))
+    weights = np.select([rain >= 30, rain >= 10, rain >= 5, rain >= 2], [30, 10, 5, 2], 1)
+    network = EncoderForecaster(NARROW["paper"], 2)
+    logits = rng.normal(size=rain.shape).astype(np.float32)
+    error = 1 / (1 + np.exp(-logits.astype(float))) - rain / 60
+    expected = (weights * error**2).mean() + (kind == "mse+mae") * (weights * abs(error)).mean()
+    loss = ForecastLoss(network, kind, pixel_weights=in_unit_range(given, value_range))
+    got = loss.pixel_loss(ms.Tensor(logits), ms.Tensor(to_unit_range(rain, value_range)))
+    assert float(got.asnumpy()) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("layout", NARROW)

@@ -1,0 +1,190 @@
+"""Scores of forecasts in the data's own units, at each lead time: what they are is decided here.
+
+An event is a value at or above a threshold. With a hits, b false alarms, c misses and d correct
+negatives, counted over all sequences and pixels of a lead time before anything is divided:
+
+| score          | definition                                                    | best |
+|----------------|---------------------------------------------------------------|------|
+| mse, mae, bias | mean of error^2, of |error| and of error = forecast - truth   | 0    |
+| csi            | a / (a + b + c), the critical success index or threat score   | 1    |
+| pod            | a / (a + c), the probability of detection or hit rate         | 1    |
+| far            | b / (a + b), the false alarm ratio                            | 0    |
+| hss            | 2 (a d - b c) / ((a + c) (c + d) + (a + b) (b + d)), Heidke's | 1    |
+| frequency_bias | (a + b) / (a + c), events forecast for one that came          | 1    |
+| fss            | 1 - sum (F - O)^2 / (sum F^2 + sum O^2), F and O the shares   | 1    |
+|                | of events in the square of n x n pixels around each pixel     |      |
+
+A score whose denominator is 0, because no event was forecast or came, is NaN: neither good nor bad.
+
+Sources: Wilks, "Statistical Methods in the Atmospheric Sciences", chapter on forecast verification;
+Jolliffe & Stephenson (ed.) 2012, "Forecast Verification", chapter 3, for the scores of a
+contingency table; Roberts & Lean 2008, "Scale-Selective Verification of Rainfall Accumulations from
+High-Resolution Forecasts of Convective Events" (Mon. Wea. Rev. 136), for the FSS.
+
+Pixels that are not valid count nowhere. In the FSS a share is of the valid pixels inside square and
+frame, and the sums go over the squares around valid pixels: what is beyond the frame is missing
+too, not free of events.
+"""
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from src.errors import InputError
+
+CONTINUOUS = ("mse", "mae", "bias")
+CATEGORICAL = ("csi", "pod", "far", "hss", "frequency_bias")
+
+
+class Scores:
+    """Running scores of several forecasters on the same pixels; memory does not grow.
+
+    Args:
+        names: the forecasters.
+        thresholds: of the events, in the data's units.
+        neighbourhoods: sides of the squares of the FSS in pixels, odd.
+
+    Raises:
+        InputError: a threshold is not finite, or a side is not odd.
+    """
+
+    def __init__(self, names, thresholds=(), neighbourhoods=()):
+        for threshold in thresholds:
+            if not np.isfinite(threshold):
+                raise InputError(f"thresholds has {threshold}: they must be finite")
+        for side in neighbourhoods:
+            if side < 1 or side % 2 == 0:
+                raise InputError(
+                    f"neighbourhoods has {side}: it must be odd, because a square has a pixel in "
+                    "its middle"
+                )
+        self.thresholds = sorted(set(thresholds))
+        self.neighbourhoods = sorted(set(neighbourhoods))
+        self.sequences = 0
+        self.values = 0
+        self.observed = {threshold: 0 for threshold in self.thresholds}
+        self.errors = {name: 0.0 for name in names}
+        self.counts = {(name, t): 0 for name in names for t in self.thresholds}
+        self.squares = {key: 0.0 for key in self._squares_of(names)}
+
+    def _squares_of(self, names):
+        return [(name, t, n) for name in names for t in self.thresholds
+                for n in self.neighbourhoods]  # fmt: skip
+
+    def update(self, forecasts, truth, valid=None):
+        """Adds a batch.
+
+        Args:
+            forecasts: dict of (B, T, C, H, W) by name, in the data's units.
+            truth: (B, T, C, H, W).
+            valid: (B, T, C, H, W), bool, True where a pixel counts; default: everywhere.
+        """
+        valid = np.ones(truth.shape, bool) if valid is None else valid
+        self.sequences += len(truth)
+        self.values = self.values + _total(valid)
+        for name, forecast in forecasts.items():
+            error = np.where(valid, np.subtract(forecast, truth, dtype=np.float64), 0)
+            sums = [_total(error**2), _total(np.abs(error)), _total(error)]
+            self.errors[name] = self.errors[name] + np.stack(sums)
+        share_of_valid = {n: _window_mean(valid, n) for n in self.neighbourhoods}
+        for threshold in self.thresholds:
+            self._update_events(forecasts, truth, valid, threshold, share_of_valid)
+
+    def _update_events(self, forecasts, truth, valid, threshold, share_of_valid):
+        came = (truth >= threshold) & valid
+        self.observed[threshold] = self.observed[threshold] + _total(came)
+        shares = {n: _share(came, valid, n, of) for n, of in share_of_valid.items()}
+        for name, forecast in forecasts.items():
+            told = (forecast >= threshold) & valid
+            table = [_total(told & came), _total(told & ~came), _total(came & ~told)]
+            self.counts[name, threshold] = self.counts[name, threshold] + np.stack(table)
+            for n, of in share_of_valid.items():
+                ours, theirs = _share(told, valid, n, of), shares[n]
+                sums = np.stack([_total((ours - theirs) ** 2), _total(ours**2 + theirs**2)])
+                self.squares[name, threshold, n] = self.squares[name, threshold, n] + sums
+
+    def add_other_ranks(self, ranks, frames):
+        """Adds what the other ranks have counted; `frames` is the number of forecast frames."""
+        tables = ((self.observed, 1), (self.errors, 3), (self.counts, 3), (self.squares, 2))
+        places = [(table, key, rows) for table, rows in tables for key in table]
+        own = [np.broadcast_to(table[key], (rows, frames)) for table, key, rows in places]
+        own = np.concatenate([np.broadcast_to(self.values, (1, frames)), *own])
+        sequences, *sums = ranks.gather([self.sequences, *own.ravel()]).sum(0)
+        self.sequences = int(sequences)
+        sums = np.reshape(sums, (-1, frames))
+        self.values, first = sums[0], 1
+        for table, key, rows in places:
+            table[key] = sums[first : first + rows] if rows > 1 else sums[first]
+            first += rows
+
+    def result(self):
+        """All scores, ready for JSON but for NaN.
+
+        Returns:
+            A dict: `lead_times`, `thresholds`, `neighbourhoods`, `observed` (by threshold the share
+            of events), and `forecasts`, by name a dict of lists with a number for each lead time:
+            those of `CONTINUOUS`, and under `at` by threshold those of `CATEGORICAL` and `fss_N`.
+        """
+        return {
+            "sequences": self.sequences,
+            "lead_times": list(range(1, len(self.values) + 1)),
+            "thresholds": self.thresholds,
+            "neighbourhoods": self.neighbourhoods,
+            "observed": {
+                f"{t:g}": _divide(events, self.values).tolist()
+                for t, events in self.observed.items()
+            },
+            "forecasts": {name: self._scores_of(name) for name in self.errors},
+        }
+
+    def _scores_of(self, name):
+        means = _divide(self.errors[name], self.values)
+        scores = dict(zip(CONTINUOUS, means.tolist(), strict=True))
+        scores["at"] = {}
+        for threshold in self.thresholds:
+            table = contingency_scores(*self.counts[name, threshold], self.values)
+            for n in self.neighbourhoods:
+                difference, most = self.squares[name, threshold, n]
+                table[f"fss_{n}"] = 1 - _divide(difference, most)
+            scores["at"][f"{threshold:g}"] = {key: x.tolist() for key, x in table.items()}
+        return scores
+
+
+def contingency_scores(hits, false_alarms, misses, total):
+    """A dict of the scores of `CATEGORICAL`, NaN where they are undefined.
+
+    Args:
+        hits, false_alarms, misses: counts, arrays of one shape.
+        total: the number of all pairs; those that are left are correct negatives.
+    """
+    a, b, c, total = (np.asarray(x, np.float64) for x in (hits, false_alarms, misses, total))
+    d = total - a - b - c
+    return {
+        "csi": _divide(a, a + b + c),
+        "pod": _divide(a, a + c),
+        "far": _divide(b, a + b),
+        "hss": _divide(2 * (a * d - b * c), (a + c) * (c + d) + (a + b) * (b + d)),
+        "frequency_bias": _divide(a + b, a + c),
+    }
+
+
+def _divide(numerator, denominator):
+    """NaN in place of what has no denominator."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    result = np.full(numerator.shape, np.nan)
+    return np.divide(numerator, denominator, out=result, where=denominator != 0)
+
+
+def _total(values):
+    """(B, T, C, H, W) -> (T,)."""
+    return values.sum((0, 2, 3, 4))
+
+
+def _window_mean(values, side):
+    """The mean over the square around each pixel, with zeros beyond the frame."""
+    return uniform_filter(values.astype(np.float64), (1, 1, 1, side, side), mode="constant")
+
+
+def _share(events, valid, side, share_of_valid):
+    """The share of events among the valid pixels of each square; 0 around pixels that are not."""
+    result = np.zeros(events.shape)
+    return np.divide(_window_mean(events, side), share_of_valid, out=result, where=valid)

@@ -1,0 +1,70 @@
+"""The files of make_rain_cells.py hold what RainCells makes; a network learns from them."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray
+
+from src.data.own_sequences import Split
+from src.data.rain_cells import RainCells
+from src.tools import rain_files
+from tests.scripts.conftest import run
+
+SIZE = (20, 24)
+
+
+@pytest.fixture(scope="module")
+def rain():
+    return RainCells(7, SIZE)
+
+
+def test_sequences_and_record(tmp_path, rain):
+    """A sequence is the beginning of its record."""
+    rain_files.write_sequences(tmp_path / "sequences.npy", rain, 3, 5)
+    rain_files.write_record(tmp_path / "record.npy", rain, 130)
+    sequences, record = (np.load(tmp_path / f"{name}.npy") for name in ("sequences", "record"))
+    assert (sequences.shape, record.shape) == ((3, 5, *SIZE), (130, *SIZE))
+    assert sequences.dtype == record.dtype == np.float32
+    np.testing.assert_array_equal(sequences[2], rain.frames(2, 0, 5))
+    np.testing.assert_array_equal(record[:5], sequences[0])
+    np.testing.assert_array_equal(record[95:105], rain.frames(0, 95, 105))
+
+
+def test_netcdf_by_the_script(tmp_path, rain):
+    """xarray reads times 6 minutes apart, units and values; the file is not written over."""
+    path = tmp_path / "a record.nc"
+    command = ["scripts/make_rain_cells.py", path, "--record", 12, "--image_size", *SIZE]
+    result = run(*command, "--seed", 7)
+    assert f"{path}: {path.stat().st_size:,} bytes" in result.stdout
+    with xarray.open_dataset(path) as dataset:
+        variable = dataset["rain_rate"]
+        assert variable.dims == ("time", "y", "x")
+        assert variable.units == "mm h-1"
+        np.testing.assert_array_equal(variable.values, rain.frames(0, 0, 12))
+        start, minutes = np.datetime64("2000-01-01"), np.timedelta64(6, "m")
+        np.testing.assert_array_equal(dataset.time.values, start + minutes * np.arange(12))
+        np.testing.assert_array_equal(np.diff(dataset.y.values), -2)
+    before = path.read_bytes()
+    line = run(*command, expect=2).stderr
+    assert line == f"make_rain_cells.py: {path}: is there already: --overwrite, or another name\n"
+    assert path.read_bytes() == before
+
+
+def test_the_example_in_short(tmp_path, rain):
+    """Make, train with weights, score: persistence has the CSI of the rain itself."""
+    file, folder = tmp_path / "rain.npy", tmp_path / "run"
+    size = ["--sequences", 10, "--frames", 6, "--image_size", *SIZE]
+    run("scripts/make_rain_cells.py", file, *size, "--seed", 7)
+    recipe = ["--loss", "mse+mae", "--loss_weights", "2:2", "5:5", "10:10", "30:30"]
+    frames = ["--input_frames", 3, "--forecast_frames", 3, "--value_range", 0, 60]
+    short = ["--preset", "small", "--batch_size", 8, "--epochs", 1, "--train_path", folder]
+    run("train.py", "--dataset", file, *frames, *recipe, *short)
+    scores = ["--thresholds", 1, 5, "--json", tmp_path / "rain.json"]
+    run("test.py", "--pretrained_model", folder / "best.ckpt", *scores)
+    result = json.loads((tmp_path / "rain.json").read_text())["scores"]
+    assert set(result["forecasts"]) == {"model", "persistence", "climatology"}
+    test = np.stack([rain.frames(n, 0, 6) for n in Split(0.1, 0).indices(10, "test")])
+    told, came = test[:, [2] * 3] >= 1, test[:, 3:] >= 1
+    csi = (told & came).sum((0, 2, 3)) / (told | came).sum((0, 2, 3))
+    np.testing.assert_allclose(result["forecasts"]["persistence"]["at"]["1"]["csi"], csi)
