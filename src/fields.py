@@ -10,15 +10,19 @@ from src.errors import InputError
 
 
 def option(
-    default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None, flag=True
-):
-    """A dataclass field with limits; unless `flag` is False it is a command-line flag too."""
+    default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None, flag=True,
+    word=None,
+):  # fmt: skip
+    """A dataclass field with limits; unless `flag` is False it is a command-line flag too, which
+    may take a word in place of its values.
+    """
     limits = {
         "choices": choices,
         "at_least": at_least,
         "above": above,
         "at_most": at_most,
         "length": length,
+        "word": word,
     }
     return field(default=default, metadata={"help": help, "flag": flag, **limits})
 

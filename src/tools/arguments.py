@@ -8,12 +8,16 @@ import types
 import typing
 
 from src.config import DEFAULT_PRESET, PRESETS, DataConfig, ModelConfig, TrainingConfig, make_config
-from src.data import own_sequences
+from src.data import own_data
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
 from src.tools.device import TARGETS
 
 INHERITED = ("num_digits", "input_frames", "forecast_frames", "image_size")
-INHERITED_WITH_DATASET = ("dataset", "value_range", "held_out", "split_seed")
+INHERITED_WITH_DATASET = (
+    "dataset", "value_range", "held_out", "split_seed", "transform", "missing", "pad",
+)  # fmt: skip
+# How to read the very file that a checkpoint was trained on.
+INHERITED_WITH_ITS_FILE = ("variable", "time", "latitude", "longitude", "window_stride")
 EXIT_CODES = {InputError: 2, StoppedError: 3, NonFiniteError: 4, DiskError: 5, ExportError: 1}
 
 
@@ -102,16 +106,27 @@ def _add_flag(group, f, hint):
             help=f.metadata["help"],
         )  # fmt: skip
         return
-    many = typing.get_origin(hint) is tuple
+    many, word = typing.get_origin(hint) is tuple, f.metadata["word"]
     default = describe_default(f)
+    kind = typing.get_args(hint)[0] if many else hint
     group.add_argument(
         f"--{f.name}",
-        type=typing.get_args(hint)[0] if many else hint,
-        nargs=f.metadata["length"] or "+" if many else None,
+        type=_or_word(kind, word) if word else kind,
+        nargs="+" if word else f.metadata["length"] or "+" if many else None,
         choices=f.metadata["choices"],
         default=argparse.SUPPRESS,
         help=f.metadata["help"] + (f" (default: {default})" if default else ""),
     )
+
+
+def _or_word(kind, word):
+    """An argparse type: a value, or a word in its place."""
+
+    def parse(text):
+        return text if text == word else kind(text)
+
+    parse.__name__ = f"{kind.__name__} or {word}"
+    return parse
 
 
 def describe_default(f):
@@ -158,6 +173,8 @@ def config_from(args, target, pretrained=None):
     if pretrained:
         known = pretrained.config
         names = INHERITED if "data_path" in options else INHERITED + INHERITED_WITH_DATASET
+        if not {"data_path", "dataset"} & set(options):
+            names += INHERITED_WITH_ITS_FILE
         inherited = {name: getattr(known.data, name) for name in names}
         if not args.preset:
             preset = known.preset
@@ -165,8 +182,9 @@ def config_from(args, target, pretrained=None):
             inherited |= {f.name: getattr(known.model, f.name) for f in fields}
     merged = inherited | options
     if merged.get("dataset") is not None:
-        asked = {name: value for name, value in inherited.items() if name != "image_size"} | options
-        merged = inherited | own_sequences.options_of(asked) | options
+        if "image_size" not in options:
+            merged.pop("image_size", None)
+        merged = own_data.options_of(merged)
     return make_config(preset, merged)
 
 

@@ -26,7 +26,8 @@ NOT_IN_GRAPH = {
     "preset", "num_digits", "epoch_size", "eval_size", "num_parallel_workers", "data_path",
     "epochs", "max_minutes", "learning_rate", "lr_schedule", "warmup_steps", "decay_start", "seed",
     "eval_every", "early_stop", "save_every", "save_steps", "keep", "log_every", "pretrained_model",
-    "dataset", "value_range", "held_out", "split_seed", "dataset_crc",
+    "dataset", "value_range", "held_out", "split_seed", "dataset_crc", "variable", "time",
+    "latitude", "longitude", "window_stride", "transform", "auto_range", "fill", "units",
 }  # fmt: skip
 
 

@@ -26,18 +26,18 @@ class _PlainLines(tqdm):
             self.display(self.format_meter(**self.format_dict))
 
 
-def progress(total, description, initial=0, hidden=False):
+def progress(total, description, initial=0, hidden=False, unit="sequences"):
     """A progress display of sequences on stderr, to be used as tqdm's object; a hidden one for work
     that is over at once.
     """
-    settings = {"total": total, "desc": description, "unit": " sequences", "initial": initial}
+    settings = {"total": total, "desc": description, "unit": f" {unit}", "initial": initial}
     settings["disable"] = hidden
     if sys.stderr.isatty():
         times = "[{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
         bar = "{l_bar}{bar}| {n_fmt}/{total_fmt} " + times
         return tqdm(**settings, bar_format=bar, dynamic_ncols=True)
     line = (
-        "{desc}: {n_fmt}/{total_fmt} sequences, {elapsed} passed, {remaining} left, "
+        "{desc}: {n_fmt}/{total_fmt}{unit}, {elapsed} passed, {remaining} left, "
         "{rate_noinv_fmt}{postfix}"
     )
     return _PlainLines(**settings, bar_format=line, mininterval=LINE_EVERY_SECONDS)

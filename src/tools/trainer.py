@@ -57,7 +57,7 @@ def train(
     step = training.TrainStep(loss, optimizer, recipe.grad_clip, scaler)
     log.open()
     saving.listen()
-    compile_graph(step, config, cache_folder)
+    compile_graph(step, config, train_source.encoding.weighted, cache_folder)
     model = Model(step)
     try:
         while not state.is_complete(recipe):
@@ -67,15 +67,13 @@ def train(
     print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
 
 
-def compile_graph(step, config, cache_folder):
+def compile_graph(step, config, weighted, cache_folder):
     """Compiles the training step before the first batch, and says how long it took."""
     print("compiling the training graph", flush=True)
     start, data = time.perf_counter(), config.data
-    size = (config.model.channels, *data.image_size)
-    batch = [
-        ops.zeros((config.training.batch_size, frames, *size))
-        for frames in (data.input_frames, data.forecast_frames)
-    ]
+    size, counts = (config.model.channels, *config.network_size), [data.input_frames]
+    counts += [data.forecast_frames] + [data.input_frames + data.forecast_frames] * weighted
+    batch = [ops.zeros((config.training.batch_size, frames, *size)) for frames in counts]
     step.set_train()
     found = compile_cache.compile_step(step, batch, config, cache_folder)
     seconds, origin = time.perf_counter() - start, ", from the cache" if found else ""

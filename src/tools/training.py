@@ -32,6 +32,8 @@ class ForecastLoss(nn.Cell):
     Inputs:
         - **inputs** - (B, T, C, H, W), float32 in [0, 1].
         - **targets** - (B, forecast_frames, C, H, W), float32 in [0, 1].
+        - **weights** - (B, T + forecast_frames, C, H, W), float32, or None: what is 0 counts
+          nothing, in the loss and its gradients.
 
     Outputs:
         The loss, a scalar.
@@ -43,26 +45,36 @@ class ForecastLoss(nn.Cell):
         self.loss = loss
         self.encoder_loss_weight = encoder_loss_weight
 
-    def construct(self, inputs, targets):
+    def construct(self, inputs, targets, weights=None):
         outputs, states = self.network.encode(inputs)
-        loss = self.pixel_loss(self.network.head(self.network.forecast(states)), targets)
+        steps = inputs.shape[1]
+        counts = None if weights is None else weights[:, steps:]
+        loss = self.pixel_loss(self.network.head(self.network.forecast(states)), targets, counts)
         if self.encoder_loss_weight:
             next_frames = ops.concat((inputs[:, 1:], targets[:, :1]), 1)
+            counts = None if weights is None else weights[:, 1 : steps + 1]
             loss = loss + self.encoder_loss_weight * self.pixel_loss(
-                self.network.head(outputs), next_frames
+                self.network.head(outputs), next_frames, counts
             )
         return loss
 
-    def pixel_loss(self, logits, targets):
+    def pixel_loss(self, logits, targets, weights=None):
         """The loss of frames before their activation."""
         if self.loss == "bce":
             # -(y log s(z) + (1 - y) log(1 - s(z))) without overflow.
-            return (
-                ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
-            ).mean()
+            return mean(
+                ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits))), weights
+            )
         error = self.network.activate(logits) - targets
-        loss = ops.square(error).mean()
-        return loss + ops.abs(error).mean() if self.loss == "mse+mae" else loss
+        loss = mean(ops.square(error), weights)
+        return loss + mean(ops.abs(error), weights) if self.loss == "mse+mae" else loss
+
+
+def mean(values, weights=None):
+    """The mean of values where their weight is 1; 0 where there are none."""
+    if weights is None:
+        return values.mean()
+    return (values * weights).sum() / ops.maximum(weights.sum(), 1.0)
 
 
 class Adam(nn.Optimizer):
@@ -150,13 +162,13 @@ class TrainStep(nn.Cell):
         self.scaler = scaler
         self.value_and_grad = ms.value_and_grad(self.scaled_loss, None, optimizer.parameters)
 
-    def scaled_loss(self, inputs, targets):
+    def scaled_loss(self, *batch):
         """The loss, times the loss scale if there is one."""
-        loss = self.loss(inputs, targets)
+        loss = self.loss(*batch)
         return loss if self.scaler is None else self.scaler.scale(loss)
 
-    def construct(self, inputs, targets):
-        loss, gradients = self.value_and_grad(inputs, targets)
+    def construct(self, *batch):
+        loss, gradients = self.value_and_grad(*batch)
         if self.scaler is None:
             return self.update(loss, gradients)
         loss, gradients = self.scaler.unscale(loss), self.scaler.unscale(gradients)
