@@ -83,14 +83,13 @@ class Encoding:
         return np.pad(frames, [(0, 0)] * (frames.ndim - 2) + [(0, below), (0, right)], mode)
 
 
-def encoding_of(config, frame_size, value_range=None, clips=False):
+def encoding_of(config, frame_size, value_range=None):
     """The `Encoding` of a `Config` for frames of (height, width).
 
     Args:
         config: the `Config`.
         frame_size: (height, width) of the data's frames.
         value_range: the scale in place of the configuration's.
-        clips: as `Encoding`'s.
     """
     data = config.data
     return Encoding(
@@ -99,5 +98,5 @@ def encoding_of(config, frame_size, value_range=None, clips=False):
         data.fill,
         tuple(frame_size),
         config.model.grid if data.pad else 1,
-        clips,
+        data.window_stride is not None,
     )

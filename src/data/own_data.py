@@ -156,7 +156,7 @@ def training_sources(config):
             "training, validation and test would no longer hold"
         )
     file.check_length(data)
-    encoding = encoding_of(config, file.frame_shape[1:], clips=file.is_record)
+    encoding = encoding_of(config, file.frame_shape[1:])
     file.check_values(data, encoding)
     train = file.part(data, "train", encoding, data.epoch_size, config.training.seed)
     return train, file.part(data, "validation", encoding)
@@ -186,7 +186,7 @@ def evaluation_source(config, dataset=None, value_range=None):
         raise InputError(f"{path}: was trained on with value_range {low:g} {high:g}; leave it out")
     check_frames(file.frame_shape, path, config)
     check_units(file, data.transform)
-    encoding = encoding_of(config, file.frame_shape[1:], scale, file.is_record)
+    encoding = encoding_of(config, file.frame_shape[1:], scale)
     if known:
         file.check_length(data)
         file.warn_of_values(data, encoding, "test")
@@ -204,7 +204,7 @@ def training_part(config, dataset=None):
     file = open_file(dataset or data.dataset, data)
     if file.fingerprint() != data.dataset_crc:
         return None
-    encoding = encoding_of(config, file.frame_shape[1:], clips=file.is_record)
+    encoding = encoding_of(config, file.frame_shape[1:])
     source = file.part(data, "train", encoding)
     spread = np.linspace(0, len(source) - 1, min(len(source), SAMPLED_WINDOWS)).astype(int)
     source.indices = source.indices[spread]

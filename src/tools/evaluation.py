@@ -4,9 +4,14 @@ import mindspore as ms
 import numpy as np
 
 from src.data.pipeline import make_dataset
-from src.data.scale import to_unit_range
 from src.tools.metrics import FrameMetrics
 from src.tools.progress import progress
+
+
+# Sequences whose frames are in memory at a time.
+MEAN_BATCH = 50
+# The weight of what fills a gap: it decides only where there is nothing else.
+NOTHING = np.float32(1e-9)
 
 
 def evaluate(forecasters, source, batch_size, input_frames, description="evaluate"):
@@ -26,12 +31,15 @@ def evaluate(forecasters, source, batch_size, input_frames, description="evaluat
     batch_size = min(batch_size, len(source))
     dataset = make_dataset(source, batch_size, input_frames, keep_all=True)
     metrics = {name: FrameMetrics() for name in forecasters}
-    left = len(source)
+    left, crop = len(source), source.encoding.crop
     with progress(left, description) as bar:
-        for inputs, targets in dataset.create_tuple_iterator(num_epochs=1, output_numpy=True):
+        batches = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        for inputs, targets, *weights in batches:
             count = min(batch_size, left)
+            truth = [targets, *(of_all[:, input_frames:] for of_all in weights)]
+            truth = [crop(frames)[:count] for frames in truth]
             for name, forecaster in forecasters.items():
-                metrics[name].update(forecaster(inputs)[:count], targets[:count])
+                metrics[name].update(crop(forecaster(inputs))[:count], *truth)
             left -= count
             bar.update(count)
     return metrics
@@ -68,6 +76,13 @@ def baselines(forecast_frames, mean_image=None):
 
 
 def mean_image(source, sequences=1000):
-    """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1]."""
-    frames = source.frames(range(min(sequences, len(source))))
-    return to_unit_range(frames, source.value_range).mean((0, 1), np.float64).astype(np.float32)
+    """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1], as large as what
+    the network reads; where values are missing the mean of the others.
+    """
+    encoding, total, count = source.encoding, 0.0, 0.0
+    for start in range(0, min(sequences, len(source)), MEAN_BATCH):
+        frames = source.frames(range(start, min(start + MEAN_BATCH, sequences, len(source))))
+        weights = np.maximum(encoding.weights(frames), NOTHING)
+        total += (encoding.to_network(frames) * weights).sum((0, 1), np.float64)
+        count += weights.sum((0, 1), np.float64)
+    return (total / count).astype(np.float32)

@@ -33,12 +33,13 @@ def make(metrics, source, timing):
     result = {"test_set": source.name, "sequences": model.sequences, **model.means()}
     result["per_frame"] = model.per_frame()
     shape = source.frames([0]).shape[2:]
-    values = math.prod(shape)
+    values = model.values_per_frame
     result["frame_shape"], result["value_range"] = shape, [low, high]
-    result["own_units"] = {
-        "rmse": math.sqrt(result["mse"] / values) * (high - low),
-        "mae": result["mae"] / values * (high - low),
-    }
+    if source.encoding.transform == "none":
+        result["own_units"] = {
+            "rmse": math.sqrt(result["mse"] / values) * (high - low),
+            "mae": result["mae"] / values * (high - low),
+        }
     result["timing"] = timing
     if len(metrics) > 1:
         result["baselines"] = {
@@ -61,7 +62,7 @@ def show(result):
     print(f"errors are summed over a frame of {frame}, in which {low:g} is 0 and {high:g} is 1")
     for name, meaning in MEANING.items():
         print(f"{name:12} {result[name]:10.4f}  {meaning}")
-    for name, value in result["own_units"].items():
+    for name, value in result.get("own_units", {}).items():
         print(f"{'own ' + name:12} {value:10.4f}  of a value, unclipped, in the data's own units")
     for name, scores in result.get("baselines", {}).items():
         text = "  ".join(f"{key} {scores[key]:8.4f}" for key in BASELINE_METRICS)
