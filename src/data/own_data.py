@@ -136,8 +136,8 @@ def check_units(file, transform):
         return
     has = f"has the units {file.units!r}" if file.units else "has no units"
     raise InputError(
-        f"{file.path}: {has}, and transform dbz needs rain in mm/h: give the variable the attribute "
-        "units = 'mm/h' once it is"
+        f"{file.path}: {has}, and transform dbz needs rain in mm/h: once it is, give the variable "
+        "the attribute units = 'mm/h'"
     )
 
 

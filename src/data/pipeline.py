@@ -10,7 +10,6 @@ import mindspore.dataset as ds
 import numpy as np
 
 
-
 class BatchNumbers:
     """Yields (epoch, batch) from a first batch to an epoch's last; each pass is the next epoch."""
 

@@ -235,8 +235,8 @@ class _Axes:
         channels = [dim for dim in others if array.sizes[dim] > 1]
         if len(channels) > 1:
             raise InputError(
-                f"{path}: {array.name} has the dimensions {', '.join(map(str, array.dims))}; beside "
-                "time, latitude and longitude there may be one, for channels"
+                f"{path}: {array.name} has the dimensions {', '.join(map(str, array.dims))}; "
+                "beside time, latitude and longitude there may be one, for channels"
             )
         self.dims = (time[0], channels[0] if channels else None, *space)
         self.squeezed = {dim: 0 for dim in others if dim not in channels}

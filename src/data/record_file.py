@@ -85,8 +85,8 @@ class RecordFile:
         frame, channel, row, column = found.place
         raise InputError(
             f"{self.path}: {found.missing:,} values are missing, the first in frame {frame:,}"
-            f"{self._when(frame)}, channel {channel}, row {row}, column {column} (all from 0): fill "
-            "them, or leave them out with --missing mask"
+            f"{self._when(frame)}, channel {channel}, row {row}, column {column} (all from 0): "
+            "fill them, or leave them out with --missing mask"
         )
 
     def _refuse_empty(self, found):
@@ -105,6 +105,17 @@ class RecordFile:
         """A part of the record, "train", "validation" or "test", as a source."""
         frames = self.record.parts(data)[part]
         return self._source(data, frames, f"{part} part", encoding, size, seed)
+
+    def last(self, count):
+        """The last frames, (count, C, H, W), which have to be in a row; fewer where there are."""
+        start, stop = max(0, len(self.record) - count), len(self.record)
+        if self.record.runs[start] != self.record.runs[stop - 1]:
+            place = self.record.describe(range(start, stop))
+            raise InputError(
+                f"{self.path}: its last {stop - start} frames, {place}, are not in a row: there is "
+                "a gap or a repeat in time"
+            )
+        return self.record.read(start, stop)
 
     def whole(self, data, encoding):
         """All of the record as a source."""

@@ -72,7 +72,7 @@ def transformed(values, transform, low):
 
 
 def check_value_range(value_range, file, transform="none"):
-    """Raises `InputError` unless a file's scale is given, and is one that the transform can have."""
+    """Raises `InputError` unless a file's scale is given, and the transform can have it."""
     if value_range is None:
         raise InputError(
             f"{file}: needs --value_range LOW HIGH, the two values that become 0 and 1: 0 255 for "

@@ -7,7 +7,6 @@ from src.data.pipeline import make_dataset
 from src.tools.metrics import FrameMetrics
 from src.tools.progress import progress
 
-
 # Sequences whose frames are in memory at a time.
 MEAN_BATCH = 50
 # The weight of what fills a gap: it decides only where there is nothing else.

@@ -132,7 +132,9 @@ def _means_over_windows(height, width):
     weights = inside / (rows * columns)
 
     def means(flat, whole=None):
-        images = [slice(start, start + len(weights)) for start in range(0, len(flat), height * width)]
+        images = [
+            slice(start, start + len(weights)) for start in range(0, len(flat), height * width)
+        ]
         if whole is None:
             return [flat[image] @ weights for image in images]
         counts = [whole[image] & inside for image in images]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from src.data.array_file import check_values
-from src.data.input_file import read_sequences
+from src.data.input_file import holds_pictures, read_sequences
 from src.data.own_data import check_units, open_file
 from src.data.own_sequences import OwnSequences, warn_of_scale
 from src.data.scale import check_value_range
@@ -30,7 +30,7 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
 
     Args:
         predictor: the `Predictor` that will read them.
-        path: of `read_sequences`.
+        path: of `read_sequences`; or a long record, whose end is one sequence.
         value_range: their scale; default: the predictor's.
         truth: the very last frames are the truth, and those before them what the network reads.
 
@@ -42,11 +42,11 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
     config = predictor.config
     check_value_range(scale, path, config.data.transform if config else "none")
     needed = frames + (predictor.forecast_frames if truth else 0)
-    array = _read(path, channels, needed, config)
+    array, skipped = _read(path, channels, needed, config)
     predictor.check(array, path, needed)
     encoding = predictor.encoding(array.shape[3:], scale)
-    start = array.shape[1] - needed
-    used = array[:, start:]
+    used = array[:, array.shape[1] - needed :]
+    start = skipped + array.shape[1] - needed
     values = check_values(used, path, start, missing=encoding.fill is not None)
     warn_of_scale(values, scale, path)
     name = f"{path} ({len(array):,} sequences, frames {start} to {start + frames - 1} of each)"
@@ -54,14 +54,15 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
 
 
 def _read(path, channels, needed, config):
-    """(N, T, C, H, W); of a long record one sequence, its last frames."""
-    if config is not None and is_readable(path):
-        file = open_file(path, config.data)
-        if file.is_record:
-            check_units(file, config.data.transform)
-            record = file.record
-            return record.read(max(0, len(record) - needed), len(record))[None]
-    return read_sequences(path, channels)
+    """(N, T, C, H, W), and how many frames come before; of a record one sequence, its end."""
+    if config is None or holds_pictures(path):
+        return read_sequences(path, channels), 0
+    file = open_file(path, config.data)
+    if not file.is_record:
+        return file.array, 0
+    check_units(file, config.data.transform)
+    frames = file.last(needed)
+    return frames[None], len(file.record) - len(frames)
 
 
 def open_output(path, overwrite):
