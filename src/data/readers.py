@@ -134,8 +134,19 @@ class XarrayReader:
 
     def __init__(self, path, names):
         self.path = path
-        self.process = None
-        dataset = self._open()
+        self.process = self.array = self.whole = None
+        with self._open() as dataset:
+            self._describe(dataset.cf.guess_coord_axis(), names)
+            if dataset[self.variable].nbytes <= SMALL_BYTES:
+                self.array = dataset[self.variable]
+                self.whole = self.read(0, self.shape[0])
+        self.process = self.array = None
+
+    def _describe(self, dataset, names):
+        """Takes from the Dataset, in whose attributes cf_xarray finds axes, what it says of the
+        variable.
+        """
+        path = self.path
         self.variable = _variable_of(dataset, names.variable, path)
         array = dataset[self.variable]
         if array.dtype.kind not in "iuf":
@@ -148,10 +159,6 @@ class XarrayReader:
             raise InputError(f"{path}: {self.variable} has no frames: its shape is {self.shape}")
         self.times = axes.times()
         self.grid = axes.grid(self.variable)
-        self.array = array
-        self.whole = None
-        if array.nbytes <= SMALL_BYTES:
-            self.whole = self.read(0, self.shape[0])
 
     def read(self, start, stop):
         """Frames start to stop - 1, (n, C, H, W)."""
@@ -169,7 +176,7 @@ class XarrayReader:
         return np.ascontiguousarray(values).reshape(-1, *self.shape[1:])
 
     def _open(self):
-        """The Dataset, lazily; its coordinates have the attributes that cf_xarray needs."""
+        """The Dataset, lazily."""
         xarray = _import_xarray(self.path)
         self.process = os.getpid()
         path = Path(self.path)
@@ -177,12 +184,11 @@ class XarrayReader:
             raise InputError(f"{path}: not found")
         options = {"engine": "zarr", "consolidated": False} if path.is_dir() else {}
         try:
-            dataset = xarray.open_dataset(path, cache=False, decode_timedelta=False, **options)
+            return xarray.open_dataset(path, cache=False, decode_timedelta=False, **options)
         except UNREADABLE as error:
             raise _unreadable(path, error) from None
         except ImportError as error:
             raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
-        return dataset.cf.guess_coord_axis()
 
 
 def _import_xarray(path):
@@ -247,7 +253,7 @@ class _Axes:
         if given is not None:
             if given in array.dims or given in array.coords:
                 return given
-            there = ", ".join(map(str, [*array.coords, *array.dims]))
+            there = ", ".join(map(str, dict.fromkeys([*array.coords, *array.dims])))
             raise InputError(
                 f"{self.path}: {array.name} has no {role} {given!r}; there are: {there}"
             )

@@ -15,6 +15,7 @@ from src.tools.training import (
     execution_of,
     make_optimizer,
     make_scaler,
+    mean,
 )
 from tests.conftest import NARROW
 
@@ -167,3 +168,33 @@ def test_recomputing_changes_nothing(rng):
         step = TrainStep(ForecastLoss(network, "mse"), make_optimizer(network, recipe))
         results.append([[float(x.asnumpy()) for x in step(*batch)] for _ in range(3)])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
+
+
+def test_what_is_missing_changes_no_gradient(rng):
+    """Other targets where the weight is 0: the same loss and gradients bit for bit, in one graph;
+    with all weights 1 the loss without weights.
+    """
+    network = EncoderForecaster(NARROW["paper"], 2)
+    inputs, targets = (ms.Tensor(rng.random((2, n, 1, 16, 16), np.float32)) for n in (3, 2))
+    weights = np.ones((2, 5, 1, 16, 16), np.float32)
+    weights[:, :, :, 3:9, 2:12] = 0
+    weights[0, 3] = 0
+    there = weights[:, 3:] > 0
+    other = ms.Tensor(np.where(there, targets.asnumpy(), np.float32(0.9)))
+    loss = ForecastLoss(network, "bce", encoder_loss_weight=1.0)
+    step = ms.value_and_grad(loss, None, network.trainable_params())
+    results = [step(inputs, t, ms.Tensor(weights)) for t in (targets, other)]
+    assert results[0][0].asnumpy() == results[1][0].asnumpy()
+    for one, two in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_array_equal(one.asnumpy(), two.asnumpy())
+        assert np.abs(one.asnumpy()).max() > 0
+    full, _ = step(inputs, targets, ms.Tensor(np.ones_like(weights)))
+    assert float(full.asnumpy()) == pytest.approx(float(loss(inputs, targets).asnumpy()), rel=1e-5)
+    assert float(results[0][0].asnumpy()) != pytest.approx(float(full.asnumpy()), rel=1e-4)
+
+
+def test_the_weighted_mean_by_hand():
+    """(1 + 5) / 2 of 1, 2, 5; 0 of nothing."""
+    values = ms.Tensor(np.float32([1, 2, 5]))
+    assert float(mean(values, ms.Tensor(np.float32([1, 0, 1]))).asnumpy()) == 3
+    assert float(mean(values, ms.Tensor(np.float32([0, 0, 0]))).asnumpy()) == 0

@@ -1,0 +1,74 @@
+"""A long record from its file to a forecast, by the scripts."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from src.tools import checkpoint
+from tests.scripts.conftest import run
+from tests.scripts.test_bad_input import refuse
+
+STEPS, HEIGHT, WIDTH = 50, 30, 34
+
+
+@pytest.fixture(scope="module")
+def rain_file(tmp_path_factory):
+    """A cell of rain that crosses 30x34 places, with land where nothing is ever measured."""
+    path = tmp_path_factory.mktemp("radar data") / "rain.nc"
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    frames = [20 * np.exp(-((y - 15) ** 2 + (x - 1.5 * k % WIDTH) ** 2) / 20) for k in range(STEPS)]
+    rain = np.float32(frames)
+    rain[:, :6, :9] = np.nan
+    coordinates = {"time": pd.date_range("2001-01-01", periods=STEPS, freq="5min"),
+        "y": np.arange(HEIGHT) * 1000.0, "x": np.arange(WIDTH) * 1000.0}  # fmt: skip
+    dims = ("time", "y", "x")
+    data = xr.Dataset({"rain": (dims, rain, {"units": "mm h-1"})}, coordinates)
+    data.assign(flag=("time", np.zeros(STEPS))).to_netcdf(path)
+    return path
+
+
+def test_from_a_netcdf_file_to_a_forecast(tmp_path, rain_file):
+    """Mask, padding and dBZ from training to forecast.npy, whose units are the file's."""
+    options = ["--preset", "small", "--input_frames", 3, "--forecast_frames", 3, "--batch_size", 4]
+    options += ["--dataset", rain_file.name, "--held_out", 0.2, "--train_path", tmp_path / "run"]
+    options += ["--value_range", 0, 50, "--transform", "dbz"]
+    line = refuse(tmp_path, "train.py", *options[:-3], "--dataset", rain_file)
+    assert "frames of 30x34" in line
+    assert "--pad does it by reflection" in line
+    options += ["--epochs", 2, "--pad"]
+    folder = rain_file.parent
+    result = run("train.py", *options, expect=2, cwd=folder)
+    missing = 54 * 18
+    assert f"rain.nc: {missing:,} values are missing, the first in frame 0" in result.stderr
+    result = run("train.py", *options, "--missing", "mask", "--num_parallel_workers", 2, cwd=folder)
+    assert "train part (13 windows of 6 frames, 2001-01-01T00:00 to" in result.stdout
+    best = tmp_path / "run" / "best.ckpt"
+    data = checkpoint.load(best).config.data
+    assert (data.units, data.image_size, data.window_stride) == ("mm h-1", (HEIGHT, WIDTH), 1)
+
+    run("test.py", "--pretrained_model", best, "--baselines", "--json", tmp_path / "r.json")
+    scores = json.loads((tmp_path / "r.json").read_text())
+    assert "test part (5 windows of 6 frames" in scores["test_set"]
+    assert scores["sequences"] == 5
+    run("predict.py", "--pretrained_model", best, "--output", tmp_path / "out", "--pictures", 1)
+    forecast = np.load(tmp_path / "out" / "forecast.npy")
+    assert forecast.shape == (5, 3, 1, HEIGHT, WIDTH)
+    land = np.isnan(forecast)
+    assert land[..., :6, :9].all()
+    assert land.sum() == 5 * 3 * 54
+    with xr.open_dataset(rain_file) as source:
+        truth = source.rain.values
+    decibels = [10 * np.log10(200 * np.maximum(x, 200 ** (-1 / 1.6)) ** 1.6) for x in
+        (forecast[:, :, 0], np.stack([truth[k : k + 3] for k in range(43, 48)]))]  # fmt: skip
+    error = (decibels[0] - decibels[1]) / (10 * np.log10(200 * 50**1.6))
+    assert scores["mse"] == pytest.approx(np.nansum(error**2, (2, 3)).mean(), rel=1e-3)
+
+    moved = rain_file.rename(rain_file.with_name("moved.nc"))
+    run("predict.py", "--pretrained_model", best, "--input", moved, "--truth", "--output",
+        tmp_path / "end", "--pictures", 0)  # fmt: skip
+    np.testing.assert_allclose(
+        np.load(tmp_path / "end" / "forecast.npy")[0], forecast[4], rtol=1e-4
+    )
