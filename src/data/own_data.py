@@ -71,6 +71,7 @@ def options_of(options):
     """
     data = _settings(options)
     if data.value_range != AUTO:
+        _check_pair(data.value_range)
         check_value_range(data.value_range, data.dataset, data.transform)
     file = open_file(data.dataset, data)
     check_names(file, data)
@@ -94,6 +95,13 @@ def options_of(options):
     if data.value_range == AUTO or data.missing == "mask":
         decided |= _scanned(file, data)
     return {"epoch_size": file.training_size(data)} | options | decided
+
+
+def _check_pair(value_range):
+    """Raises `InputError` for a number of values that is no range."""
+    if value_range is not None and (len(value_range) != 2 or AUTO[0] in value_range):
+        given = " ".join(map(str, value_range))
+        raise InputError(f"value_range is {given}: it must be two numbers, or auto")
 
 
 def _settings(options):
