@@ -54,7 +54,8 @@ def test_any_order_of_dimensions(tmp_path, monkeypatch, suffix, small):
 def test_rows_and_columns_of_a_curved_grid(tmp_path):
     """Latitude and longitude of two dimensions name both."""
     mesh = (("yc", "xc"), np.ones((4, 5)))
-    path = write(tmp_path / "r.nc", VALUES.transpose(3, 2, 0, 1)[..., :1], ("xc", "yc", "time", "z"),
+    path = write(tmp_path / "r.nc", VALUES.transpose(3, 2, 0, 1)[..., :1],
+        ("xc", "yc", "time", "z"),
         {"time": DAYS, "lat": mesh, "lon": mesh})  # fmt: skip
     reader = XarrayReader(path, Names())
     assert reader.grid.dims == ("time", None, "yc", "xc")
