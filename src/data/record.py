@@ -162,7 +162,18 @@ class Windows(OwnSequences):
         encoding, name, size, seed: as `OwnSequences`'.
     """
 
+    @property
+    def grid(self):
+        """The `Grid` of the frames."""
+        return self.array.grid
+
+    def times(self, index):
+        """The times of a window's frames, as the files have them; None where they have none."""
+        start, times = self.indices[index], self.array.times
+        return None if times is None else times[start : start + self.num_frames]
+
     def read(self, indices):
+        """The windows that begin at frames of the record."""
         return np.stack([self.array.read(start, start + self.num_frames) for start in indices])
 
 

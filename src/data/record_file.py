@@ -2,6 +2,8 @@
 
 import sys
 
+import numpy as np
+
 from src.data.own_sequences import warn_of_scale
 from src.data.record import Record, Windows
 from src.errors import InputError
@@ -54,13 +56,9 @@ class RecordFile:
         """Refuses values that are missing and may not be, and frames without any; says how much of
         the training part the scale clips, if it is more than a hundredth.
         """
-        parts, whole = self.record.parts(data), range(len(self.record))
-        found = self.training_scan(data, encoding.value_range)
-        rest = self.record.scan(range(parts["train"].stop, whole.stop))
-        for part in (found, rest):
-            if part.missing and encoding.fill is None:
-                self.refuse_missing(part)
-            self._refuse_empty(part)
+        train = self.record.parts(data)["train"]
+        found = self._check(train, encoding, encoding.value_range)
+        self._check(range(train.stop, len(self.record)), encoding)
         share = found.beyond / found.values
         if share > CLIPPED:
             low, high = encoding.value_range
@@ -73,12 +71,17 @@ class RecordFile:
     def warn_of_values(self, data, encoding, part=None):
         """Refuses what `check_values` does; says where values hardly fit the scale."""
         frames = self.record.parts(data)[part] if part else range(len(self.record))
-        found = self.record.scan(frames)
+        found = self._check(frames, encoding)
+        if part is None:
+            warn_of_scale((found.lowest, found.highest), encoding.value_range, self.path)
+
+    def _check(self, frames, encoding, value_range=None):
+        """The `Scan` of a range of frames, in which nothing is missing that may not be."""
+        found = self.record.scan(frames, value_range)
         if found.missing and encoding.fill is None:
             self.refuse_missing(found)
         self._refuse_empty(found)
-        if part is None:
-            warn_of_scale((found.lowest, found.highest), encoding.value_range, self.path)
+        return found
 
     def refuse_missing(self, found):
         """Raises the `InputError` that says how many values are missing, and where the first is."""
@@ -106,16 +109,23 @@ class RecordFile:
         frames = self.record.parts(data)[part]
         return self._source(data, frames, f"{part} part", encoding, size, seed)
 
-    def last(self, count):
-        """The last frames, (count, C, H, W), which have to be in a row; fewer where there are."""
-        start, stop = max(0, len(self.record) - count), len(self.record)
-        if self.record.runs[start] != self.record.runs[stop - 1]:
-            place = self.record.describe(range(start, stop))
+    def end(self, count, encoding):
+        """The last frames as a source of one window.
+
+        Raises:
+            InputError: they are not in a row, or values are missing that may not be.
+        """
+        frames = range(len(self.record) - count, len(self.record))
+        place = self.record.describe(frames)
+        if self.record.runs[frames.start] != self.record.runs[frames.stop - 1]:
             raise InputError(
-                f"{self.path}: its last {stop - start} frames, {place}, are not in a row: there is "
-                "a gap or a repeat in time"
+                f"{self.path}: its last {count} frames, {place}, are not in a row: there is a gap "
+                "or a repeat in time"
             )
-        return self.record.read(start, stop)
+        found = self._check(frames, encoding)
+        warn_of_scale((found.lowest, found.highest), encoding.value_range, self.path)
+        name = f"{self.path}, its last {count} frames ({place})"
+        return Windows(self.record, np.array([frames.start]), count, encoding, name)
 
     def whole(self, data, encoding):
         """All of the record as a source."""

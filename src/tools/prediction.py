@@ -42,27 +42,25 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
     config = predictor.config
     check_value_range(scale, path, config.data.transform if config else "none")
     needed = frames + (predictor.forecast_frames if truth else 0)
-    array, skipped = _read(path, channels, needed, config)
-    predictor.check(array, path, needed)
+    file = None if config is None or holds_pictures(path) else open_file(path, config.data)
+    if file is not None and file.is_record:
+        return _end_of_record(predictor, file, needed, scale)
+    array = file.array if file else read_sequences(path, channels)
+    predictor.check(array.shape, path, needed)
     encoding = predictor.encoding(array.shape[3:], scale)
-    used = array[:, array.shape[1] - needed :]
-    start = skipped + array.shape[1] - needed
+    start = array.shape[1] - needed
+    used = array[:, start:]
     values = check_values(used, path, start, missing=encoding.fill is not None)
     warn_of_scale(values, scale, path)
     name = f"{path} ({len(array):,} sequences, frames {start} to {start + frames - 1} of each)"
     return OwnSequences(used, np.arange(len(array)), needed, encoding, name)
 
 
-def _read(path, channels, needed, config):
-    """(N, T, C, H, W), and how many frames come before; of a record one sequence, its end."""
-    if config is None or holds_pictures(path):
-        return read_sequences(path, channels), 0
-    file = open_file(path, config.data)
-    if not file.is_record:
-        return file.array, 0
-    check_units(file, config.data.transform)
-    frames = file.last(needed)
-    return frames[None], len(file.record) - len(frames)
+def _end_of_record(predictor, file, needed, scale):
+    """The last frames of a record as one sequence, a source."""
+    check_units(file, predictor.config.data.transform)
+    predictor.check((1, len(file.record), *file.frame_shape), file.path, needed)
+    return file.end(needed, predictor.encoding(file.frame_shape[1:], scale))
 
 
 def open_output(path, overwrite):

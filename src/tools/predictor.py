@@ -56,21 +56,19 @@ class Predictor:
             return Encoding(value_range)
         return encoding_of(self.config, frame_size, value_range)
 
-    def check(self, array, path, frames):
+    def check(self, shape, path, frames):
         """Raises `InputError` unless (N, T, C, H, W) has frames that fit, and so many of them."""
         channels, *size = self.inputs[2:]
-        if array.shape[1] < frames:
-            raise InputError(
-                f"{path}: has {array.shape[1]} frames a sequence, and {frames} are needed"
-            )
+        if shape[1] < frames:
+            raise InputError(f"{path}: has {shape[1]} frames a sequence, and {frames} are needed")
         if None in size:
-            check_frames(array.shape[2:], path, self.config)
+            check_frames(shape[2:], path, self.config)
             return
-        padding = self.encoding(array.shape[3:], self.value_range).padding
-        padded = [side + more for side, more in zip(array.shape[3:], padding, strict=True)]
-        if (array.shape[2], *padded) != (channels, *size):
+        padding = self.encoding(shape[3:], self.value_range).padding
+        padded = [side + more for side, more in zip(shape[3:], padding, strict=True)]
+        if (shape[2], *padded) != (channels, *size):
             raise InputError(
-                f"{path}: has frames (C, H, W) of {array.shape[2:]}, and {self.name} was exported "
+                f"{path}: has frames (C, H, W) of {shape[2:]}, and {self.name} was exported "
                 f"for {(channels, *size)}; --pretrained_model takes other sizes"
             )
 

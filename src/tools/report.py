@@ -35,6 +35,7 @@ def make(metrics, source, timing):
     shape = source.frames([0]).shape[2:]
     values = model.values_per_frame
     result["frame_shape"], result["value_range"] = shape, [low, high]
+    result["transform"] = source.encoding.transform
     if source.encoding.transform == "none":
         result["own_units"] = {
             "rmse": math.sqrt(result["mse"] / values) * (high - low),
@@ -59,7 +60,10 @@ def show(result):
     print(f"\n{result['sequences']:,} sequences of {result['test_set']}")
     low, high = result["value_range"]
     frame = "x".join(map(str, result["frame_shape"]))
-    print(f"errors are summed over a frame of {frame}, in which {low:g} is 0 and {high:g} is 1")
+    scale = "" if result["transform"] == "none" else f", transform {result['transform']}"
+    print(
+        f"errors are summed over a frame of {frame}, in which {low:g} is 0 and {high:g} is 1{scale}"
+    )
     for name, meaning in MEANING.items():
         print(f"{name:12} {result[name]:10.4f}  {meaning}")
     for name, value in result.get("own_units", {}).items():

@@ -157,7 +157,7 @@ def test_the_scale_is_that_of_the_training_part(tmp_path, capsys):
         (lambda d: d.rename(time="a", lat="b", lon="c").drop_vars("a"), {},
          "rain has no time axis; its dimensions are a, b, c"),
         (lambda d: d.isel(time=slice(24)), {}, "holds 24 frames; a window of 5 .* need 25"),
-        (lambda d: d, {"value_range": (0.0,)}, "value_range is 0.0: it must be two numbers, or auto"),
+        (lambda d: d, {"value_range": (0.0,)}, "value_range is 0.0: it must be two numbers, or"),
         (lambda d: d, {"transform": "dbz"}, "has the units 'mm', and transform dbz needs .* mm/h"),
         (lambda d: d.assign(rain=d.rain.drop_attrs()), {"transform": "dbz"}, "has no units, and"),
         (lambda d: d, {"value_range": ("auto",), "transform": "log"},

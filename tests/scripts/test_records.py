@@ -7,7 +7,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from src.tools import checkpoint, prediction, predictor
+from src.config import make_config
+from src.data import own_data
+from src.data.sources import evaluation_source
+from src.errors import InputError
+from src.tools import checkpoint, prediction, predictor, resume
 from tests.scripts.conftest import run
 from tests.scripts.test_bad_input import refuse
 
@@ -65,3 +69,44 @@ def test_from_a_netcdf_file_to_a_forecast(tmp_path, rain_file):
     end = prediction.sequences_of_input(network, rain_file, truth=True)
     prediction.predict(network, end, tmp_path, batch_size=1, count=0)
     np.testing.assert_allclose(np.load(tmp_path / "forecast.npy")[0], forecast[4], rtol=1e-4)
+
+
+def test_a_resumed_run_keeps_its_scale(tmp_path, rain_file):
+    """auto is what it was when the run began; other settings of the data are refused."""
+    options = {"dataset": str(rain_file), "value_range": ("auto",), "missing": "mask", "pad": True}
+    options |= {"input_frames": 3, "forecast_frames": 3, "batch_size": 4}
+    config = make_config("small", own_data.options_of(options))
+    assert config.data.value_range == (0.0, pytest.approx(20))
+    found = checkpoint.Checkpoint(tmp_path / "last.ckpt", config, {}, {}, {})
+    assert resume.config_of(found, options) == config
+    for change in (
+        {"transform": "dbz"},
+        {"window_stride": 2},
+        {"pad": False},
+        {"missing": "refuse"},
+    ):
+        with pytest.raises(InputError):
+            resume.config_of(found, change)
+    explicit = make_config("small", own_data.options_of({**options, "value_range": (0.0, 50.0)}))
+    with pytest.raises(InputError, match="value_range is .'auto',.: it must be a list of float"):
+        resume.config_of(checkpoint.Checkpoint(tmp_path, explicit, {}, {}, {}), options)
+
+
+def test_what_a_forecast_knows_of_its_grid(rain_file):
+    """Times of the frames that it begins after, coordinates, units: for whoever writes it."""
+    options = {
+        "dataset": str(rain_file),
+        "value_range": (0.0, 50.0),
+        "missing": "mask",
+        "pad": True,
+    }
+    options |= {"input_frames": 3, "forecast_frames": 3, "batch_size": 4}
+    config = make_config("small", own_data.options_of(options))
+    test = evaluation_source(config)
+    times = test.times(len(test) - 1)
+    assert times[-1] == np.datetime64("2001-01-01T04:05")
+    assert (np.diff(times) == np.timedelta64(5, "m")).all()
+    assert test.grid.units == "mm h-1"
+    assert test.grid.variable == "rain"
+    assert test.grid.dims == ("time", None, "y", "x")
+    np.testing.assert_array_equal(test.grid.coordinates["x"].values, np.arange(WIDTH) * 1000)
