@@ -22,8 +22,11 @@ ZARR = ".zarr"
 ZARR_FILES = (".zgroup", ".zattrs", ".zarray", "zarr.json")
 # Files of this size are kept in memory: many small reads of a packed file take time.
 SMALL_BYTES = 1 << 26
-# What xarray and its engines raise over files that they cannot read.
-UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError)
+# What xarray and its engines raise over files that they cannot read; found by mutating some.
+UNREADABLE = (
+    OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OverflowError, IndexError,
+    MemoryError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -95,10 +95,12 @@ class RecordFile:
     def _refuse_empty(self, found):
         if found.empty:
             frame = found.empty[0]
+            remedy = "leave them out of the files; a gap in time is understood"
+            if self.record.times is None:
+                remedy = "fill them: without times a gap could not be told"
             raise InputError(
                 f"{self.path}: {len(found.empty):,} frames hold no value at all, the first is "
-                f"frame {frame:,}{self._when(frame)}: leave them out of the files; a gap in time "
-                "is understood"
+                f"frame {frame:,}{self._when(frame)}: {remedy}"
             )
 
     def _when(self, frame):
