@@ -24,8 +24,8 @@ ZARR_FILES = (".zgroup", ".zattrs", ".zarray", "zarr.json")
 SMALL_BYTES = 1 << 26
 # What xarray and its engines raise over files that they cannot read; found by mutating some.
 UNREADABLE = (
-    OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OverflowError, IndexError,
-    MemoryError,
+    OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OverflowError,
+    IndexError, MemoryError,
 )  # fmt: skip
 
 
