@@ -49,8 +49,13 @@ def open_file(path, data):
     return RecordFile(path, names)
 
 
-def check_names(file, data):
+def check_kind(file, data):
     """Raises `InputError` where a setting is given that a file of this kind cannot have."""
+    if not file.is_record and data.value_range == AUTO:
+        raise InputError(
+            f"{file.path}: value_range auto is for one long record; whole sequences need "
+            "--value_range LOW HIGH"
+        )
     if not file.is_record and data.window_stride is not None:
         raise InputError(f"{file.path}: holds whole sequences, which have no window_stride")
     for f in dataclasses.fields(Names):
@@ -74,7 +79,7 @@ def options_of(options):
         _check_pair(data.value_range)
         check_value_range(data.value_range, data.dataset, data.transform)
     file = open_file(data.dataset, data)
-    check_names(file, data)
+    check_kind(file, data)
     channels, *size = file.frame_shape
     given = options.get("image_size", size)
     if list(given) != size:
@@ -117,11 +122,6 @@ def _scanned(file, data):
     if not found.values:
         raise InputError(f"{file.path}: its training part holds no value at all")
     if data.value_range == AUTO:
-        if not file.is_record:
-            raise InputError(
-                f"{file.path}: value_range auto is for one long record; whole sequences need "
-                "--value_range LOW HIGH"
-            )
         low, high = found.lowest, found.highest
         if low == high:
             raise InputError(f"{file.path}: every value of its training part is {low:g}")
