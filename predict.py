@@ -3,7 +3,7 @@
 python predict.py --pretrained_model runs/NAME/best.ckpt --input FILE --output DIR
 python predict.py --pretrained_model runs/NAME/best.ckpt --output DIR --limit 20   # the test set
 python predict.py --mindir convlstm.mindir --input FILE --output DIR
-FILE is .npy, .npz, a GIF, or a folder of PNG frames.
+FILE is .npy, .npz, a GIF, a folder of PNG frames, or one long record, NetCDF for example.
 """
 
 from src.data.sources import First
@@ -18,7 +18,7 @@ def parse_args(argv=None):
     model.add_argument("--pretrained_model", help="the checkpoint that forecasts")
     model.add_argument("--mindir", metavar="FILE", help="an exported network in its place")
     add("--input", metavar="FILE", help="sequences, .npy or .npz of (N, T, H, W) or (N, T, C, H, "
-        "W), a GIF, or a folder of PNG frames (default: the test set)")  # fmt: skip
+        "W), a GIF, a folder of PNG frames, or a long record (default: the test set)")  # fmt: skip
     add("--output", metavar="DIR", help="folder for forecast.npy and pictures")
     arguments.add_value_range_flag(parser, "--input")
     add("--truth", action="store_true", help="the last forecast_frames of --input are not read, "

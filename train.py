@@ -3,6 +3,7 @@
 python train.py                                            # small on a CPU, multiscale on an Ascend
 python train.py --preset multiscale --data_path DIR        # DIR holds train-images-idx3-ubyte.gz
 python train.py --dataset FILE --value_range LOW HIGH      # own sequences, .npy or .npz
+python train.py --dataset FILE_OR_FOLDER --value_range auto    # one long record, NetCDF for example
 python train.py --max_minutes 5 --train_path runs/short    # as far as five minutes go
 python train.py --resume --train_path runs/short           # go on where it stopped
 python train.py --data_url URL --train_url URL             # a job on OpenI or ModelArts

@@ -12,10 +12,10 @@ import dataclasses
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from src.data.idx import DIGIT_SIZE
-from src.data.scale import check_value_range
+from src.data.scale import TRANSFORMS, check_value_range
 from src.errors import InputError
 from src.fields import Checked, from_dict, option
 
@@ -101,8 +101,16 @@ class ModelConfig(Checked):
         crop = f"crop them to {less[0]}x{less[1]} or " if all(less) else ""
         raise InputError(
             f"{file}: has frames of {height}x{width}, and this network needs multiples of "
-            f"{self.grid}: {crop}pad them to {more[0]}x{more[1]} (np.pad)"
+            f"{self.grid}: {crop}pad them to {more[0]}x{more[1]} (np.pad; --pad does it by "
+            "reflection)"
         )
+
+
+# Settings that are as they are by default where there is no dataset.
+OF_A_DATASET = (
+    "value_range", "dataset_crc", "variable", "time", "latitude", "longitude", "window_stride",
+    "transform", "missing", "pad", "auto_range", "fill", "units",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,15 +122,53 @@ class DataConfig(Checked):
     )
     dataset: str | None = option(
         None,
-        "own sequences in place of Moving MNIST: a .npy or .npz file, (N, T, H, W) or "
-        "(N, T, C, H, W)",
+        "own data in place of Moving MNIST: sequences, .npy or .npz of (N, T, H, W) or "
+        "(N, T, C, H, W), or one long record, (T, H, W), NetCDF, Zarr, or a folder of files",
+    )
+    variable: str | None = option(
+        None, "variable of a NetCDF or Zarr dataset; default: the only one of three dimensions"
+    )
+    time: str | None = option(
+        None, "name of its time; default: by the CF conventions, as latitude and longitude"
+    )
+    latitude: str | None = option(None, "name of its latitude, or of its rows")
+    longitude: str | None = option(None, "name of its longitude, or of its columns")
+    window_stride: int | None = option(
+        None,
+        "frames from one window of a long record to the next, 1 by default; makes a .npy file of "
+        "four dimensions a record, (T, C, H, W)",
+        at_least=1,
     )
     value_range: tuple[float, ...] | None = option(
-        None, "the two values of the dataset that become 0 and 1; has to be given with it", length=2
+        None,
+        "the two values of the dataset that become 0 and 1; has to be given with it; auto: the "
+        "extremes of a record's training part",
+        length=2,
+        word="auto",
     )
+    transform: str = option(
+        "none",
+        "what happens to values before they are scaled; log: natural logarithm; dbz: rain in mm/h "
+        "to dBZ by Z = 200 R^1.6",
+        choices=TRANSFORMS,
+    )
+    missing: str = option(
+        "refuse",
+        "what to do with missing values (NaN) of the dataset; mask: fill them for the network with "
+        "the training mean, and leave them out of loss and scores",
+        choices=("refuse", "mask"),
+    )
+    pad: bool = option(
+        False,
+        "pad the dataset's frames by reflection to the multiple that the network needs, and crop "
+        "its forecasts",
+    )
+    auto_range: bool = option(False, "whether value_range was auto", flag=False)
+    fill: float | None = option(None, "what the network reads where values are missing", flag=False)
+    units: str | None = option(None, "units of the dataset's values", flag=False)
     held_out: float = option(
         0.1,
-        "share of the dataset's sequences to validate on, and as much again to test on",
+        "share of the dataset to validate on, and as much again to test on",
         above=0,
         at_most=0.45,
     )
@@ -162,8 +208,9 @@ class DataConfig(Checked):
         """Refuses what one of the two kinds of data lacks."""
         super().__post_init__()
         if self.dataset is None:
-            for name in ("value_range", "dataset_crc"):
-                if getattr(self, name) is not None:
+            defaults = {f.name: f.default for f in fields(self)}
+            for name in OF_A_DATASET:
+                if getattr(self, name) != defaults[name]:
                     raise InputError(f"{name} is {getattr(self, name)}: it belongs to a dataset")
             if min(self.image_size) <= DIGIT_SIZE:
                 raise InputError(
@@ -179,7 +226,9 @@ class DataConfig(Checked):
             raise InputError(
                 f"dataset is {self.dataset!r}: data_path, which is for digits, is given too"
             )
-        check_value_range(self.value_range, self.dataset)
+        check_value_range(self.value_range, self.dataset, self.transform)
+        if (self.fill is None) == (self.missing == "mask"):
+            raise InputError(f"missing is {self.missing!r}: the run was started otherwise")
 
 
 @dataclass(frozen=True)
@@ -342,7 +391,8 @@ class Config(Checked):
     def __post_init__(self):
         """Refuses settings that contradict each other."""
         super().__post_init__()
-        self.model.check_image_size(self.data.image_size, self.data.dataset)
+        if not self.data.pad:
+            self.model.check_image_size(self.data.image_size, self.data.dataset)
         if self.data.dataset is None and self.model.channels != 1:
             raise InputError(f"channels is {self.model.channels}: moving digits have 1")
         if self.training.loss == "bce" and self.model.output_activation != "sigmoid":
@@ -390,6 +440,12 @@ class Config(Checked):
         """What a run trains on: the curriculum's clips, then whole sequences."""
         whole = Clip(self.data.input_frames, self.data.forecast_frames)
         return (*self.training.curriculum, whole)
+
+    @property
+    def network_size(self):
+        """(height, width) of the frames that the network reads: padded where the data's are."""
+        grid = self.model.grid
+        return tuple(side + -side % grid for side in self.data.image_size)
 
     @property
     def eval_size(self):

@@ -11,10 +11,10 @@ from src.errors import InputError
 
 def option(
     default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None,
-    may_be_empty=False, flag=True, pairs=False,
+    may_be_empty=False, flag=True, pairs=False, word=None,
 ):  # fmt: skip
     """A dataclass field with limits; unless `flag` is False it is a command-line flag too, of
-    `pairs` one that takes numbers as A:B.
+    `pairs` one that takes numbers as A:B; it may take a word in place of its values.
     """
     limits = {
         "choices": choices,
@@ -23,6 +23,7 @@ def option(
         "at_most": at_most,
         "length": length,
         "may_be_empty": may_be_empty,
+        "word": word,
     }
     return field(default=default, metadata={"help": help, "flag": flag, "pairs": pairs, **limits})
 

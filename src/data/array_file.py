@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.data.scan import SHOWN_BYTES, Scan
 from src.data.sequence_file import UNREADABLE
 from src.errors import InputError
 from src.tools.progress import progress
@@ -17,9 +18,8 @@ from src.tools.progress import progress
 UNREADABLE_ARCHIVE = (
     *UNREADABLE, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-# Sequences that a fingerprint looks at, and bytes that take so long to read that it is shown.
+# Sequences that a fingerprint looks at.
 SAMPLED = 16
-SHOWN_BYTES = 1 << 29
 
 
 def read_array(path):
@@ -31,6 +31,18 @@ def read_array(path):
     Raises:
         InputError: the file is missing, is no such array, or does not hold numbers.
     """
+    array = read_file(path)
+    if array.ndim not in (4, 5) or 0 in array.shape:
+        remedy = "; of one sequence array[None] makes (1, T, H, W)" if array.ndim == 3 else ""
+        raise InputError(
+            f"{path}: has the shape {array.shape}, and (N, T, H, W) or (N, T, C, H, W) is needed"
+            + remedy
+        )
+    return array if array.ndim == 5 else array[:, :, None]
+
+
+def read_file(path):
+    """The array of numbers of a .npy or .npz file, of any shape; raises as `read_array` does."""
     path = Path(path)
     try:
         array = _read(path)
@@ -41,17 +53,16 @@ def read_array(path):
         raise InputError(f"{path}: not a readable .npy or .npz file: {reason}") from None
     if not np.issubdtype(array.dtype, np.integer) and not np.issubdtype(array.dtype, np.floating):
         raise InputError(f"{path}: holds {array.dtype}; integers or floats are needed")
-    if array.ndim not in (4, 5) or 0 in array.shape:
-        remedy = "; of one sequence array[None] makes (1, T, H, W)" if array.ndim == 3 else ""
-        raise InputError(
-            f"{path}: has the shape {array.shape}, and (N, T, H, W) or (N, T, C, H, W) is needed"
-            + remedy
-        )
-    return array if array.ndim == 5 else array[:, :, None]
+    return array
+
+
+def is_archive(path):
+    """Whether a file is .npz, whatever its name."""
+    return zipfile.is_zipfile(path)
 
 
 def _read(path):
-    if not zipfile.is_zipfile(path):
+    if not is_archive(path):
         return np.lib.format.open_memmap(path, mode="r")
     # Opened here, because NumPy leaves damaged archives open.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -61,36 +72,38 @@ def _read(path):
         return archive[archive.files[0]]
 
 
-def check_values(array, path, first_frame=0):
+def check_values(array, path, first_frame=0, missing=False):
     """The smallest and the largest value, which are to be finite.
 
     Args:
         array: (N, T, C, H, W).
         path: what to call it in messages.
         first_frame: the number of the array's first frame, for messages.
+        missing: whether values may be missing; a whole frame may not.
 
     Raises:
         InputError: naming how many values are NaN or infinite, and the place of the first.
     """
-    lowest, highest, missing, place = np.inf, -np.inf, 0, None
+    found, length = Scan(), array.shape[1]
     with progress(len(array), f"check {path}", hidden=array.nbytes < SHOWN_BYTES) as bar:
         for n, sequence in enumerate(array):
-            with np.errstate(invalid="ignore"):
-                low, high = float(sequence.min()), float(sequence.max())
-            if not np.isfinite((low, high)).all():
-                wrong = ~np.isfinite(sequence)
-                missing += int(wrong.sum())
-                place = place or (n, *np.argwhere(wrong)[0].tolist())
-            lowest, highest = min(lowest, low), max(highest, high)
+            found.add(sequence, n * length)
             bar.update()
-    if place:
-        n, t, c, y, x = place
+    if found.place and not missing:
+        frame, c, y, x = found.place
+        n, t = divmod(frame, length)
         raise InputError(
-            f"{path}: {missing:,} values are NaN or infinite, the first in sequence {n}, frame "
-            f"{t + first_frame}, channel {c}, row {y}, column {x} (all from 0): fill them, or "
-            "leave these sequences out"
+            f"{path}: {found.missing:,} values are NaN or infinite, the first in sequence {n}, "
+            f"frame {t + first_frame}, channel {c}, row {y}, column {x} (all from 0): fill them, "
+            "leave these sequences out, or train with --missing mask"
         )
-    return lowest, highest
+    if found.empty:
+        n, t = divmod(found.empty[0], length)
+        raise InputError(
+            f"{path}: {len(found.empty):,} frames hold no value at all, the first in sequence {n}, "
+            f"frame {t + first_frame} (from 0): leave these sequences out"
+        )
+    return found.lowest, found.highest
 
 
 def out_of_range(values, value_range):

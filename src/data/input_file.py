@@ -37,6 +37,14 @@ def read_sequences(path, channels):
     return read_array(path)
 
 
+def holds_pictures(path):
+    """Whether a path is a GIF, or a folder with PNG files in it."""
+    path = Path(path)
+    if path.is_dir():
+        return any(file.suffix.lower() == ".png" for file in path.iterdir())
+    return path.suffix.lower() == ".gif"
+
+
 def _png_frames(folder, channels):
     """The frames of a folder with the names of their files."""
     files = [file for file in folder.iterdir() if file.suffix.lower() == ".png"]

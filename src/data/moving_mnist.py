@@ -11,6 +11,7 @@ resume can change it.
 
 import numpy as np
 
+from src.data.encoding import Encoding
 from src.data.idx import DIGIT_SIZE
 from src.data.scale import PIXELS
 
@@ -41,6 +42,7 @@ class MovingMNIST:
         self.key = np.array([seed, SPLITS[split]], np.uint64)
         self.name = name
         self.value_range = PIXELS
+        self.encoding = Encoding()
 
     def __len__(self):
         return self.size

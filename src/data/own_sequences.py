@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.config import DataConfig
 from src.data.array_file import check_values, fingerprint, out_of_range, read_array
-from src.data.scale import check_value_range
+from src.data.scan import Scan
 from src.errors import InputError
 
 PARTS = ("train", "validation", "test")
@@ -42,17 +41,18 @@ class OwnSequences:
         array: (N, T, C, H, W), of `read_array`.
         indices: the sequences that are used.
         frames: frames of each that are used, the first ones.
-        value_range: the two values that become 0 and 1.
+        encoding: the `Encoding` of the frames.
         name: what to call the data in messages.
         size: sequences in an epoch; default: one for each index.
         seed: seed of the order, another for each pass over the indices; None: as they come.
     """
 
-    def __init__(self, array, indices, frames, value_range, name, size=None, seed=None):
+    def __init__(self, array, indices, frames, encoding, name, size=None, seed=None):
         self.array = array
         self.indices = indices
         self.num_frames = frames
-        self.value_range = value_range
+        self.encoding = encoding
+        self.value_range = encoding.value_range
         self.name = name
         self.size = len(indices) if size is None else size
         self.seed = seed
@@ -64,11 +64,15 @@ class OwnSequences:
         """(len(indices), frames, C, H, W), of the array's type."""
         places = epoch * self.size + np.asarray(indices)
         rounds, positions = np.divmod(places, len(self.indices))
-        batch = np.empty((len(places), self.num_frames, *self.array.shape[2:]), self.array.dtype)
+        chosen = np.empty(len(places), int)
         for number in np.unique(rounds):
             now = rounds == number
-            batch[now] = self.array[self._order(number)[positions[now]], : self.num_frames]
-        return batch
+            chosen[now] = self._order(number)[positions[now]]
+        return self.read(chosen)
+
+    def read(self, indices):
+        """The sequences at places of the array."""
+        return self.array[indices, : self.num_frames]
 
     def _order(self, number):
         """The indices in the order of a pass, a pure function of seed and number."""
@@ -77,121 +81,98 @@ class OwnSequences:
         return np.random.default_rng((self.seed, number)).permutation(self.indices)
 
 
-def options_of(options):
-    """What a dataset decides of a new run's configuration, by the names of flags.
+class SequencesFile:
+    """A file of whole sequences as own data; see `own_data` for what both kinds can do.
 
     Args:
-        options: the flags that are given.
+        path: the file.
 
     Raises:
-        InputError: the file cannot be used, or a flag contradicts it.
+        InputError: it cannot be read.
     """
-    path = options["dataset"]
-    check_value_range(options.get("value_range"), path)
-    array = read_array(path)
-    count, size = len(array), array.shape[3:]
-    given = options.get("image_size", size)
-    if given != size:
-        raise InputError(
-            f"{path}: has frames of {size[0]}x{size[1]}, and image_size is {given[0]} {given[1]}; "
-            "leave --image_size out"
-        )
-    if count < len(PARTS):
-        raise InputError(
-            f"{path}: holds {count} sequences; at least {len(PARTS)} are needed, to train, to "
-            "validate and to test on"
-        )
-    split = Split(
-        options.get("held_out", DataConfig.held_out),
-        options.get("split_seed", DataConfig.split_seed),
-    )
-    return {
-        "image_size": size,
-        "channels": array.shape[2],
-        "epoch_size": split.sizes(count)[0],
-        "dataset_crc": fingerprint(array),
-    }
 
+    is_record = False
+    has_names = False
+    units = None
 
-def training_sources(config):
-    """The training and the validation part of `dataset`, whose values are all inside its scale.
+    def __init__(self, path):
+        self.path = path
+        self.array = read_array(path)
+        self.frame_shape = self.array.shape[2:]
 
-    Raises:
-        InputError: it is not the file that the configuration was made for, or has values that it
-            cannot have.
-    """
-    data = config.data
-    path, array = data.dataset, read_array(data.dataset)
-    if fingerprint(array) != data.dataset_crc:
-        raise InputError(
-            f"{path}: is another file than the run began with (dataset): its split into training, "
-            "validation and test would no longer hold"
-        )
-    check_length(array, path, data)
-    outside = out_of_range(check_values(array, path), data.value_range)
-    if outside:
-        raise InputError(f"{path}: {outside}: widen --value_range, or clip the file (np.clip)")
-    train = part_of(array, path, data, "train", data.epoch_size, config.training.seed)
-    return train, part_of(array, path, data, "validation")
+    def fingerprint(self):
+        """A CRC-32 that tells one file from another."""
+        return fingerprint(self.array)
 
+    def check_length(self, data):
+        """Raises `InputError` unless there are enough sequences, and long enough ones."""
+        _check_length(self.array, self.path, data)
+        if len(self.array) < len(PARTS):
+            raise InputError(
+                f"{self.path}: holds {len(self.array)} sequences; at least {len(PARTS)} are "
+                "needed, to train, to validate and to test on"
+            )
 
-def evaluation_source(config, dataset=None, value_range=None):
-    """The test part of the checkpoint's own file, or all sequences of another.
-
-    Args:
-        config: the checkpoint's `Config`.
-        dataset: the file; default: the checkpoint's own.
-        value_range: its scale; default: the checkpoint's.
-    """
-    data = config.data
-    path, scale = dataset or data.dataset, value_range or data.value_range
-    check_value_range(scale, path)
-    array = read_array(path)
-    known = fingerprint(array) == data.dataset_crc
-    if not known and dataset is None:
-        raise InputError(
-            f"{path}: is no longer the file that the checkpoint was trained on, so that its test "
-            "part is not known; of a file that is named (test.py --dataset, predict.py --input) "
-            "all is used"
-        )
-    if known and scale != data.value_range:
-        low, high = data.value_range
-        raise InputError(f"{path}: was trained on with value_range {low:g} {high:g}; leave it out")
-    check_frames(array, path, config.model)
-    check_length(array, path, data)
-    warn_of_scale(check_values(array, path), scale, path)
-    if known:
-        return part_of(array, path, data, "test")
-    name = f"{path} (all {len(array):,} sequences{_frames_used(array, data)})"
-    return OwnSequences(array, np.arange(len(array)), _frames(data), scale, name)
-
-
-def training_part(config, dataset=None):
-    """The sequences that the checkpoint was trained on, as they come; None if the file has none."""
-    path = dataset or config.data.dataset
-    array = read_array(path)
-    if fingerprint(array) != config.data.dataset_crc:
+    def window_stride(self, data):
+        """Sequences have none."""
         return None
-    return part_of(array, path, config.data, "train")
 
+    def training_size(self, data):
+        """Sequences of the training part."""
+        return _split(data).sizes(len(self.array))[0]
 
-def part_of(array, path, data, part, size=None, seed=None):
-    """A part of a file: "train", "validation" or "test"."""
-    indices = Split(data.held_out, data.split_seed).indices(len(array), part)
-    name = (
-        f"{path}, {part} part ({len(indices):,} of {len(array):,} sequences, split_seed "
-        f"{data.split_seed}{_frames_used(array, data)})"
-    )
-    return OwnSequences(array, indices, _frames(data), data.value_range, name, size, seed)
+    def training_scan(self, data, value_range=None):
+        """A `Scan` of the training part."""
+        found = Scan()
+        for n in _split(data).indices(len(self.array), "train"):
+            found.add(self.array[n, : _frames(data)], 0, value_range)
+        return found
 
+    def check_values(self, data, encoding):
+        """Raises `InputError` where values are beyond the scale, or missing and may not be."""
+        values = check_values(self.array, self.path, missing=encoding.fill is not None)
+        outside = out_of_range(values, encoding.value_range)
+        if outside:
+            raise InputError(
+                f"{self.path}: {outside}: widen --value_range, or clip the file (np.clip)"
+            )
 
-def check_frames(array, path, model):
-    """Raises `InputError` unless a network of `model` can read the frames of (N, T, C, H, W)."""
-    if array.shape[2] != model.channels:
-        raise InputError(
-            f"{path}: has {array.shape[2]} channels, and the network reads {model.channels}"
+    def warn_of_values(self, data, encoding, part=None):
+        """Refuses missing values as `check_values` does; says where a scale hardly fits."""
+        values = check_values(self.array, self.path, missing=encoding.fill is not None)
+        warn_of_scale(values, encoding.value_range, self.path)
+
+    def part(self, data, part, encoding, size=None, seed=None):
+        """A part of the file, "train", "validation" or "test", as a source."""
+        array, path = self.array, self.path
+        indices = _split(data).indices(len(array), part)
+        name = (
+            f"{path}, {part} part ({len(indices):,} of {len(array):,} sequences, split_seed "
+            f"{data.split_seed}{_frames_used(array, data)})"
         )
-    model.check_image_size(array.shape[3:], path)
+        return OwnSequences(array, indices, _frames(data), encoding, name, size, seed)
+
+    def whole(self, data, encoding):
+        """All of the file as a source."""
+        array = self.array
+        _check_length(array, self.path, data)
+        name = f"{self.path} (all {len(array):,} sequences{_frames_used(array, data)})"
+        return OwnSequences(array, np.arange(len(array)), _frames(data), encoding, name)
+
+
+def _split(data):
+    return Split(data.held_out, data.split_seed)
+
+
+def check_frames(frame_shape, path, config):
+    """Raises `InputError` unless the network of a `Config` can read frames of (C, H, W)."""
+    channels, *size = frame_shape
+    if channels != config.model.channels:
+        raise InputError(
+            f"{path}: has {channels} channels, and the network reads {config.model.channels}"
+        )
+    if not config.data.pad:
+        config.model.check_image_size(size, path)
 
 
 def warn_of_scale(values, value_range, path):
@@ -205,7 +186,7 @@ def warn_of_scale(values, value_range, path):
         print(f"warning: {path}: {doubt}; is that its scale?", file=sys.stderr)
 
 
-def check_length(array, path, data):
+def _check_length(array, path, data):
     """Raises `InputError` unless the sequences are long enough for inputs and targets."""
     if array.shape[1] < _frames(data):
         raise InputError(

@@ -9,8 +9,6 @@ import os
 import mindspore.dataset as ds
 import numpy as np
 
-from src.data.scale import to_unit_range
-
 
 class BatchNumbers:
     """Yields (epoch, batch) from a first batch to an epoch's last; each pass is the next epoch."""
@@ -31,37 +29,46 @@ class BatchNumbers:
 
 
 class BatchMaker:
-    """Makes batch b of epoch e: inputs and targets, (B, T, C, H, W), float32 in [0, 1]."""
+    """Makes batch b of epoch e: inputs and targets, (B, T, C, H, W), float32 in [0, 1]; where some
+    of them is no data, the weights of all frames too.
+    """
 
-    def __init__(self, source, batch_size, input_frames, num_shards, shard_id):
+    def __init__(self, source, batch_size, input_frames, num_shards, shard_id, exact=False):
         self.source = source
         self.batch_size = batch_size
         self.input_frames = input_frames
         self.num_shards = num_shards
         self.shard_id = shard_id
+        self.exact = exact
 
     def __call__(self, number):
         epoch, batch = number.tolist()
         start = (batch * self.num_shards + self.shard_id) * self.batch_size
         indices = np.minimum(np.arange(start, start + self.batch_size), len(self.source) - 1)
-        frames = self.source.frames(indices, epoch)
+        frames, encoding = self.source.frames(indices, epoch), self.source.encoding
         inputs, targets = frames[:, : self.input_frames], frames[:, self.input_frames :]
         # Contiguous both: of a view MindSpore copies element by element, 50 times slower.
-        return tuple(to_unit_range(part, self.source.value_range) for part in (inputs, targets))
+        batch = [
+            encoding.to_network(inputs),
+            encoding.to_network(targets, clip=False if self.exact else None),
+        ]
+        return (*batch, encoding.weights(frames)) if encoding.weighted else tuple(batch)
 
 
 def make_dataset(
     source, batch_size, input_frames, *, keep_all=False, first_epoch=0, first_batch=0, num_shards=1,
     shard_id=0, num_parallel_workers=1,
 ):  # fmt: skip
-    """A dataset with the columns inputs and targets, (B, T, C, H, W), float32 in [0, 1].
+    """A dataset with the columns inputs and targets, (B, T, C, H, W), float32 in [0, 1]; of a
+    source whose encoding is weighted weights too, (B, inputs and targets, C, H, W), 0 or 1.
 
     Args:
-        source: has `frames(indices, epoch)`, a `value_range` and a length.
+        source: has `frames(indices, epoch)`, an `encoding` and a length.
         batch_size: sequences in a batch, of each shard.
         input_frames: frames in `inputs`; the others are `targets`.
-        keep_all: a last batch that is not full is filled up with copies of the last sequence, which
-            the reader has to drop; otherwise the sequences that fill no batch are left out.
+        keep_all: to measure: a last batch that is not full is filled up with copies of the last
+            sequence, which the reader has to drop, and no target is clipped; otherwise the
+            sequences that fill no batch are left out.
         first_epoch: the epoch that the first pass over the dataset yields.
         first_batch: the batch that every pass begins with; an epoch's rest takes one pass.
         num_shards, shard_id: number of equal shares of each epoch, and which one this is.
@@ -75,9 +82,9 @@ def make_dataset(
         BatchNumbers(batches, first_epoch, first_batch), ["number"], shuffle=False
     )
     return numbers.map(
-        BatchMaker(source, batch_size, input_frames, num_shards, shard_id),
+        BatchMaker(source, batch_size, input_frames, num_shards, shard_id, keep_all),
         input_columns=["number"],
-        output_columns=["inputs", "targets"],
+        output_columns=["inputs", "targets"] + ["weights"] * source.encoding.weighted,
         num_parallel_workers=workers,
         python_multiprocessing=workers > 1,
     )

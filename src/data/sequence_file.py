@@ -5,6 +5,7 @@ from tokenize import TokenError
 
 import numpy as np
 
+from src.data.encoding import Encoding
 from src.data.scale import PIXELS
 from src.errors import InputError
 
@@ -32,6 +33,7 @@ class SequenceFile:
         self.name = str(path)
         self.num_frames = frames
         self.value_range = PIXELS
+        self.encoding = Encoding()
         try:
             self.array = np.lib.format.open_memmap(path, mode="r")
         except FileNotFoundError:

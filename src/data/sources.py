@@ -6,16 +6,16 @@
 | data_path DIR    | all but last 1,000  | last 1,000           |                            |
 | workroot DIR     |                     |                      | DIR/mnist_test_seq.npy     |
 | dataset FILE     | 80 % of a file      | 10 %                 | 10 %; all of another file  |
+| ... of a record  | its first part      | a later one          | the last; all of another   |
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from src.data import own_sequences
+from src.data import own_data
 from src.data.idx import read_idx_images
 from src.data.moving_mnist import MovingMNIST
-from src.data.scale import to_unit_range
 from src.data.sequence_file import SequenceFile
 from src.errors import InputError
 
@@ -37,7 +37,7 @@ def training_sources(config):
     """
     data = config.data
     if data.dataset is not None:
-        train, validation = own_sequences.training_sources(config)
+        train, validation = own_data.training_sources(config)
         return train, First(validation, data.eval_size or len(validation))
     if data.data_path is None:
         digits, name = read_idx_images(EMBEDDED_DIGITS), "embedded MNIST test digits"
@@ -86,7 +86,7 @@ def evaluation_source(
         frames = data.input_frames + data.forecast_frames
         source = SequenceFile(Path(workroot) / TEST_FILE, frames, data.image_size)
     elif dataset is not None or data.dataset is not None:
-        source = own_sequences.evaluation_source(config, dataset, value_range)
+        source = own_data.evaluation_source(config, dataset, value_range)
     else:
         digits, held_out = read_idx_images(EMBEDDED_DIGITS), slice(9 * HELD_OUT, 10 * HELD_OUT)
         name = "embedded MNIST test digits"
@@ -100,9 +100,9 @@ def sample_inputs(config, count):
     """
     data = config.data
     if data.dataset is None:
-        frames = evaluation_source(config).frames(range(count))
-        return to_unit_range(frames[:, : data.input_frames])
-    shape = (count, data.input_frames, config.model.channels, *data.image_size)
+        source = evaluation_source(config)
+        return source.encoding.to_network(source.frames(range(count))[:, : data.input_frames])
+    shape = (count, data.input_frames, config.model.channels, *config.network_size)
     return np.random.default_rng(FIXED_SEED).random(shape, np.float32)
 
 
@@ -113,7 +113,7 @@ def mean_image_source(config, workroot=None, num_digits=(2,), dataset=None):
         digits, part = read_idx_images(EMBEDDED_DIGITS), slice(0, 8 * HELD_OUT)
         name = "embedded MNIST test digits"
         return _generator(digits, part, name, data, num_digits, TEST_SIZE, FIXED_SEED, "train")
-    return own_sequences.training_part(config, dataset)
+    return own_data.training_part(config, dataset)
 
 
 def _generator(digits, part, name, data, num_digits, size, seed, split):
@@ -142,6 +142,7 @@ class First:
         self.limit = limit
         self.name = source.name
         self.value_range = source.value_range
+        self.encoding = source.encoding
 
     def __len__(self):
         return min(self.limit, len(self.source))

@@ -16,12 +16,16 @@ from src.config import (
     TrainingConfig,
     make_config,
 )
-from src.data import own_sequences
+from src.data import own_data
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
 
 JIT_LEVELS = ("O0", "O1", "O2")
 INHERITED = ("num_digits", "input_frames", "forecast_frames", "image_size")
-INHERITED_WITH_DATASET = ("dataset", "value_range", "held_out", "split_seed")
+INHERITED_WITH_DATASET = (
+    "dataset", "value_range", "held_out", "split_seed", "transform", "missing", "pad",
+)  # fmt: skip
+# How to read the very file that a checkpoint was trained on.
+INHERITED_WITH_ITS_FILE = ("variable", "time", "latitude", "longitude", "window_stride")
 EXIT_CODES = {InputError: 2, StoppedError: 3, NonFiniteError: 4, DiskError: 5, ExportError: 1}
 
 
@@ -173,6 +177,8 @@ def _parser_of(f, kind):
     """What turns an argument's text into a value of a field."""
     if f.metadata["pairs"]:
         return _pair
+    if f.metadata["word"]:
+        return _or_word(kind, f.metadata["word"])
     if not hasattr(kind, "parse"):
         return kind
 
@@ -187,6 +193,8 @@ def _parser_of(f, kind):
 
 def _number_of_values(f):
     """argparse's nargs of a field that is a tuple."""
+    if f.metadata["word"]:
+        return "+"
     return f.metadata["length"] or ("*" if f.metadata["may_be_empty"] else "+")
 
 
@@ -197,6 +205,16 @@ def _pair(text):
 
 
 _pair.__name__ = "A:B"
+
+
+def _or_word(kind, word):
+    """An argparse type: a value, or a word in its place."""
+
+    def parse(text):
+        return text if text == word else kind(text)
+
+    parse.__name__ = f"{kind.__name__} or {word}"
+    return parse
 
 
 def describe_default(f):
@@ -245,6 +263,8 @@ def config_from(args, target, pretrained=None):
     if pretrained:
         known = pretrained.config
         names = INHERITED if "data_path" in options else INHERITED + INHERITED_WITH_DATASET
+        if not {"data_path", "dataset"} & set(options):
+            names += INHERITED_WITH_ITS_FILE
         inherited = {name: getattr(known.data, name) for name in names}
         if not args.preset:
             preset = known.preset
@@ -252,8 +272,9 @@ def config_from(args, target, pretrained=None):
             inherited |= {f.name: getattr(known.model, f.name) for f in fields}
     merged = inherited | options
     if merged.get("dataset") is not None:
-        asked = {name: value for name, value in inherited.items() if name != "image_size"} | options
-        merged = inherited | own_sequences.options_of(asked) | options
+        if "image_size" not in options:
+            merged.pop("image_size", None)
+        merged = own_data.options_of(merged)
     return make_config(preset, merged, args.recipe or RECIPES[0])
 
 

@@ -28,7 +28,8 @@ NOT_IN_GRAPH = {
     "epochs", "max_minutes", "max_work", "learning_rate", "lr_schedule", "warmup_steps",
     "decay_start", "seed", "eval_every", "early_stop", "save_every", "save_steps", "keep",
     "log_every", "pretrained_model", "dataset", "value_range", "held_out", "split_seed",
-    "dataset_crc", "pictures", "tensorboard", "sink_size",
+    "dataset_crc", "variable", "time", "latitude", "longitude", "window_stride", "transform",
+    "auto_range", "fill", "units", "pictures", "tensorboard", "sink_size",
 }  # fmt: skip
 
 

@@ -4,11 +4,15 @@ import mindspore as ms
 import numpy as np
 
 from src.data.pipeline import make_dataset
-from src.data.scale import to_unit_range
 from src.tools.metrics import FrameMetrics
 from src.tools.progress import progress
 from src.tools.ranks import Ranks
 from src.tools.verification import MODEL
+
+# Sequences whose frames are in memory at a time.
+MEAN_BATCH = 50
+# The weight of what fills a gap: it decides only where there is nothing else.
+NOTHING = np.float32(1e-9)
 
 
 def evaluate(
@@ -36,14 +40,17 @@ def evaluate(
         source, batch_size, input_frames, keep_all=True, num_shards=ranks.size, shard_id=ranks.rank
     )
     metrics = {name: FrameMetrics() for name in forecasters}
-    done = 0
+    done, crop = 0, source.encoding.crop
     with progress(len(source), description, hidden=not ranks.is_first) as bar:
-        for inputs, targets in dataset.create_tuple_iterator(num_epochs=1, output_numpy=True):
+        batches = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        for inputs, targets, *weights in batches:
             first = done + ranks.rank * batch_size
             count = min(batch_size, max(0, len(source) - first))
+            truth = [targets, *(of_all[:, input_frames:] for of_all in weights)]
+            truth = [crop(frames)[:count] for frames in truth]
             for name, forecaster in forecasters.items() if count else ():
                 forecast = forecaster(inputs)[:count]
-                metrics[name].update(forecast, targets[:count])
+                metrics[name].update(crop(forecast), *truth)
                 if verification and name == MODEL:
                     verification.add(range(first, first + count), forecast)
             of_all = min(ranks.size * batch_size, len(source) - done)
@@ -86,6 +93,13 @@ def baselines(forecast_frames, mean_image=None):
 
 
 def mean_image(source, sequences=1000):
-    """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1]."""
-    frames = source.frames(range(min(sequences, len(source))))
-    return to_unit_range(frames, source.value_range).mean((0, 1), np.float64).astype(np.float32)
+    """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1], as large as what
+    the network reads; where values are missing the mean of the others.
+    """
+    encoding, total, count = source.encoding, 0.0, 0.0
+    for start in range(0, min(sequences, len(source)), MEAN_BATCH):
+        frames = source.frames(range(start, min(start + MEAN_BATCH, sequences, len(source))))
+        weights = np.maximum(encoding.weights(frames), NOTHING)
+        total += (encoding.to_network(frames) * weights).sum((0, 1), np.float64)
+        count += weights.sum((0, 1), np.float64)
+    return (total / count).astype(np.float32)

@@ -9,8 +9,11 @@ from mindspore import nn
 
 
 def batch_shape(source, batch_size, input_frames):
-    """(B, T, C, H, W) of the batches of a source: no more sequences than it has."""
-    return (min(batch_size, len(source)), input_frames, *source.frames([0]).shape[2:])
+    """(B, T, C, H, W) of a source's batches as the network reads them: no more sequences than it
+    has.
+    """
+    frame = source.encoding.to_network(source.frames([0]))
+    return (min(batch_size, len(source)), input_frames, *frame.shape[2:])
 
 
 def say_if_long(preset, target, sequences):

@@ -3,6 +3,9 @@
 All are of frames in [0, 1]; squared and absolute errors are summed over a frame, and every metric
 is averaged over sequences, then over frames. The SSIM (Wang et al. 2004) is scikit-image's, with
 its defaults: a uniform window of 7x7, the sample covariance, and no window that crosses the border.
+
+Missing values are left out: of the sums, of the pixels that the PSNR divides by, and of the SSIM
+every window that holds one. A frame with nothing to measure is left out of the averages.
 """
 
 import os
@@ -30,22 +33,37 @@ def ssim(prediction, target, data_range):
     return _ssim_of_ranges(prediction, target, (data_range,))[0]
 
 
-def _ssim_of_ranges(prediction, target, data_ranges):
-    """`ssim` for several data ranges, which share the moments: (len(data_ranges), B, T)."""
+def _ssim_of_ranges(prediction, target, data_ranges, there=None):
+    """`ssim` for several data ranges, which share the moments: (len(data_ranges), B, T).
+
+    With `there`, (B, T, C, H, W), bool, of the windows where all of it is true; NaN of none.
+    """
     shape = prediction.shape
     x, y = (frames.reshape(-1, *shape[3:]) for frames in (prediction, target))
+    z = None if there is None else there.reshape(x.shape)
     step = max(1, _CHUNK // x[0].size)
     means = _means_over_windows(*shape[3:])
 
     def of_chunk(first):
         chunk = slice(first, first + step)
         moments = _moments(x[chunk], y[chunk])
-        return [means(_similarity(*moments, L)) for L in data_ranges]
+        whole = None
+        if z is not None:
+            whole = _window_sums(z[chunk].reshape(-1).astype(np.int32), shape[4]) == WINDOW**2
+        return [means(_similarity(*moments, L), whole) for L in data_ranges]
 
     # NumPy lets go of the interpreter in each of these operations.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         scores = list(pool.map(of_chunk, range(0, len(x), step)))
-    return np.concatenate(scores, 1).reshape(-1, *shape[:3]).mean(3)
+    scores = np.concatenate(scores, 1).reshape(-1, *shape[:3])
+    return scores.mean(3) if there is None else _mean_of_known(scores)
+
+
+def _mean_of_known(scores):
+    """The mean over the last axis of what is not NaN; NaN where nothing is."""
+    known = ~np.isnan(scores)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, scores, 0).sum(-1) / known.sum(-1)
 
 
 def _moments(x, y):
@@ -106,38 +124,59 @@ def _similarity(p, m, p_var, m_var, data_range):
 
 
 def _means_over_windows(height, width):
-    """A function from flat windows of N images to (N,), their means over the windows inside."""
+    """A function from flat windows of N images, and which of them count, to (N,), their means over
+    the windows inside.
+    """
     rows, columns = height - WINDOW + 1, width - WINDOW + 1
     inside = np.arange(rows * width - WINDOW + 1) % width < columns
     weights = inside / (rows * columns)
 
-    def means(flat):
-        starts = range(0, len(flat), height * width)
-        return [flat[start : start + len(weights)] @ weights for start in starts]
+    def means(flat, whole=None):
+        images = [
+            slice(start, start + len(weights)) for start in range(0, len(flat), height * width)
+        ]
+        if whole is None:
+            return [flat[image] @ weights for image in images]
+        counts = [whole[image] & inside for image in images]
+        return [
+            flat[image][count].mean() if count.any() else np.nan
+            for image, count in zip(images, counts, strict=True)
+        ]
 
     return means
 
 
-def frame_scores(prediction, target):
+def frame_scores(prediction, target, weights=None):
     """All metrics of each frame.
 
     Args:
         prediction: (B, T, C, H, W), float32, not clipped.
-        target: (B, T, C, H, W), float32 in [0, 1].
+        target: (B, T, C, H, W), float32; what leaves [0, 1] is clipped for the SSIM alone.
+        weights: (B, T, C, H, W), 1 where there is a value and 0 where it is missing; default: all
+            are there.
 
     Returns:
-        A dict of (B, T) arrays, float64, by the names of `NAMES`.
+        A dict of (B, T) arrays, float64, by the names of `NAMES`; NaN where nothing is there.
     """
-    clipped = np.clip(prediction, 0, 1)
+    there, values = None, np.prod(target.shape[2:])
+    if weights is not None:
+        there = weights > 0
+        prediction, target = (np.where(there, x, np.float32(0)) for x in (prediction, target))
+        values = there.sum((2, 3, 4))
+    clipped, clipped_target = (np.clip(x, 0, 1) for x in (prediction, target))
     scores = {}
     for suffix, frames in (("", prediction), ("_clipped", clipped)):
         error = frames.astype(np.float64) - target
         scores["mse" + suffix] = (error**2).sum((2, 3, 4))
         scores["mae" + suffix] = np.abs(error).sum((2, 3, 4))
-    scores["ssim"], scores["ssim_range2"] = _ssim_of_ranges(clipped, target, (1.0, 2.0))
-    scores["ssim_uint8"] = ssim(np.uint8(clipped * 255), np.uint8(target * 255), 255.0)
-    with np.errstate(divide="ignore"):
-        scores["psnr"] = -10 * np.log10(scores["mse_clipped"] / np.prod(target.shape[2:]))
+    frames = (clipped, clipped_target)
+    scores["ssim"], scores["ssim_range2"] = _ssim_of_ranges(*frames, (1.0, 2.0), there)
+    pixels = [np.uint8(x * 255) for x in frames]
+    (scores["ssim_uint8"],) = _ssim_of_ranges(*pixels, (255.0,), there)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores["psnr"] = -10 * np.log10(scores["mse_clipped"] / values)
+    if there is not None:
+        scores = {name: np.where(values > 0, of, np.nan) for name, of in scores.items()}
     return {name: scores[name] for name in NAMES}
 
 
@@ -146,24 +185,39 @@ class FrameMetrics:
 
     def __init__(self):
         self.sequences = 0
+        self.values = 0
+        self.frames = 0
         self.sums = {name: 0.0 for name in NAMES}
+        self.counts = {name: 0 for name in NAMES}
 
-    def update(self, prediction, target):
-        """Adds a batch, (B, T, C, H, W) both."""
+    def update(self, prediction, target, weights=None):
+        """Adds a batch, (B, T, C, H, W) all, as `frame_scores` takes it."""
         self.sequences += len(target)
-        for name, scores in frame_scores(prediction, target).items():
-            self.sums[name] = self.sums[name] + scores.sum(0)
+        self.values += target.size if weights is None else int((weights > 0).sum())
+        self.frames += target.shape[0] * target.shape[1]
+        for name, scores in frame_scores(prediction, target, weights).items():
+            known = ~np.isnan(scores)
+            self.sums[name] = self.sums[name] + np.where(known, scores, 0).sum(0)
+            self.counts[name] = self.counts[name] + known.sum(0)
+
+    @property
+    def values_per_frame(self):
+        """How many values a frame has on average."""
+        return self.values / self.frames
 
     def add_other_ranks(self, ranks, frames):
         """Adds what the other ranks have measured; `frames` is the number of forecast frames."""
-        own = [np.broadcast_to(total, frames) for total in self.sums.values()]
-        sequences, *sums = ranks.gather([self.sequences, *np.concatenate(own)]).sum(0)
-        self.sequences = int(sequences)
-        self.sums = dict(zip(self.sums, np.reshape(sums, (-1, frames)), strict=True))
+        own = [np.broadcast_to(x, frames) for x in (*self.sums.values(), *self.counts.values())]
+        numbers = [self.sequences, self.values, self.frames, *np.concatenate(own)]
+        numbers = ranks.gather(numbers).sum(0)
+        self.sequences, self.values, self.frames = map(int, numbers[:3])
+        sums, counts = np.reshape(numbers[3:], (2, len(NAMES), frames))
+        self.sums, self.counts = (dict(zip(NAMES, x, strict=True)) for x in (sums, counts))
 
     def per_frame(self):
-        """A dict of lists, one number for each forecast frame."""
-        return {name: (total / self.sequences).tolist() for name, total in self.sums.items()}
+        """A dict of lists, one number for each forecast frame; NaN where nothing was measured."""
+        with np.errstate(invalid="ignore"):
+            return {name: (self.sums[name] / self.counts[name]).tolist() for name in NAMES}
 
     def means(self):
         """A dict of numbers: the means over the frames."""

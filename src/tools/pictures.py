@@ -76,10 +76,12 @@ def png_of(figure):
 
 
 def squared_errors(forecast, truth, value_range=(0.0, 1.0)):
-    """The MSE of each frame as `src.tools.metrics` defines it: scaled to [0, 1], summed over it."""
+    """The MSE of each frame as `src.tools.metrics` defines it: scaled to [0, 1], summed over what
+    is not missing.
+    """
     low, high = value_range
     error = (np.asarray(forecast, np.float64) - truth) / (high - low)
-    return (error**2).sum((1, 2, 3))
+    return np.nansum(error**2, (1, 2, 3))
 
 
 def strip_figure(inputs, forecast, truth=None, value_range=(0.0, 1.0)):

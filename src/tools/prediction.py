@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from src.data.array_file import check_values
-from src.data.input_file import read_sequences
+from src.data.input_file import holds_pictures, read_sequences
+from src.data.own_data import check_units, open_file
 from src.data.own_sequences import OwnSequences, warn_of_scale
-from src.data.scale import check_value_range, from_unit_range, to_unit_range
+from src.data.scale import check_value_range
 from src.data.sources import evaluation_source
 from src.errors import InputError
 from src.tools import inference, pictures
@@ -29,7 +30,7 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
 
     Args:
         predictor: the `Predictor` that will read them.
-        path: of `read_sequences`.
+        path: of `read_sequences`; or a long record, whose end is one sequence.
         value_range: their scale; default: the predictor's.
         truth: the very last frames are the truth, and those before them what the network reads.
 
@@ -38,15 +39,28 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
     """
     channels, frames = predictor.inputs[2], predictor.inputs[1]
     scale = tuple(value_range or predictor.value_range)
-    check_value_range(scale, path)
-    array = read_sequences(path, channels)
+    config = predictor.config
+    check_value_range(scale, path, config.data.transform if config else "none")
     needed = frames + (predictor.forecast_frames if truth else 0)
-    predictor.check(array, path, needed)
+    file = None if config is None or holds_pictures(path) else open_file(path, config.data)
+    if file is not None and file.is_record:
+        return _end_of_record(predictor, file, needed, scale)
+    array = file.array if file else read_sequences(path, channels)
+    predictor.check(array.shape, path, needed)
+    encoding = predictor.encoding(array.shape[3:], scale)
     start = array.shape[1] - needed
     used = array[:, start:]
-    warn_of_scale(check_values(used, path, start), scale, path)
+    values = check_values(used, path, start, missing=encoding.fill is not None)
+    warn_of_scale(values, scale, path)
     name = f"{path} ({len(array):,} sequences, frames {start} to {start + frames - 1} of each)"
-    return OwnSequences(used, np.arange(len(array)), needed, scale, name)
+    return OwnSequences(used, np.arange(len(array)), needed, encoding, name)
+
+
+def _end_of_record(predictor, file, needed, scale):
+    """The last frames of a record as one sequence, a source."""
+    check_units(file, predictor.config.data.transform)
+    predictor.check((1, len(file.record), *file.frame_shape), file.path, needed)
+    return file.end(needed, predictor.encoding(file.frame_shape[1:], scale))
 
 
 def open_output(path, overwrite):
@@ -66,8 +80,8 @@ def open_output(path, overwrite):
 
 
 def predict(predictor, source, folder, batch_size, count):
-    """Writes forecast.npy, (N, F, C, H, W), float32 in the source's units, unclipped, and pictures
-    of the first `count` sequences.
+    """Writes forecast.npy, (N, F, C, H, W), float32 in the source's units, unclipped and NaN where
+    all inputs are missing, and pictures of the first `count` sequences.
 
     Returns:
         The `inference.Forecaster`, which kept the time.
@@ -78,7 +92,7 @@ def predict(predictor, source, folder, batch_size, count):
     drawn = []
 
     def pieces():
-        yield _npy_header((len(source), predictor.forecast_frames, *shape[2:]))
+        yield _npy_header((len(source), predictor.forecast_frames, *source.frames([0]).shape[2:]))
         with progress(len(source), "forecast") as bar:
             for sequences, forecasts in _batches(forecaster, source, frames):
                 drawn.extend(zip(sequences, forecasts, strict=True))
@@ -102,8 +116,8 @@ def _batches(forecaster, source, input_frames):
     size, total = forecaster.batch_size, len(source)
     for start in range(0, total, size):
         sequences = source.frames(np.minimum(np.arange(start, start + size), total - 1))
-        inputs = to_unit_range(sequences[:, :input_frames], source.value_range)
-        forecasts = from_unit_range(forecaster(inputs), source.value_range)
+        inputs, encoding = sequences[:, :input_frames], source.encoding
+        forecasts = encoding.from_network(forecaster(encoding.to_network(inputs)), inputs)
         count = min(size, total - start)
         yield sequences[:count], forecasts[:count]
 

@@ -9,6 +9,7 @@ from mindspore import nn
 from mindspore.train.mind_ir_pb2 import ModelProto
 
 from src.config import Config, make_config
+from src.data.encoding import Encoding, encoding_of
 from src.data.own_sequences import check_frames
 from src.data.scale import PIXELS
 from src.errors import InputError
@@ -49,18 +50,25 @@ class Predictor:
             return make_config("small", {**names, "image_size": tuple(size), "channels": channels})
         return dataclasses.replace(self.config, data=dataclasses.replace(self.config.data, **names))
 
-    def check(self, array, path, frames):
+    def encoding(self, frame_size, value_range):
+        """The `Encoding` of frames of (height, width) with that scale."""
+        if self.config is None:
+            return Encoding(value_range)
+        return encoding_of(self.config, frame_size, value_range)
+
+    def check(self, shape, path, frames):
         """Raises `InputError` unless (N, T, C, H, W) has frames that fit, and so many of them."""
         channels, *size = self.inputs[2:]
-        if array.shape[1] < frames:
-            raise InputError(
-                f"{path}: has {array.shape[1]} frames a sequence, and {frames} are needed"
-            )
+        if shape[1] < frames:
+            raise InputError(f"{path}: has {shape[1]} frames a sequence, and {frames} are needed")
         if None in size:
-            check_frames(array, path, self.config.model)
-        elif array.shape[2:] != (channels, *size):
+            check_frames(shape[2:], path, self.config)
+            return
+        padding = self.encoding(shape[3:], self.value_range).padding
+        padded = [side + more for side, more in zip(shape[3:], padding, strict=True)]
+        if (shape[2], *padded) != (channels, *size):
             raise InputError(
-                f"{path}: has frames (C, H, W) of {array.shape[2:]}, and {self.name} was exported "
+                f"{path}: has frames (C, H, W) of {shape[2:]}, and {self.name} was exported "
                 f"for {(channels, *size)}; --pretrained_model takes other sizes"
             )
 

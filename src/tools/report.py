@@ -35,12 +35,14 @@ def make(metrics, source, timing, scores=None):
     result = {"test_set": source.name, "sequences": model.sequences, **model.means()}
     result["per_frame"] = model.per_frame()
     shape = source.frames([0]).shape[2:]
-    values = math.prod(shape)
+    values = model.values_per_frame
     result["frame_shape"], result["value_range"] = shape, [low, high]
-    result["own_units"] = {
-        "rmse": math.sqrt(result["mse"] / values) * (high - low),
-        "mae": result["mae"] / values * (high - low),
-    }
+    result["transform"] = source.encoding.transform
+    if source.encoding.transform == "none":
+        result["own_units"] = {
+            "rmse": math.sqrt(result["mse"] / values) * (high - low),
+            "mae": result["mae"] / values * (high - low),
+        }
     result["timing"] = timing
     if len(metrics) > 1:
         result["baselines"] = {
@@ -62,10 +64,13 @@ def show(result):
     print(f"\n{result['sequences']:,} sequences of {result['test_set']}")
     low, high = result["value_range"]
     frame = "x".join(map(str, result["frame_shape"]))
-    print(f"errors are summed over a frame of {frame}, in which {low:g} is 0 and {high:g} is 1")
+    scale = "" if result["transform"] == "none" else f", transform {result['transform']}"
+    print(
+        f"errors are summed over a frame of {frame}, in which {low:g} is 0 and {high:g} is 1{scale}"
+    )
     for name, meaning in MEANING.items():
         print(f"{name:12} {result[name]:10.4f}  {meaning}")
-    for name, value in result["own_units"].items():
+    for name, value in result.get("own_units", {}).items():
         print(f"{'own ' + name:12} {value:10.4f}  of a value, unclipped, in the data's own units")
     for name, scores in result.get("baselines", {}).items():
         text = "  ".join(f"{key} {scores[key]:8.4f}" for key in BASELINE_METRICS)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from src.config import make_config
+from src.data import own_data
 from src.errors import InputError
 from src.tools import checkpoint, run_folder
 
@@ -62,6 +63,8 @@ def config_of(found, options):
             "--pretrained_model"
         )
     known = found.config
+    if known.data.auto_range and options.get("value_range") == own_data.AUTO:
+        options = options | {"value_range": known.data.value_range}
     parts = (known.model, known.data, known.training)
     own = {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}
     if options.get("recipe"):

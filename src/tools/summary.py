@@ -85,9 +85,9 @@ def show(config, path=None):
     """
     data, model = config.data, config.model
     network = EncoderForecaster(model, data.forecast_frames)
-    layers = layers_of(network, data.input_frames, data.image_size)
+    layers = layers_of(network, data.input_frames, config.network_size)
     parameters, macs = (sum(getattr(x, name) for x in layers) for name in ("parameters", "macs"))
-    frame = (model.channels, *data.image_size)
+    frame = (model.channels, *config.network_size)
     print(f"preset:      {config.preset}, {parameters:,} parameters")
     print(f"inputs:      {_text((data.input_frames, *frame))} (T, C, H, W)")
     print(f"forecast:    {_text((data.forecast_frames, *frame))}")

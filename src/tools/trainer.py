@@ -67,7 +67,7 @@ def train(
         return
     ranks.broadcast(list(optimizer.get_parameters()))
     signals = callback.StopSignals(ranks)
-    weights = training.in_unit_range(recipe.loss_weights, sources[0].value_range)
+    weights = training.in_unit_range(recipe.loss_weights, sources[0].encoding)
     steps = training.make_steps(config, network, optimizer, weights, scaler, ranks.size)
     callbacks, log = make_callbacks(
         config, network, optimizer, sources[1], folder, state, signals, on_saved
@@ -80,7 +80,8 @@ def train(
         print("each training graph is compiled with its first steps", flush=True)
     else:
         left = steps[state.stage(recipe) :]
-        compile_graphs(left, config, None if ranks.size > 1 else cache_folder)
+        weighted = sources[0].encoding.weighted
+        compile_graphs(left, config, weighted, None if ranks.size > 1 else cache_folder)
     try:
         while not state.is_complete(recipe):
             model = Model(steps[state.stage(recipe)])
@@ -142,16 +143,14 @@ def falling_weight(state, recipe, weight):
         yield callback.EncoderLossWeight(state, recipe, weight)
 
 
-def compile_graphs(steps, config, cache_folder):
+def compile_graphs(steps, config, weighted, cache_folder):
     """Compiles the training steps before the first batch, and says how long it took."""
     number = f"{len(steps)} training graphs" if len(steps) > 1 else "the training graph"
     print(f"compiling {number}", flush=True)
     start, data = time.perf_counter(), config.data
-    size = (config.model.channels, *data.image_size)
-    batch = [
-        ops.zeros((config.training.sequences_per_step(1), frames, *size))
-        for frames in (data.input_frames, data.forecast_frames)
-    ]
+    size, counts = (config.model.channels, *config.network_size), [data.input_frames]
+    counts += [data.forecast_frames] + [data.input_frames + data.forecast_frames] * weighted
+    batch = [ops.zeros((config.training.sequences_per_step(1), frames, *size)) for frames in counts]
     found = compile_cache.compile_steps(steps, batch, config, cache_folder)
     seconds, origin = time.perf_counter() - start, ", from the cache" if found else ""
     print(f"compiled in {seconds:.1f} s{origin}", flush=True)

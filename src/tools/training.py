@@ -42,6 +42,8 @@ class ForecastLoss(nn.Cell):
     Inputs:
         - **inputs** - (B, T, C, H, W), float32 in [0, 1].
         - **targets** - (B, forecast_frames, C, H, W), float32 in [0, 1].
+        - **weights** - (B, T + forecast_frames, C, H, W), float32, or None: what is 0 counts
+          nothing, in the loss and its gradients.
 
     Outputs:
         The loss, a scalar.
@@ -62,16 +64,19 @@ class ForecastLoss(nn.Cell):
         before = (1.0, *weights)
         self.rises = [(t, w - b) for t, w, b in zip(thresholds, weights, before, strict=False)]
 
-    def construct(self, inputs, targets):
+    def construct(self, inputs, targets, weights=None):
         if self.is_cut:
             inputs, targets = self.cut(inputs, targets)
         outputs, states = self.network.encode(inputs)
         forecast = self.network.forecast(states, self.forecast_frames)
-        loss = self.pixel_loss(self.network.head(forecast), targets)
+        begin = inputs.shape[1]
+        counts = None if weights is None else weights[:, begin : begin + self.forecast_frames]
+        loss = self.pixel_loss(self.network.head(forecast), targets, counts)
         if self.has_encoder_loss:
             next_frames = ops.concat((inputs[:, 1:], targets[:, :1]), 1)
+            counts = None if weights is None else weights[:, 1 : begin + 1]
             loss = loss + self.encoder_loss_weight * self.pixel_loss(
-                self.network.head(outputs), next_frames
+                self.network.head(outputs), next_frames, counts
             )
         return loss
 
@@ -81,19 +86,19 @@ class ForecastLoss(nn.Cell):
         frames = ops.concat((inputs, targets), 1)
         return frames[:, :begin], frames[:, begin:end]
 
-    def pixel_loss(self, logits, targets):
+    def pixel_loss(self, logits, targets, weights=None):
         """The loss of frames before their activation."""
         if self.loss == "bce":
             # -(y log s(z) + (1 - y) log(1 - s(z))) without overflow.
-            return (
-                ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
-            ).mean()
+            return mean(
+                ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits))), weights
+            )
         error = self.network.activate(logits) - targets
         square = ops.square(error)
         loss = square + ops.abs(error) if self.loss == "mse+mae" else square
         if self.rises:
             loss = loss * self.weights_of(targets)
-        return loss.mean()
+        return mean(loss, weights)
 
     def weights_of(self, targets):
         """The weight of each pixel's error."""
@@ -103,14 +108,22 @@ class ForecastLoss(nn.Cell):
         return weights
 
 
-def in_unit_range(loss_weights, value_range):
+def mean(values, weights=None):
+    """The mean of values where their weight is 1; 0 where there are none."""
+    if weights is None:
+        return values.mean()
+    return (values * weights).sum() / ops.maximum(weights.sum(), 1.0)
+
+
+def in_unit_range(loss_weights, encoding):
     """`loss_weights`, whose thresholds are in the data's units, with thresholds that are in those
     of the network: rounded as the targets are, so that a target at a threshold is at it.
     """
     if not loss_weights:
         return ()
     thresholds, weights = zip(*loss_weights, strict=True)
-    units = to_unit_range(np.array(thresholds, np.float32), value_range)
+    scale = encoding.value_range, encoding.transform
+    units = to_unit_range(np.array(thresholds, np.float32), *scale)
     return tuple(zip(units.tolist(), map(float, weights), strict=True))
 
 
@@ -194,7 +207,8 @@ class TrainStep(nn.Cell):
         ranks: how many processes share a step, each with a batch of its own.
 
     Inputs:
-        - **inputs**, **targets** - the batch of this rank, as of `loss`.
+        - **batch** - that of this rank, as of `loss`; where it has weights, each part and each rank
+          is the mean of what counts in it.
 
     Outputs:
         The loss and the global norm of the gradients before clipping, scalars; a norm of 0 says
@@ -214,13 +228,13 @@ class TrainStep(nn.Cell):
             self.mean_of_ranks = nn.DistributedGradReducer(optimizer.parameters, True, ranks)
         self.value_and_grad = ms.value_and_grad(self.scaled_loss, None, optimizer.parameters)
 
-    def scaled_loss(self, inputs, targets):
+    def scaled_loss(self, *batch):
         """The loss, times the loss scale if there is one."""
-        loss = self.loss(inputs, targets)
+        loss = self.loss(*batch)
         return loss if self.scaler is None else self.scaler.scale(loss)
 
-    def construct(self, inputs, targets):
-        loss, gradients = self.mean_of_parts(inputs, targets)
+    def construct(self, *batch):
+        loss, gradients = self.mean_of_parts(*batch)
         if self.ranks > 1:
             loss = self.sum_of_ranks(loss) / self.ranks
             gradients = self.mean_of_ranks(gradients)
@@ -234,17 +248,17 @@ class TrainStep(nn.Cell):
         loss = ops.depend(loss, self.scaler.adjust(finite))
         return loss, norm
 
-    def mean_of_parts(self, inputs, targets):
+    def mean_of_parts(self, *batch):
         """The loss and its gradients, of one part of the batch after the other."""
         if self.accumulate_steps == 1:
-            return self.value_and_grad(inputs, targets)
-        size = inputs.shape[0] // self.accumulate_steps
-        loss, gradients = self.value_and_grad(inputs[:size], targets[:size])
+            return self.value_and_grad(*batch)
+        size = batch[0].shape[0] // self.accumulate_steps
+        loss, gradients = self.value_and_grad(*[x[:size] for x in batch])
         for k in range(1, self.accumulate_steps):
             # A part waits for the one before it, or all of them would be in memory at a time.
-            inputs = ops.depend(inputs, gradients)
-            part = slice(k * size, (k + 1) * size)
-            more, others = self.value_and_grad(inputs[part], targets[part])
+            inputs = ops.depend(batch[0], gradients)
+            part = [x[k * size : (k + 1) * size] for x in (inputs, *batch[1:])]
+            more, others = self.value_and_grad(*part)
             loss = loss + more
             gradients = tuple([gradients[i] + others[i] for i in range(len(others))])
         share = 1.0 / self.accumulate_steps

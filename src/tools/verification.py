@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from src.data.scale import from_unit_range
 from src.data.sources import times_of
 from src.tools.climatology import Climatology
 from src.tools.scores import Scores
@@ -52,7 +51,7 @@ class Verification:
         frames = self.source.frames(indices)
         inputs, truth = frames[:, : self.input_frames], frames[:, self.input_frames :]
         beside = {
-            MODEL: from_unit_range(forecasts, self.source.value_range),
+            MODEL: self.source.encoding.from_network(forecasts, inputs),
             PERSISTENCE: np.broadcast_to(last_values(inputs), truth.shape),
         }
         if self.climatology is not None:

@@ -85,7 +85,7 @@ def first_batches(source, count, batch_size, input_frames):
     batches = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
     return [
         (inputs, targets, min(batch_size, count - k * batch_size))
-        for k, (inputs, targets) in enumerate(batches)
+        for k, (inputs, targets, *_) in enumerate(batches)
     ]
 
 

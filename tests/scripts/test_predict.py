@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from src.config import make_config
-from src.data import own_sequences
+from src.data import own_data
 from src.data.own_sequences import Split
 from src.data.sources import training_sources
 from src.errors import InputError
@@ -154,7 +154,7 @@ def test_a_resumed_run_keeps_its_dataset(tmp_path, pixels, trained):
     np.save(tmp_path / "own.npy", np.concatenate([pixels] * 2))
     names = {"input_frames": 3, "forecast_frames": 3, "dataset": str(tmp_path / "own.npy")}
     options = {**names, "value_range": (0.0, 255.0), "batch_size": 4}
-    config = make_config("small", own_sequences.options_of(options) | options)
+    config = make_config("small", own_data.options_of(options))
     found = checkpoint.Checkpoint(tmp_path / "last.ckpt", config, {}, {}, {"epoch": 1})
     moved = shutil.copy(tmp_path / "own.npy", tmp_path / "moved.npy")
     same = resume.config_of(found, {"dataset": str(moved)})

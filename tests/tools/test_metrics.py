@@ -126,3 +126,54 @@ def test_every_sequence_counts_once(batch_size):
     for name, forecast in (("zeros", 0), ("mean_image", image), ("copy_last", last)):
         expected = ((targets - forecast) ** 2).sum((2, 3, 4)).mean()
         assert result[name].means()["mse"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_is_missing_counts_nothing(rng):
+    """Other values under the mask, in forecast or target, change no score; by hand and beside
+    scikit-image on the part where nothing is missing.
+    """
+    forecast, target = (rng.random((2, 3, 1, 12, 15), np.float32) for _ in range(2))
+    weights = np.ones_like(target)
+    weights[..., :4] = 0
+    weights[1, 2] = 0
+    changed = [np.where(weights > 0, x, np.float32(v)) for x, v in ((forecast, 7), (target, -3e8))]
+    scores = frame_scores(forecast, target, weights)
+    for name, other in frame_scores(*changed, weights).items():
+        np.testing.assert_array_equal(scores[name], other)
+        assert np.isnan(other[1, 2])
+        assert np.isfinite(other[0]).all()
+    part = frame_scores(forecast[..., 4:], target[..., 4:])
+    for name in NAMES:
+        np.testing.assert_allclose(scores[name][0], part[name][0], rtol=1e-6, atol=1e-9)
+    metrics = FrameMetrics()
+    metrics.update(forecast, target, weights)
+    error = (forecast.astype(float) - target)[..., 4:] ** 2
+    assert metrics.per_frame()["mse"][2] == pytest.approx(error[0, 2].sum())
+    assert metrics.per_frame()["mse"][1] == pytest.approx(error[:, 1].sum() / 2)
+    assert metrics.values_per_frame == 5 * 12 * 11 / 6
+
+
+def test_windows_that_hold_something_missing(rng):
+    """One pixel in the middle of 9x9: only the windows that it is not in are left, none of 7x7."""
+    forecast, target = (rng.random((1, 1, 1, 9, 9), np.float32) for _ in range(2))
+    weights = np.ones_like(target)
+    weights[..., 4, 4] = 0
+    scores = frame_scores(forecast, target, weights)
+    assert np.isnan(scores["ssim"][0, 0])
+    assert np.isfinite(scores["psnr"][0, 0])
+    weights[..., 4, 4], weights[..., 0, 0] = 1, 0
+    got = frame_scores(forecast, target, weights)["ssim"][0, 0]
+    windows = [(y, x) for y in range(3) for x in range(3) if (y, x) != (0, 0)]
+    cut = [tuple(f[0, 0, 0, y : y + 7, x : x + 7] for f in (forecast, target)) for y, x in windows]
+    expected = [structural_similarity(a, b, data_range=1.0) for a, b in cut]
+    assert got == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_a_frame_of_nothing_leaves_the_others_average(rng):
+    metrics = FrameMetrics()
+    forecast, target = (rng.random((2, 2, 1, 8, 8), np.float32) for _ in range(2))
+    weights = np.zeros_like(target)
+    weights[0, 0] = 1
+    metrics.update(forecast, target, weights)
+    assert metrics.per_frame()["mse"][0] == pytest.approx(((forecast - target)[0, 0] ** 2).sum())
+    assert np.isnan(metrics.per_frame()["mse"][1])

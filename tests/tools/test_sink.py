@@ -15,7 +15,7 @@ from mindspore.train import RunContext
 from mindspore.train.callback import _InternalCallbackParam
 
 from src.config import Clip, make_config
-from src.data.scale import PIXELS
+from src.data.encoding import Encoding
 from src.errors import NonFiniteError, StoppedError
 from src.tools import callback, checkpoint, sink, trainer
 from src.tools.callback import is_passed
@@ -40,7 +40,7 @@ class Distance(nn.Cell):
 class Numbers:
     """Sequences whose pixels count: 6 an epoch, then on."""
 
-    value_range = PIXELS
+    encoding = Encoding()
 
     def __len__(self):
         return STEPS

@@ -7,6 +7,7 @@ import torch
 from mindspore import nn
 
 from src.config import Clip, TrainingConfig
+from src.data.encoding import Encoding
 from src.data.scale import to_unit_range
 from src.model import EncoderForecaster
 from src.tools.training import (
@@ -17,6 +18,7 @@ from src.tools.training import (
     in_unit_range,
     make_optimizer,
     make_scaler,
+    mean,
 )
 from tests.conftest import NARROW
 
@@ -101,7 +103,7 @@ def test_loss_weights_are_hko_7s(kind, rng):
     logits = rng.normal(size=rain.shape).astype(np.float32)
     error = 1 / (1 + np.exp(-logits.astype(float))) - rain / 60
     expected = (weights * error**2).mean() + (kind == "mse+mae") * (weights * abs(error)).mean()
-    loss = ForecastLoss(network, kind, pixel_weights=in_unit_range(given, value_range))
+    loss = ForecastLoss(network, kind, pixel_weights=in_unit_range(given, Encoding(value_range)))
     got = loss.pixel_loss(ms.Tensor(logits), ms.Tensor(to_unit_range(rain, value_range)))
     assert float(got.asnumpy()) == pytest.approx(expected, rel=1e-5)
 
@@ -250,3 +252,33 @@ def test_the_weight_of_the_encoders_loss_can_fall(rng):
     assert values[2] == pytest.approx(float(ForecastLoss(network, "bce")(*batch).asnumpy()))
     assert values[1] == pytest.approx((values[0] + values[2]) / 2)
     assert values[0] > values[2]
+
+
+def test_what_is_missing_changes_no_gradient(rng):
+    """Other targets where the weight is 0: the same loss and gradients bit for bit, in one graph;
+    with all weights 1 the loss without weights.
+    """
+    network = EncoderForecaster(NARROW["paper"], 2)
+    inputs, targets = (ms.Tensor(rng.random((2, n, 1, 16, 16), np.float32)) for n in (3, 2))
+    weights = np.ones((2, 5, 1, 16, 16), np.float32)
+    weights[:, :, :, 3:9, 2:12] = 0
+    weights[0, 3] = 0
+    there = weights[:, 3:] > 0
+    other = ms.Tensor(np.where(there, targets.asnumpy(), np.float32(0.9)))
+    loss = ForecastLoss(network, "bce", encoder_loss_weight=1.0)
+    step = ms.value_and_grad(loss, None, network.trainable_params())
+    results = [step(inputs, t, ms.Tensor(weights)) for t in (targets, other)]
+    assert results[0][0].asnumpy() == results[1][0].asnumpy()
+    for one, two in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_array_equal(one.asnumpy(), two.asnumpy())
+        assert np.abs(one.asnumpy()).max() > 0
+    full, _ = step(inputs, targets, ms.Tensor(np.ones_like(weights)))
+    assert float(full.asnumpy()) == pytest.approx(float(loss(inputs, targets).asnumpy()), rel=1e-5)
+    assert float(results[0][0].asnumpy()) != pytest.approx(float(full.asnumpy()), rel=1e-4)
+
+
+def test_the_weighted_mean_by_hand():
+    """(1 + 5) / 2 of 1, 2, 5; 0 of nothing."""
+    values = ms.Tensor(np.float32([1, 2, 5]))
+    assert float(mean(values, ms.Tensor(np.float32([1, 0, 1]))).asnumpy()) == 3
+    assert float(mean(values, ms.Tensor(np.float32([0, 0, 0]))).asnumpy()) == 0

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from src.data.encoding import Encoding
 from src.data.own_sequences import OwnSequences
 from src.data.sources import First
 from src.tools.climatology import Climatology
@@ -21,8 +22,8 @@ class Timed(OwnSequences):
 
 
 def source_of(array, kind=OwnSequences):
-    frames = READS + FORECASTS
-    return kind(array, np.arange(len(array)), frames, (10.0, 30.0), "a test")
+    frames, encoding = READS + FORECASTS, Encoding((10.0, 30.0), frame_size=array.shape[3:])
+    return kind(array, np.arange(len(array)), frames, encoding, "a test")
 
 
 @pytest.fixture

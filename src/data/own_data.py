@@ -1,0 +1,220 @@
+"""Own data: which kind of file it is, what it decides of a run, and its parts as sources.
+
+| file                                            | is                                           |
+|-------------------------------------------------|----------------------------------------------|
+| NetCDF, Zarr, a folder, a pattern (`*`)         | one record in time                           |
+| .npy, .npz of (T, H, W)                         | one record in time                           |
+| .npy, .npz of (N, T, H, W)                      | sequences; with window_stride a record of    |
+|                                                 | (T, C, H, W)                                 |
+| .npy, .npz of (N, T, C, H, W)                   | sequences                                    |
+"""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from src.config import DataConfig
+from src.data.array_file import read_file
+from src.data.encoding import encoding_of
+from src.data.own_sequences import SequencesFile, check_frames
+from src.data.readers import Names, files_of, is_array
+from src.data.record_file import RecordFile
+from src.data.scale import check_value_range
+from src.errors import InputError
+
+AUTO = ("auto",)
+# A kilogram of rain on a square metre is a millimetre.
+MILLIMETRES_PER_HOUR = (
+    "mm/h", "mm/hr", "mm/hour", "mm h-1", "mm hr-1", "mm hour-1", "mm h^-1", "mm.h-1", "mm h**-1",
+    "kg m-2 h-1",
+)  # fmt: skip
+# Windows that a mean image is made of, evenly spread.
+SAMPLED_WINDOWS = 1000
+
+
+def open_file(path, data):
+    """The `SequencesFile` or `RecordFile` at a path.
+
+    Args:
+        path: a file, a folder or a pattern.
+        data: has the fields of a `DataConfig` that say what to read in it.
+    """
+    names = Names(data.variable, data.time, data.latitude, data.longitude)
+    if files_of(path) == [Path(path)] and is_array(path):
+        dimensions = read_file(path).ndim
+        if dimensions == 5 or (dimensions == 4 and data.window_stride is None):
+            return SequencesFile(path)
+    return RecordFile(path, names)
+
+
+def check_kind(file, data):
+    """Raises `InputError` where a setting is given that a file of this kind cannot have."""
+    if not file.is_record and data.value_range == AUTO:
+        raise InputError(
+            f"{file.path}: value_range auto is for one long record; whole sequences need "
+            "--value_range LOW HIGH"
+        )
+    if not file.is_record and data.window_stride is not None:
+        raise InputError(f"{file.path}: holds whole sequences, which have no window_stride")
+    for f in dataclasses.fields(Names):
+        if getattr(data, f.name) is not None and not file.has_names:
+            raise InputError(
+                f"{file.path}: is no NetCDF or Zarr and has no names, and {f.name} is given"
+            )
+
+
+def options_of(options):
+    """The options of a new run, by the names of flags, with what its dataset decides of them.
+
+    Args:
+        options: the flags that are given.
+
+    Raises:
+        InputError: the file cannot be used, or a flag contradicts it.
+    """
+    data = _settings(options)
+    if data.value_range != AUTO:
+        _check_pair(data.value_range)
+        check_value_range(data.value_range, data.dataset, data.transform)
+    file = open_file(data.dataset, data)
+    check_kind(file, data)
+    channels, *size = file.frame_shape
+    given = options.get("image_size", size)
+    if list(given) != size:
+        raise InputError(
+            f"{file.path}: has frames of {size[0]}x{size[1]}, and image_size is {given[0]} "
+            f"{given[1]}; leave --image_size out"
+        )
+    file.check_length(data)
+    check_units(file, data.transform)
+    decided = {
+        "image_size": tuple(size),
+        "channels": channels,
+        "dataset_crc": file.fingerprint(),
+        "window_stride": file.window_stride(data),
+        "units": file.units,
+        "auto_range": data.value_range == AUTO,
+    }
+    if data.value_range == AUTO or data.missing == "mask":
+        decided |= _scanned(file, data)
+    return {"epoch_size": file.training_size(data)} | options | decided
+
+
+def _check_pair(value_range):
+    """Raises `InputError` for a number of values that is no range."""
+    if value_range is not None and (len(value_range) != 2 or AUTO[0] in value_range):
+        given = " ".join(map(str, value_range))
+        raise InputError(f"value_range is {given}: it must be two numbers, or auto")
+
+
+def _settings(options):
+    """The options with the defaults of `DataConfig`, as far as a file's parts depend on them."""
+    return SimpleNamespace(**{f.name: f.default for f in dataclasses.fields(DataConfig)} | options)
+
+
+def _scanned(file, data):
+    """What only the values of the training part can tell: the scale, and what fills gaps."""
+    found, decided = file.training_scan(data), {}
+    if found.missing and data.missing != "mask":
+        file.refuse_missing(found)
+    if not found.values:
+        raise InputError(f"{file.path}: its training part holds no value at all")
+    if data.value_range == AUTO:
+        low, high = found.lowest, found.highest
+        if low == high:
+            raise InputError(f"{file.path}: every value of its training part is {low:g}")
+        check_value_range((low, high), file.path, data.transform)
+        print(f"value range: {low:g} to {high:g}, the extremes of the training part")
+        decided["value_range"] = (low, high)
+    if data.missing == "mask":
+        decided["fill"] = found.mean
+        share = found.missing / (found.missing + found.values)
+        print(
+            f"missing: {share:.1%} of the training part; the network reads their mean, "
+            f"{found.mean:g}, in their place"
+        )
+    return decided
+
+
+def check_units(file, transform):
+    """Raises `InputError` where a file's units are not those that a transform needs."""
+    if transform != "dbz" or file.units in MILLIMETRES_PER_HOUR or not file.has_names:
+        return
+    has = f"has the units {file.units!r}" if file.units else "has no units"
+    raise InputError(
+        f"{file.path}: {has}, and transform dbz needs rain in mm/h: once it is, give the variable "
+        "the attribute units = 'mm/h'"
+    )
+
+
+def training_sources(config):
+    """The training and the validation part of `dataset`.
+
+    Raises:
+        InputError: it is not the file that the configuration was made for, or has values that it
+            cannot have.
+    """
+    data = config.data
+    file = open_file(data.dataset, data)
+    if file.fingerprint() != data.dataset_crc:
+        raise InputError(
+            f"{file.path}: is another file than the run began with (dataset): its split into "
+            "training, validation and test would no longer hold"
+        )
+    file.check_length(data)
+    encoding = encoding_of(config, file.frame_shape[1:])
+    file.check_values(data, encoding)
+    train = file.part(data, "train", encoding, data.epoch_size, config.training.seed)
+    return train, file.part(data, "validation", encoding)
+
+
+def evaluation_source(config, dataset=None, value_range=None):
+    """The test part of the checkpoint's own file, or all sequences of another.
+
+    Args:
+        config: the checkpoint's `Config`.
+        dataset: the file; default: the checkpoint's own.
+        value_range: its scale; default: the checkpoint's.
+    """
+    data = config.data
+    path, scale = dataset or data.dataset, value_range or data.value_range
+    check_value_range(scale, path, data.transform)
+    file = open_file(path, data)
+    known = file.fingerprint() == data.dataset_crc
+    if not known and dataset is None:
+        raise InputError(
+            f"{path}: is no longer the file that the checkpoint was trained on, so that its test "
+            "part is not known; of a file that is named (test.py --dataset, predict.py --input) "
+            "all is used"
+        )
+    if known and scale != data.value_range:
+        low, high = data.value_range
+        raise InputError(f"{path}: was trained on with value_range {low:g} {high:g}; leave it out")
+    check_frames(file.frame_shape, path, config)
+    check_units(file, data.transform)
+    encoding = encoding_of(config, file.frame_shape[1:], scale)
+    if known:
+        file.check_length(data)
+        file.warn_of_values(data, encoding, "test")
+        return file.part(data, "test", encoding)
+    source = file.whole(data, encoding)
+    file.warn_of_values(data, encoding)
+    return source
+
+
+def training_part(config, dataset=None):
+    """The sequences that the checkpoint was trained on, as they come, at most 1,000 evenly spread;
+    None if the file has none.
+    """
+    data = config.data
+    file = open_file(dataset or data.dataset, data)
+    if file.fingerprint() != data.dataset_crc:
+        return None
+    encoding = encoding_of(config, file.frame_shape[1:])
+    source = file.part(data, "train", encoding)
+    spread = np.linspace(0, len(source) - 1, min(len(source), SAMPLED_WINDOWS)).astype(int)
+    source.indices = source.indices[spread]
+    source.size = len(spread)
+    return source

@@ -1,0 +1,205 @@
+"""One long record: windows of it, split by time.
+
+Windows overlap, so a split at random would train on the frames that it tests on. The record is cut
+in three instead, training first, with gaps of a window between the parts.
+"""
+
+import zlib
+from itertools import pairwise
+
+import numpy as np
+
+from src.data.array_file import SAMPLED
+from src.data.grid import time_order
+from src.data.own_sequences import PARTS, OwnSequences
+from src.data.readers import files_of, open_reader
+from src.data.scan import scan
+from src.errors import InputError
+
+
+def split_by_time(steps, window, held_out):
+    """The frames of each part, a dict of ranges; between two parts there is a gap of a window.
+
+    Args:
+        steps: frames of the record.
+        window: frames of a window.
+        held_out: share of the frames to validate on, and as many again to test on; at least a
+            window, and no more than leaves a window to train on.
+
+    Raises:
+        ValueError: the record is shorter than five windows.
+    """
+    if steps < 5 * window:
+        raise ValueError(f"{steps} frames are fewer than five windows of {window}")
+    held = min(max(window, round(held_out * steps)), (steps - 3 * window) // 2)
+    test, validation = steps - held, steps - 2 * held - window
+    parts = (0, validation - window), (validation, validation + held), (test, steps)
+    return {name: range(*part) for name, part in zip(PARTS, parts, strict=True)}
+
+
+class Record:
+    """The frames of one or more files in order of time, (T, C, H, W), read in pieces.
+
+    Args:
+        path: of `files_of`.
+        names: `Names`, of what to read.
+
+    Raises:
+        InputError: a file cannot be read, or the files do not belong together.
+    """
+
+    def __init__(self, path, names):
+        self.path = path
+        self.readers = [open_reader(file, names) for file in files_of(path)]
+        first = self.readers[0]
+        for other in self.readers[1:]:
+            _check_alike(first, other)
+        self.grid = first.grid
+        self.frame_shape = first.shape[1:]
+        self.dtype = np.result_type(*(reader.dtype for reader in self.readers))
+        counts = [reader.shape[0] for reader in self.readers]
+        files = np.repeat(np.arange(len(counts)), counts)
+        self.places = np.stack([files, np.concatenate([np.arange(n) for n in counts])], 1)
+        self.times, self.runs = None, np.zeros(len(self.places), int)
+        self.repeats = self.gaps = 0
+        if all(reader.times is not None for reader in self.readers):
+            times = np.concatenate([reader.times for reader in self.readers])
+            numbers = _as_numbers(times, first)
+            kept, self.runs, self.repeats, self.gaps = time_order(numbers)
+            self.places, self.times = self.places[kept], times[kept]
+
+    def __len__(self):
+        return len(self.places)
+
+    @property
+    def frame_bytes(self):
+        """Bytes of a frame."""
+        return int(np.prod(self.frame_shape)) * self.dtype.itemsize
+
+    def read(self, start, stop):
+        """Frames start to stop - 1, (n, C, H, W)."""
+        places = self.places[start:stop]
+        jumps = np.flatnonzero((np.diff(places, axis=0) != (0, 1)).any(1)) + 1
+        pieces = []
+        for first, last in pairwise((0, *jumps, len(places))):
+            (file, begin), count = places[first], last - first
+            pieces.append(self.readers[file].read(begin, begin + count))
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def windows(self, frames, window, stride):
+        """The first frames of the windows inside a range that no gap interrupts."""
+        starts = np.arange(frames.start, frames.stop - window + 1, stride)
+        return starts[self.runs[starts] == self.runs[starts + window - 1]]
+
+    def parts(self, data):
+        """The frames of each part, of `split_by_time`.
+
+        Raises:
+            InputError: a part has not one window.
+        """
+        window = data.input_frames + data.forecast_frames
+        if len(self) < 5 * window:
+            raise InputError(
+                f"{self.path}: holds {len(self)} frames; a window of {window} (input_frames + "
+                f"forecast_frames) in each of three parts, and gaps as long between, need "
+                f"{5 * window}"
+            )
+        parts = split_by_time(len(self), window, data.held_out)
+        for name, frames in parts.items():
+            if not len(self.windows(frames, window, data.window_stride or 1)):
+                raise InputError(
+                    f"{self.path}: its {name} part, {self.describe(frames)}, has no {window} "
+                    f"frames in a row (input_frames + forecast_frames): there are {self.gaps} gaps "
+                    f"and {self.repeats} repeats in time"
+                )
+        return parts
+
+    def scan(self, frames, value_range=None):
+        """A `Scan` of a range of frames."""
+        return scan(self.read, frames.start, frames.stop, self.frame_bytes, self.path, value_range)
+
+    def fingerprint(self):
+        """A CRC-32 of shape, type, times and some frames, which tells one record from another."""
+        crc = zlib.crc32(repr((len(self), self.frame_shape, self.dtype.str)).encode())
+        if self.times is not None:
+            crc = zlib.crc32(repr((self.times[0], self.times[-1], self.gaps)).encode(), crc)
+        for t in np.unique(np.linspace(0, len(self) - 1, SAMPLED).astype(int)):
+            crc = zlib.crc32(np.ascontiguousarray(self.read(t, t + 1)), crc)
+        return crc
+
+    def describe(self, frames):
+        """A range of frames in words."""
+        if self.times is None:
+            return f"frames {frames.start:,} to {frames.stop - 1:,}"
+        return f"{self.time_of(frames.start)} to {self.time_of(frames.stop - 1)}"
+
+    def time_of(self, frame):
+        """The time of a frame, or its number, in words."""
+        if self.times is None:
+            return f"frame {frame:,}"
+        time = self.times[frame]
+        if isinstance(time, np.datetime64):
+            time = np.datetime_as_string(time.astype("datetime64[m]"))
+        return str(time)
+
+    def notes(self):
+        """What was found in the times, in words; "" where there is nothing to say."""
+        found = [
+            f"{count} {name if count > 1 else name.removesuffix('s')}"
+            for count, name in ((self.gaps, "gaps"), (self.repeats, "repeats"))
+            if count
+        ]
+        return f"{' and '.join(found)} in time, no window across them" if found else ""
+
+
+class Windows(OwnSequences):
+    """Windows of a record as sequences, each of them once in as many as there are.
+
+    Args:
+        record: the `Record`.
+        indices: the first frames of the windows.
+        frames: frames of a window.
+        encoding, name, size, seed: as `OwnSequences`'.
+    """
+
+    @property
+    def grid(self):
+        """The `Grid` of the frames."""
+        return self.array.grid
+
+    def times(self, index):
+        """The times of a window's frames, as the files have them; None where they have none."""
+        start, times = self.indices[index], self.array.times
+        return None if times is None else times[start : start + self.num_frames]
+
+    def read(self, indices):
+        """The windows that begin at frames of the record."""
+        return np.stack([self.array.read(start, start + self.num_frames) for start in indices])
+
+
+def _check_alike(first, other):
+    """Raises `InputError` unless two files have frames of one grid."""
+    if first.shape[1:] != other.shape[1:]:
+        difference = f"frames (C, H, W) of {other.shape[1:]}, not {first.shape[1:]}"
+    else:
+        difference = first.grid.difference(other.grid)
+    if difference:
+        raise InputError(
+            f"{other.path}: has {difference} as {first.path.name}; all files of a record need the "
+            "same grid"
+        )
+
+
+def _as_numbers(times, reader):
+    """(T,), seconds or whatever the times count."""
+    if times.dtype.kind == "M":
+        if np.isnat(times).any():
+            raise InputError(f"{reader.path}: {reader.grid.time_name} has missing times")
+        return times.astype("datetime64[us]").astype(np.int64) / 1e6
+    if times.dtype == object:
+        import cftime
+
+        return np.asarray(cftime.date2num(times, "seconds since 1970-01-01"), np.float64)
+    if not np.isfinite(times).all():
+        raise InputError(f"{reader.path}: {reader.grid.time_name} has missing times")
+    return times.astype(np.float64)
