@@ -28,7 +28,7 @@ def parse_args(argv=None):
 
 def main(args):
     """Device, checkpoint, export, comparison."""
-    target = device.set_up(args.device_target, args.device_id, args.jit_level)
+    target = device.of_flags(args)
     exporting.check_format(args.file_format, target, args.batch_size)
     loaded = checkpoint.load(args.pretrained_model)
     if args.summary:

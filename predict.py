@@ -49,7 +49,7 @@ def parse_args(argv=None):
 
 def main(args):
     """Device, network, sequences, forecast."""
-    target = device.set_up(args.device_target, args.device_id, args.jit_level)
+    target = device.of_flags(args)
     if args.summary:
         loaded = checkpoint.load(args.pretrained_model)
         return summary.show(loaded.config, loaded.path)

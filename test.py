@@ -1,12 +1,9 @@
 """Measures a checkpoint: MSE, SSIM, MAE and PSNR of each forecast frame.
 
 python test.py                                                         # weights/small.ckpt
-python test.py --pretrained_model runs/NAME/best.ckpt                  # on the generated test set
 python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # mnist_test_seq.npy in DIR
-python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE   # own sequences
 python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE --thresholds 1 5 10   # of rain
-python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --baselines --json result.json
-python test.py --pretrained_model runs/NAME/best.ckpt --limit 500 --plot frames.png
+python test.py --limit 500 --baselines --json result.json --plot frames.png
 """
 
 from src.data.sources import evaluation_source, mean_image_source
@@ -41,8 +38,7 @@ def parse_args(argv=None):
     add("--baselines", action="store_true", help="measure the trivial forecasts too")
     arguments.add_score_flags(parser)
     add("--json", metavar="FILE", help="write the result there too")
-    add("--plot", metavar="FILE",
-        help="draw scores over lead time there, *.png, *.svg or *.pdf")  # fmt: skip
+    add("--plot", metavar="FILE", help="draw scores over lead time: *.png, *.svg or *.pdf")
     arguments.add_summary_flag(parser)
     arguments.add_distribute_flag(parser)
     arguments.add_device_flags(parser)
@@ -51,8 +47,7 @@ def parse_args(argv=None):
 
 def main(args):
     """Device, checkpoint, data, evaluation, report."""
-    device_id = None if args.distribute else args.device_id
-    target = device.set_up(args.device_target, device_id, args.jit_level)
+    target = device.of_flags(args)
     team = ranks.join(args.distribute)
     loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
     config, frames = loaded.config, loaded.config.data.forecast_frames
@@ -72,8 +67,7 @@ def main(args):
     shape = inference.batch_shape(source, args.batch_size, config.data.input_frames)
     forecasters = {"model": inference.Forecaster(network, shape)}
     if args.baselines:
-        image = evaluation.mean_image(training) if training else None
-        forecasters |= evaluation.baselines(frames, image)
+        forecasters |= evaluation.baselines(frames, training and evaluation.mean_image(training))
     metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=team, verification=scores)
     result = report.make(metrics, source, forecasters["model"].timing(), scores)
     report.show(result)

@@ -9,26 +9,21 @@ python train.py --resume --train_path runs/short           # go on where it stop
 python train.py --data_url URL --train_url URL             # a job on OpenI or ModelArts
 """
 
-from pathlib import Path
-
 import mindspore as ms
 
 from src.data.sources import training_sources
-from src.model import EncoderForecaster
 from src.tools import (
     arguments,
-    checkpoint,
     cloud,
     compile_cache,
     device,
     profiling,
     ranks,
-    resume,
     run_folder,
     sink,
+    start,
     summary,
     trainer,
-    training,
     watch,
 )
 
@@ -47,43 +42,28 @@ def parse_args(argv=None):
 
 def main(args, upload):
     """Device, data, network, training."""
-    device_id = None if args.distribute else args.device_id
-    target = device.set_up(args.device_target, device_id, args.jit_level)
+    target = device.of_flags(args)
     team = ranks.join(args.distribute)
     cache_folder = compile_cache.open_folder(args.compile_cache)
-    resumed = pretrained = None
-    if args.resume:
-        resumed = resume.find(args.resume, args.train_path)
-        config = resume.config_of(resumed, arguments.options_of(args))
-        path = Path(args.train_path or resumed.path.parent)
-    else:
-        file = getattr(args, "pretrained_model", None)
-        pretrained = checkpoint.load(file) if file else None
-        config = arguments.config_from(args, target, pretrained)
-        path = Path(args.train_path or run_folder.default_path(config.preset))
+    begin = start.start_of(args, target)
     if args.summary:
-        return summary.show(config)
-    config = sink.settle(config, target)
+        return summary.show(begin.config)
+    config = sink.settle(begin.config, target)
     profile_folder = profiling.open_folder(args.profile) if args.profile else None
-    sources, state = training_sources(config), trainer.start_state(config, team, resumed)
+    sources, state = training_sources(config), trainer.start_state(config, team, begin.resumed)
     team.check_same(config.to_json() + repr(state), "other settings, or another state to resume,")
     if config.training.tensorboard:
         watch.check_tensorboard()
 
     ms.set_seed(config.training.seed)
-    execution = training.execution_of(config.training, target)
-    network = EncoderForecaster(config.model, config.data.forecast_frames, execution)
-    if pretrained:
-        checkpoint.check_same_network(pretrained, config)
-    if resumed or pretrained:
-        checkpoint.load_weights(network, resumed or pretrained)
-    continues = resumed is not None and path.resolve() == resumed.path.parent.resolve()
+    network = begin.make_network(config, target)
     if team.is_first:
-        run_folder.open_run_folder(path, config, args.overwrite, continues)
+        run_folder.open_run_folder(begin.folder, config, args.overwrite, begin.continues)
     print(device.describe(target))
     trainer.train(
-        config, network, sources, path, state, team, resumed, cache_folder, upload, profile_folder
-    )
+        config, network, sources, begin.folder, state, team,
+        begin.resumed, cache_folder, upload, profile_folder,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

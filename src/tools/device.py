@@ -12,6 +12,12 @@ def ascend_is_usable():
     return ms.get_context("device_target") == "Ascend"
 
 
+def of_flags(args):
+    """Sets up the device that the parsed flags ask for; returns the target that is in use."""
+    one_of_many = getattr(args, "distribute", False)
+    return set_up(args.device_target, None if one_of_many else args.device_id, args.jit_level)
+
+
 def set_up(device_target=None, device_id=0, jit_level=None):
     """Chooses the device and graph mode; to be called before any operator runs.
 
