@@ -8,4 +8,4 @@ make_venv requirements-dev.txt
 "$python" -m ruff check .
 "$python" -m ruff format --check .
 .venv/bin/shellcheck scripts/*.sh .ci/run
-exec "$python" -m pytest "$@"
+exec "$python" -m pytest -n 2 --dist loadfile "$@"

@@ -164,8 +164,12 @@ class Windows(OwnSequences):
 
     @property
     def grid(self):
-        """The `Grid` of the frames."""
-        return self.array.grid
+        """The `Grid` of the frames; None where the files name nothing."""
+        return self.array.grid if self.array.readers[0].has_names else None
+
+    def record_times(self):
+        """(T,), the times of all of the record's frames."""
+        return self.array.times
 
     def times(self, index):
         """The times of a window's frames, as the files have them; None where they have none."""

@@ -143,6 +143,7 @@ class First:
         self.name = source.name
         self.value_range = source.value_range
         self.encoding = source.encoding
+        self.grid = getattr(source, "grid", None)
 
     def __len__(self):
         return min(self.limit, len(self.source))
@@ -154,6 +155,10 @@ class First:
     def times(self, index):
         """As the source's own; None where it has none."""
         return self.source.times(index) if hasattr(self.source, "times") else None
+
+    def record_times(self):
+        """As the source's own."""
+        return self.source.record_times()
 
 
 def times_of(source, indices):

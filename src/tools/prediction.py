@@ -12,11 +12,11 @@ from src.data.own_sequences import OwnSequences, warn_of_scale
 from src.data.scale import check_value_range
 from src.data.sources import evaluation_source
 from src.errors import InputError
-from src.tools import inference, pictures
+from src.tools import inference, netcdf, pictures
 from src.tools.files import check_writable, write_atomically
 from src.tools.progress import progress
 
-FORECAST = "forecast.npy"
+FORECAST, NETCDF = "forecast.npy", "forecast.nc"
 PICTURES = ("sequence_*.png", "sequence_*.gif")
 
 
@@ -70,7 +70,7 @@ def open_output(path, overwrite):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written (output): {error.strerror}") from None
-    old = [file for file in (folder / FORECAST, *_pictures_in(folder)) if file.exists()]
+    old = _files_in(folder)
     if old and not overwrite:
         raise InputError(
             f"{folder}: holds a forecast already ({old[0].name}): --overwrite, or another --output"
@@ -81,7 +81,8 @@ def open_output(path, overwrite):
 
 def predict(predictor, source, folder, batch_size, count):
     """Writes forecast.npy, (N, F, C, H, W), float32 in the source's units, unclipped and NaN where
-    all inputs are missing, and pictures of the first `count` sequences.
+    all inputs are missing; of a record whose files name their axes the same as forecast.nc; and
+    pictures of the first `count` sequences.
 
     Returns:
         The `inference.Forecaster`, which kept the time.
@@ -101,8 +102,11 @@ def predict(predictor, source, folder, batch_size, count):
                 bar.update(len(forecasts))
 
     write_atomically(folder / FORECAST, pieces())
-    for old in _pictures_in(folder):
+    for old in _files_in(folder)[1:]:
         old.unlink()
+    if getattr(source, "grid", None):
+        forecasts = np.load(folder / FORECAST, mmap_mode="r")
+        netcdf.write_netcdf(folder / NETCDF, forecasts, source, frames, predictor.name)
     for n, (sequence, forecast) in enumerate(drawn):
         inputs, truth = sequence[:frames], sequence[frames:]
         images = (inputs, forecast, truth if len(truth) else None, source.value_range)
@@ -129,5 +133,7 @@ def _npy_header(shape):
     return header.getvalue()
 
 
-def _pictures_in(folder):
-    return [file for pattern in PICTURES for file in sorted(folder.glob(pattern))]
+def _files_in(folder):
+    """What an earlier forecast has left, forecast.npy first."""
+    patterns = (FORECAST, NETCDF, *PICTURES)
+    return [file for pattern in patterns for file in sorted(folder.glob(pattern))]

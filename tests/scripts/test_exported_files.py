@@ -5,7 +5,7 @@ import re
 import mindspore as ms
 import numpy as np
 
-from src.data.pipeline import to_unit_range
+from src.data.scale import to_unit_range
 from src.data.sources import evaluation_source
 from src.tools import checkpoint
 from tests.scripts.conftest import ROOT, run

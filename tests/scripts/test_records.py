@@ -69,6 +69,33 @@ def test_from_a_netcdf_file_to_a_forecast(tmp_path, rain_file):
     end = prediction.sequences_of_input(network, rain_file, truth=True)
     prediction.predict(network, end, tmp_path, batch_size=1, count=0)
     np.testing.assert_allclose(np.load(tmp_path / "forecast.npy")[0], forecast[4], rtol=1e-4)
+    check_netcdf(tmp_path, rain_file, network, forecast)
+
+
+def check_netcdf(tmp_path, rain_file, network, forecast):
+    """The test part's five windows, and one that ends with the record, as xarray reads them."""
+    with (
+        xr.open_dataset(rain_file) as record,
+        xr.open_dataset(tmp_path / "out/forecast.nc") as all5,
+    ):
+        assert all5.rain.dims == ("sequence", "lead", "y", "x")
+        np.testing.assert_array_equal(all5.rain.values, forecast[:, :, 0])
+        np.testing.assert_array_equal(all5.time.values[4], record.time.values[-3:])
+        np.testing.assert_array_equal(all5.forecast_reference_time, record.time[42:47])
+    end = prediction.sequences_of_input(network, rain_file)
+    prediction.predict(network, end, tmp_path, batch_size=1, count=0)
+    with xr.open_dataset(rain_file) as record, xr.open_dataset(tmp_path / "forecast.nc") as new:
+        assert new.rain.dims == ("time", "y", "x")
+        assert (new.rain.attrs["units"], new.attrs["Conventions"]) == ("mm h-1", "CF-1.8")
+        assert str(rain_file) in new.attrs["comment"]
+        both = xr.concat([record.rain, new.rain.drop_vars("forecast_reference_time")], "time")
+        assert (both.time.diff("time") == np.timedelta64(5, "m")).all()
+        assert both.shape == (STEPS + 3, HEIGHT, WIDTH)
+        for name in "xy":
+            np.testing.assert_array_equal(both[name], record[name])
+        assert np.isnan(new.rain.values).sum() == 3 * 54
+        assert new.forecast_reference_time.values == record.time.values[-1]
+        np.testing.assert_array_equal(new.rain.values, np.load(tmp_path / "forecast.npy")[0, :, 0])
 
 
 def test_a_resumed_run_keeps_its_scale(tmp_path, rain_file):
