@@ -57,6 +57,9 @@ class ModelConfig(Checked):
     output_activation: str = option(
         "sigmoid", "what ends the network", choices=("sigmoid", "leaky_relu", "identity")
     )
+    residual: bool = option(
+        False, "forecast the change since the last input frame; with output_activation identity"
+    )
     channels: int = option(1, "channels of a frame", at_least=1, flag=False)
 
     def __post_init__(self):
@@ -75,6 +78,11 @@ class ModelConfig(Checked):
                 raise InputError(
                     f"stride is {stage.stride}: a stage without a convolution has stride 1"
                 )
+        if self.residual and self.output_activation != "identity":
+            raise InputError(
+                "residual is given: output_activation must be 'identity', not "
+                f"{self.output_activation!r}, because a change may be negative"
+            )
         if not self.head_channels and any(stage.stride > 1 for stage in self.stages):
             raise InputError(
                 "head_channels is 0: states of different sizes need a head of their own"

@@ -90,12 +90,17 @@ def describe(hint):
     )
 
 
-def from_dict(cls, values):
-    """Builds a dataclass from plain JSON values, strictly."""
+def from_dict(cls, values, complete=False):
+    """Builds a dataclass from plain JSON values, strictly; but unless they have to be `complete`,
+    one that is missing takes its default, because a file may be older than the field.
+    """
     if not isinstance(values, dict):
         raise InputError(f"{cls.__name__} is {type(values).__name__}: it must be an object")
     hints = typing.get_type_hints(cls)
-    odd = sorted(set(values) ^ set(hints))
+    missing = set(hints) - set(values)
+    if not complete:
+        missing &= {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
+    odd = sorted((set(values) - set(hints)) | missing)
     if odd:
         state = "unknown" if odd[0] in values else "missing"
         raise InputError(f"{cls.__name__}: {odd[0]} is {state}")

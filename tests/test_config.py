@@ -71,6 +71,7 @@ def test_eval_size_follows_the_epoch():
         ({"loss": "mse", "loss_weights": ((5, 0.0),)}, "loss_weights has 5:0"),
         ({"loss": "mse", "loss_weights": ((5, float("nan")),)}, "loss_weights has 5:nan"),
         ({"loss": "mse", "loss_weights": ((5.0,),)}, "loss_weights has 5: it must be THR"),
+        ({"residual": True}, "residual is given: output_activation must be 'identity'"),
         ({"output_activation": "identity"}, "loss is 'bce': output_activation must be 'sigmoid'"),
     ],
 )
@@ -110,6 +111,13 @@ def test_strict_json(change, message):
     change(values)
     with pytest.raises(InputError, match=message):
         Config.from_json(json.dumps(values))
+
+
+def test_a_file_may_be_older_than_a_field():
+    """What it does not know has its default."""
+    values = json.loads(make_config("small", {"seed": 7}).to_json())
+    del values["model"]["residual"], values["training"]["max_work"]
+    assert Config.from_json(json.dumps(values)) == make_config("small", {"seed": 7})
 
 
 def test_not_json():

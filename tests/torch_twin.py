@@ -84,11 +84,12 @@ class Twin(nn.Module):
 
     def forward(self, inputs):
         encoder_outputs, states = self._encode(inputs)
-        return self._head(self._forecast(states)), self._head(encoder_outputs)
+        forecast = self._head(self._forecast(states), inputs[:, -1:])
+        return forecast, self._head(encoder_outputs, inputs)
 
     def forecast(self, inputs):
         """The logits of the forecast alone."""
-        return self._head(self._forecast(self._encode(inputs)[1]))
+        return self._head(self._forecast(self._encode(inputs)[1]), inputs[:, -1:])
 
     def _encode(self, inputs):
         frames = [self._fold(x) for x in inputs.unbind(1)]
@@ -133,12 +134,13 @@ class Twin(nn.Module):
             outputs.append(state[0])
         return outputs, state
 
-    def _head(self, outputs):
+    def _head(self, outputs, before):
         logits = []
         for states in zip(*outputs, strict=True):
             x = self._bend(self.head_conv, states[0]) if self.head_conv else torch.cat(states, 1)
             logits.append(functional.pixel_shuffle(self.output_conv(x), self.config.patch_size))
-        return torch.stack(logits, 1)
+        frames = torch.stack(logits, 1)
+        return frames + before if self.config.residual else frames
 
 
 def pairs(network, twin):

@@ -41,6 +41,7 @@ class EncoderForecaster(nn.Cell):
 
     Outputs:
         (B, forecast_frames, C, H, W), float32; in [0, 1] where `output_activation` is a sigmoid.
+        A residual network begins its training as persistence.
     """
 
     def __init__(self, config, forecast_frames, execution=None):
@@ -49,7 +50,7 @@ class EncoderForecaster(nn.Cell):
         self.execution = execution = execution or Execution()
         self.patch_size = config.patch_size
         self.forecast_frames = forecast_frames
-        self.output_activation = config.output_activation
+        self.output_activation, self.residual = config.output_activation, config.residual
         self.reads_all_states = not config.head_channels
         hidden = [stage.hidden_channels for stage in config.stages]
         frame_channels = config.channels * config.patch_size**2
@@ -76,6 +77,9 @@ class EncoderForecaster(nn.Cell):
         if self.output_activation == "sigmoid":
             bias = np.full(frame_channels, MEAN_PIXEL_LOGIT, np.float32)
             self.output_conv.bias.set_data(Tensor(bias))
+        if self.residual:
+            weight = self.output_conv.weight
+            weight.set_data(Tensor(np.zeros(weight.shape, np.float32)))
         self.leaky_relu = LeakyReLU(execution)
         if execution.float16:
             for _, cell in self.cells_and_names():
@@ -83,7 +87,8 @@ class EncoderForecaster(nn.Cell):
                     cell.to_float(ms.float16)
 
     def construct(self, inputs):
-        return self.activate(self.head(self.forecast(self.encode(inputs)[1])))
+        outputs = self.forecast(self.encode(inputs)[1])
+        return self.activate(self.head(outputs, inputs[:, -1:]))
 
     def encode(self, inputs):
         """Runs the encoder.
@@ -122,15 +127,21 @@ class EncoderForecaster(nn.Cell):
             outputs = [x] + outputs
         return outputs
 
-    def head(self, outputs):
-        """Turns each layer's h over time into frames before their activation, (B, T, C, H, W)."""
+    def head(self, outputs, before):
+        """Turns each layer's h over time into frames before their activation, (B, T, C, H, W).
+
+        Args:
+            outputs: of `forecast` or `encode`.
+            before: (B, 1 or T, C, H, W), the frame that each goes on from if it is a residual.
+        """
         x = ops.concat(outputs, 2) if self.reads_all_states else outputs[0]
         x = per_frame(self.output_conv, per_frame(self.head_conv, x))
         if self.execution.float16:
             x = x.astype(ms.float32)
         if self.patch_size > 1:
             x = ops.pixel_shuffle(x, self.patch_size)
-        return x.swapaxes(0, 1)
+        frames = x.swapaxes(0, 1)
+        return frames + before if self.residual else frames
 
     def activate(self, x):
         """What ends the network."""

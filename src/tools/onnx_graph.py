@@ -69,6 +69,10 @@ class Builder:
         output = self.activate(self.head(self.forecast(self.encode())))
         pixels = (self.config.channels, *self.image_size)
         output = self.graph.reshape(output, self.forecast_frames, -1, *pixels)
+        if self.config.residual:
+            last = self.graph.constant("last_frame", np.array([-1]))
+            by_time = self.graph.add("Transpose", INPUT, perm=[1, 0, 2, 3, 4])
+            output = self.graph.add("Add", output, self.graph.add("Gather", by_time, last, axis=0))
         self.graph.nodes.append(
             helper.make_node("Transpose", [output], [OUTPUT], perm=[1, 0, 2, 3, 4])
         )

@@ -45,7 +45,7 @@ class TrainingState(Checked):
     def from_checkpoint(cls, checkpoint):
         """The state that a checkpoint holds; raises `InputError` if it holds something else."""
         try:
-            return from_dict(cls, checkpoint.state)
+            return from_dict(cls, checkpoint.state, complete=True)
         except InputError as error:
             raise InputError(f"{checkpoint.path}: its training state is damaged: {error}") from None
 

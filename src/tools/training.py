@@ -71,12 +71,12 @@ class ForecastLoss(nn.Cell):
         forecast = self.network.forecast(states, self.forecast_frames)
         begin = inputs.shape[1]
         counts = None if weights is None else weights[:, begin : begin + self.forecast_frames]
-        loss = self.pixel_loss(self.network.head(forecast), targets, counts)
+        loss = self.pixel_loss(self.network.head(forecast, inputs[:, -1:]), targets, counts)
         if self.has_encoder_loss:
             next_frames = ops.concat((inputs[:, 1:], targets[:, :1]), 1)
             counts = None if weights is None else weights[:, 1 : begin + 1]
             loss = loss + self.encoder_loss_weight * self.pixel_loss(
-                self.network.head(outputs), next_frames, counts
+                self.network.head(outputs, inputs), next_frames, counts
             )
         return loss
 

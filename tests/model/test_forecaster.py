@@ -48,14 +48,25 @@ def test_output_equals_torch(rng, layout, activation):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_channels_sizes_and_horizons(rng):
+@pytest.mark.parametrize("residual", [False, True])
+def test_channels_sizes_and_horizons(rng, residual):
     """Three channels, an oblong frame, one frame in, five out."""
-    config = dataclasses.replace(NARROW["paper"], channels=3)
+    activation = "identity" if residual else "sigmoid"
+    config = dataclasses.replace(
+        NARROW["paper"], channels=3, residual=residual, output_activation=activation
+    )
     network, twin = make_pair(config, 5, rng)
     inputs = rng.random((1, 1, 3, 8, 20), np.float32)
     with torch.no_grad():
-        expected = torch.sigmoid(twin(torch.from_numpy(inputs))[0])
+        expected = twin.activate(twin(torch.from_numpy(inputs))[0])
     np.testing.assert_allclose(network(ms.Tensor(inputs)).asnumpy(), expected, atol=1e-5)
+
+
+def test_an_untrained_residual_network_is_persistence(rng):
+    config = dataclasses.replace(NARROW["multiscale"], residual=True, output_activation="identity")
+    inputs = make_batch(rng, config, 3)
+    got = EncoderForecaster(config, 4, Execution("CPU"))(ms.Tensor(inputs)).asnumpy()
+    np.testing.assert_array_equal(got, np.repeat(inputs[:, -1:], 4, 1))
 
 
 def torch_loss(twin, inputs, targets, loss, encoder_weight):

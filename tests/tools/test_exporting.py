@@ -1,5 +1,6 @@
 """An exported file computes what the network computes, or is not written."""
 
+import dataclasses
 import sys
 
 import mindspore as ms
@@ -26,6 +27,8 @@ PLAIN = ModelConfig(
 )
 LAYOUTS = {name: (config, (2, 4, 1, 16, 16), 3) for name, config in NARROW.items()}
 LAYOUTS["plain"] = (PLAIN, (2, 1, 2, 8, 12), 1)
+RESIDUAL = dataclasses.replace(PLAIN, output_activation="identity", residual=True)
+LAYOUTS["residual"] = (RESIDUAL, (2, 3, 2, 8, 12), 2)
 
 
 @pytest.fixture(scope="module", params=LAYOUTS)
