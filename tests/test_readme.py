@@ -1,4 +1,4 @@
-"""Both READMEs say the same, and what they say of the arguments is so."""
+"""Documents say the same in both languages, and what they say of the arguments is so."""
 
 import dataclasses
 import re
@@ -11,6 +11,8 @@ from src.tools.arguments import describe_default
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README_CN.md")
+PAIRS = (READMES, ("docs/own_data.md", "docs/own_data_CN.md"))
+DOCUMENTS = [name for pair in PAIRS for name in pair]
 
 
 def text_of(name):
@@ -27,7 +29,7 @@ def test_every_flag_and_its_default(name):
                 assert rows[f.name].strip() == describe_default(f), f.name
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere(name):
     text = text_of(name)
     for target in re.findall(r"\]\(([^)]+)\)", text):
@@ -38,12 +40,13 @@ def test_links_lead_somewhere(name):
             ]
             assert target[1:] in slugs, target
         elif not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert (ROOT / name).parent.joinpath(target.partition("#")[0]).exists(), target
 
 
-def test_both_languages_have_the_same_parts():
+@pytest.mark.parametrize("pair", PAIRS)
+def test_both_languages_have_the_same_parts(pair):
     """Commands letter by letter, headings, tables and figures by number."""
-    english, chinese = map(text_of, READMES)
+    english, chinese = map(text_of, pair)
     blocks = [
         re.findall(r"^```.*?^```$", text, re.MULTILINE | re.DOTALL) for text in (english, chinese)
     ]
@@ -53,9 +56,10 @@ def test_both_languages_have_the_same_parts():
         assert counts[0] == counts[1], pattern
 
 
-def test_tables_have_the_same_figures():
+@pytest.mark.parametrize("pair", PAIRS)
+def test_tables_have_the_same_figures(pair):
     """Row by row: the numbers of a table's cells do not depend on the language."""
-    rows = [re.findall(r"^\|.*$", text_of(name), re.MULTILINE) for name in READMES]
+    rows = [re.findall(r"^\|.*$", text_of(name), re.MULTILINE) for name in pair]
     for english, chinese in zip(*rows, strict=True):
         figures = [sorted(re.findall(r"\d[\d.,]*\d|\d", row)) for row in (english, chinese)]
         assert figures[0] == figures[1], (english, chinese)

@@ -1,0 +1,47 @@
+"""The example of a real record, in short: from a NetCDF file to a forecast in one."""
+
+import json
+from pathlib import Path
+
+import iris_sample_data
+import numpy as np
+import xarray as xr
+
+from tests.scripts.conftest import run
+
+RECORD = Path(iris_sample_data.path) / "ostia_monthly.nc"
+
+
+def test_the_example_in_short(tmp_path):
+    """Land stays missing, the climatology is of the months, and the forecast's months are the two
+    after the record's last; before any training that helps a residual network is persistence.
+    """
+    options = ["--preset", "small", "--dataset", RECORD, "--value_range", "auto", "--missing"]
+    options += ["mask", "--pad", "--input_frames", 4, "--forecast_frames", 2, "--held_out", 0.2]
+    options += ["--residual", "--output_activation", "identity", "--loss", "mse", "--pictures", 1]
+    options += ["--learning_rate", 1e-9, "--epoch_size", 8, "--epochs", 1]
+    trained = run("train.py", *options, "--train_path", tmp_path / "sst")
+    assert "train part (15 windows of 6 frames, 2006-04-16T00:00 to 2007-11-16T00:00)" in (
+        trained.stdout
+    )
+    best = tmp_path / "sst" / "best.ckpt"
+    scores = ["--thresholds", 301.15, "--json", tmp_path / "sst.json"]
+    run("test.py", "--pretrained_model", best, *scores)
+    result = json.loads((tmp_path / "sst.json").read_text())["scores"]
+    assert result["climatology"] == "mean of the same month in the training sequences"
+    forecasts = result["forecasts"]
+    np.testing.assert_allclose(
+        forecasts["model"]["mse"], forecasts["persistence"]["mse"], rtol=1e-3
+    )
+
+    run("predict.py", "--pretrained_model", best, "--input", RECORD, "--output", tmp_path / "out")
+    with xr.open_dataset(RECORD) as record, xr.open_dataset(tmp_path / "out/forecast.nc") as new:
+        temperature, last = new.surface_temperature, record.surface_temperature[-1]
+        assert temperature.units == "K"
+        months = np.array(["2010-10-16T12", "2010-11-16T00"], "datetime64[ns]")
+        np.testing.assert_array_equal(new.time, months)
+        np.testing.assert_array_equal(new.latitude, record.latitude)
+        np.testing.assert_array_equal(new.longitude, record.longitude)
+        for frame in temperature:
+            np.testing.assert_allclose(frame, last, atol=0.01)
+        assert np.isnan(temperature[0].values).mean() > 0.2
