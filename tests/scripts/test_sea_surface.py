@@ -29,10 +29,9 @@ def test_the_example_in_short(tmp_path):
     run("test.py", "--pretrained_model", best, *scores)
     result = json.loads((tmp_path / "sst.json").read_text())["scores"]
     assert result["climatology"] == "mean of the same month in the training sequences"
-    forecasts = result["forecasts"]
-    np.testing.assert_allclose(
-        forecasts["model"]["mse"], forecasts["persistence"]["mse"], rtol=1e-3
-    )
+    model, persistence = (result["forecasts"][name]["mse"] for name in ("model", "persistence"))
+    # A hundredth: what leaves the training part's range is clipped for the network.
+    np.testing.assert_allclose(model, persistence, rtol=0.01)
 
     run("predict.py", "--pretrained_model", best, "--input", RECORD, "--output", tmp_path / "out")
     with xr.open_dataset(RECORD) as record, xr.open_dataset(tmp_path / "out/forecast.nc") as new:
@@ -43,5 +42,5 @@ def test_the_example_in_short(tmp_path):
         np.testing.assert_array_equal(new.latitude, record.latitude)
         np.testing.assert_array_equal(new.longitude, record.longitude)
         for frame in temperature:
-            np.testing.assert_allclose(frame, last, atol=0.01)
+            np.testing.assert_allclose(frame, np.clip(last, 289.152, 303.738), atol=0.01)
         assert np.isnan(temperature[0].values).mean() > 0.2
