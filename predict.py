@@ -1,9 +1,8 @@
 """Forecasts frames that nobody has seen, as forecast.npy and pictures.
 
 python predict.py --pretrained_model runs/NAME/best.ckpt --input FILE --output DIR
-python predict.py --pretrained_model runs/NAME/best.ckpt --output DIR --limit 20   # the test set
+python predict.py --output DIR --limit 20   # the test set, by weights/small.ckpt
 python predict.py --mindir convlstm.mindir --input FILE --output DIR
-FILE is .npy, .npz, a GIF, a folder of PNG frames, or one long record, NetCDF for example.
 """
 
 from src.data.sources import First
@@ -14,8 +13,10 @@ def parse_args(argv=None):
     """The command line's arguments."""
     parser = arguments.Parser(__doc__)
     add = parser.add_argument
-    model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--pretrained_model", help="the checkpoint that forecasts")
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument(
+        "--pretrained_model", help="the checkpoint that forecasts (default: weights/small.ckpt)"
+    )
     model.add_argument("--mindir", metavar="FILE", help="an exported network in its place")
     add("--input", metavar="FILE", help="sequences, .npy or .npz of (N, T, H, W) or (N, T, C, H, "
         "W), a GIF, a folder of PNG frames, or a long record (default: the test set)")  # fmt: skip
@@ -51,12 +52,13 @@ def main(args):
     """Device, network, sequences, forecast."""
     target = device.of_flags(args)
     if args.summary:
-        loaded = checkpoint.load(args.pretrained_model)
+        loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
         return summary.show(loaded.config, loaded.path)
     if args.mindir:
         model = predictor.from_mindir(args.mindir, args.forecast_frames)
     else:
-        model = predictor.from_checkpoint(args.pretrained_model, args.forecast_frames)
+        path = checkpoint.given_or_ours(args.pretrained_model)
+        model = predictor.from_checkpoint(path, args.forecast_frames)
     if args.input:
         source = prediction.sequences_of_input(model, args.input, args.value_range, args.truth)
     else:

@@ -77,10 +77,8 @@ def save_weights(path, loaded):
 
     Nothing can be resumed from it; everything else works.
     """
-    state = json.dumps(loaded.state)
-    write_atomically(
-        path, _serialise(loaded.weights, {"config": loaded.config.to_json(), "state": state})
-    )
+    texts = {"config": loaded.config.to_json(), "state": "{}"}
+    write_atomically(path, _serialise(loaded.weights, texts))
 
 
 def save(path, network, optimizer, config, state):

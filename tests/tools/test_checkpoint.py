@@ -137,7 +137,7 @@ def test_weights_alone(saved, config):
     checkpoint.save_weights(small, checkpoint.load(path))
     loaded = checkpoint.load(small)
     checkpoint.load_weights(EncoderForecaster(config.model, 10), loaded)
-    assert (loaded.config, loaded.state) == (config, {"step": 12})
+    assert (loaded.config, loaded.state) == (config, {})
     weights = sum(p.nbytes for p in network.get_parameters())
     assert path.stat().st_size - small.stat().st_size > 2 * weights
     with pytest.raises(InputError, match="lacks"):
