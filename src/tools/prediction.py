@@ -107,9 +107,10 @@ def predict(predictor, source, folder, batch_size, count):
     if getattr(source, "grid", None):
         forecasts = np.load(folder / FORECAST, mmap_mode="r")
         netcdf.write_netcdf(folder / NETCDF, forecasts, source, frames, predictor.name)
+    look = pictures.look_of(source)
     for n, (sequence, forecast) in enumerate(drawn):
         inputs, truth = sequence[:frames], sequence[frames:]
-        images = (inputs, forecast, truth if len(truth) else None, source.value_range)
+        images = (inputs, forecast, truth if len(truth) else None, look)
         pictures.draw_strip(folder / f"sequence_{n:04d}.png", *images)
         pictures.draw_animation(folder / f"sequence_{n:04d}.gif", *images)
     return forecaster

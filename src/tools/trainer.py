@@ -130,7 +130,7 @@ def make_watchers(state, config, network, source, validation, log, folder):
             source, recipe.pictures, recipe.batch_size, config.data.input_frames
         )
         forecaster = evaluation.forecaster_of(network)
-        pictures = watch.Pictures(state, validation, forecaster, batches, folder)
+        pictures = watch.Pictures(state, validation, forecaster, source, batches, folder)
         watchers.append(pictures)
     if recipe.tensorboard:
         watchers.append(watch.TensorBoard(state, log, pictures, folder))

@@ -3,10 +3,9 @@
 import re
 import time
 
+import numpy as np
 from mindspore.train import Callback
 
-from src.data.pipeline import make_dataset
-from src.data.sources import First
 from src.errors import DiskError, InputError
 from src.tools import callback, run_folder
 from src.tools.files import write_atomically
@@ -21,15 +20,17 @@ class Pictures(Callback):
         state: the `TrainingState`.
         validation: the `Validation`, before it in the list of callbacks.
         forecaster: a function from inputs to forecasts, NumPy arrays.
+        source: the validation sequences.
         batches: of `first_batches`.
         folder: the run's folder.
     """
 
-    def __init__(self, state, validation, forecaster, batches, folder):
+    def __init__(self, state, validation, forecaster, source, batches, folder):
         super().__init__()
         self.state = state
         self.validation = validation
         self.forecaster = forecaster
+        self.source = source
         self.batches = batches
         self.folder = folder / run_folder.PICTURES
         self.drawn = {}
@@ -49,13 +50,14 @@ class Pictures(Callback):
         if not self.validation.result:
             return
         # Imported here because it takes half a second that runs without pictures need not wait.
-        from src.tools.pictures import png_of, strip_figure
+        from src.tools.pictures import look_of, png_of, strip_figure
 
-        for inputs, targets, count in self.batches:
-            forecasts = self.forecaster(inputs)
-            for k in range(count):
+        look, encoding = look_of(self.source), self.source.encoding
+        for read, inputs, truth in self.batches:
+            forecasts = encoding.from_network(self.forecaster(read)[: len(inputs)], inputs)
+            for k in range(len(inputs)):
                 name = f"sequence_{len(self.drawn) + 1}"
-                png = png_of(strip_figure(inputs[k], forecasts[k], targets[k]))
+                png = png_of(strip_figure(inputs[k], forecasts[k], truth[k], look))
                 write_atomically(self.folder / f"{name}_epoch_{self.state.epoch:04d}.png", [png])
                 self.drawn[name] = png
 
@@ -78,15 +80,18 @@ def first_batches(source, count, batch_size, input_frames):
         input_frames: frames of the inputs.
 
     Returns:
-        A list of inputs and targets, (B, T, C, H, W) both, and how many of the B are wanted.
+        A list of what the network reads, (B, T, C, H, W), the last filled up, and of the inputs and
+        the truth in the data's units, as many as there are.
     """
     batch_size, count = min(batch_size, len(source)), min(count, len(source))
-    dataset = make_dataset(First(source, count), batch_size, input_frames, keep_all=True)
-    batches = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
-    return [
-        (inputs, targets, min(batch_size, count - k * batch_size))
-        for k, (inputs, targets, *_) in enumerate(batches)
-    ]
+    batches = []
+    for start in range(0, count, batch_size):
+        places = np.arange(start, start + batch_size)
+        frames = source.frames(np.minimum(places, len(source) - 1))
+        inputs, left = frames[:, :input_frames], min(batch_size, count - start)
+        read = source.encoding.to_network(inputs)
+        batches.append((read, inputs[:left], frames[:left, input_frames:]))
+    return batches
 
 
 class TensorBoard(Callback):

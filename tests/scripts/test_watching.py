@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from src.data.sources import training_sources
 from src.model import EncoderForecaster
 from src.tools import checkpoint
-from src.tools.pictures import png_of, strip_figure
+from src.tools.pictures import Look, png_of, strip_figure
 from tests.scripts.conftest import run
 
 NAMES = [f"sequence_{k}_epoch_000{e}.png" for k in (1, 2) for e in (1, 2)]
@@ -44,10 +44,10 @@ def test_the_same_sequences_at_every_evaluation(trained):
     loaded = checkpoint.load(trained / "last.ckpt")
     network = EncoderForecaster(loaded.config.model, 3)
     checkpoint.load_weights(network, loaded)
-    frames = training_sources(loaded.config)[1].frames([0, 1]).astype(np.float32) / 255
-    forecast = network(ms.Tensor(frames[:, :3])).asnumpy()
+    frames = training_sources(loaded.config)[1].frames([0, 1]).astype(np.float32)
+    forecast = 255 * network(ms.Tensor(frames[:, :3] / 255)).asnumpy()
     for k in (0, 1):
-        png = png_of(strip_figure(frames[k, :3], forecast[k], frames[k, 3:]))
+        png = png_of(strip_figure(frames[k, :3], forecast[k], frames[k, 3:], Look((0.0, 255.0))))
         pictures = [
             np.asarray(Image.open(source).convert("RGB")).astype(int)
             for source in (io.BytesIO(png), trained / "pictures" / NAMES[2 * k + 1])

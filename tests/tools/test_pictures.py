@@ -1,12 +1,23 @@
 """Strips and animations: what is in them, read back from the figures and from the files."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from src.tools.pictures import animation_frames, draw_animation, draw_strip, png_of, strip_figure
+from src.data.encoding import Encoding
+from src.data.grid import Grid
+from src.tools.pictures import (
+    Look,
+    animation_frames,
+    draw_animation,
+    draw_strip,
+    look_of,
+    png_of,
+    strip_figure,
+)
 
 
 @pytest.fixture
@@ -54,12 +65,33 @@ def test_a_strip_without_truth(sequence):
 def test_units_of_the_data(sequence):
     """The same frames in units of -10 to 60: same picture, same MSE, a bar up to 70."""
     plain = strip_figure(*sequence)
-    figure = strip_figure(*(70 * frames - 10 for frames in sequence), value_range=(-10, 60))
+    figure = strip_figure(*(70 * frames - 10 for frames in sequence), look=Look((-10, 60)))
     for ours, theirs in zip(figure.axes[:4], plain.axes[:4], strict=True):
         np.testing.assert_allclose(arrays_in(ours), arrays_in(theirs), atol=1e-12)
         assert numbers_at(ours) == numbers_at(theirs)
     assert [label.get_text() for label in figure.axes[4].get_yticklabels()] == ["0", "70"]
     assert "scaled from [-10, 60] to [0, 1]" in " ".join(figure.texts[0].get_text().split())
+
+
+def test_own_data_has_a_bar_in_its_units(sequence):
+    """Rain on the scale of its transform: dBZ at even steps of the bar are Z = 200 R^1.6."""
+    grid = Grid("rain", units="mm h-1")
+    encoding = Encoding((0.0, 50.0), "dbz", frame_size=(16, 24))
+    look = look_of(SimpleNamespace(encoding=encoding, grid=grid))
+    inputs, forecast, truth = (50 * abs(frames) for frames in sequence)
+    forecast[:, :, :4] = inputs[:, :, :4] = np.nan
+    *rows, _, bar = strip_figure(inputs, forecast, truth, look).axes
+    assert bar.get_ylabel() == "rain (mm h-1)"
+    top = 10 * np.log10(200 * 50**1.6)
+    rain = [(10 ** (share * top / 10) / 200) ** (1 / 1.6) for share in (0.25, 0.5, 0.75, 1)]
+    expected = ["0", *(f"{value:.4g}" for value in rain)]
+    assert [label.get_text() for label in bar.get_yticklabels()] == expected
+    decibels = 10 * np.log10(200 * inputs[:, 0] ** 1.6) / top
+    np.testing.assert_allclose(arrays_in(rows[0]), decibels.clip(0, 1), atol=1e-5)
+    # Missing is grey on the screen, and of no colour that a value has.
+    pixels = next(animation_frames(inputs, forecast, None, look))
+    assert (pixels[80, 100] == 184).all()
+    assert next(animation_frames(*sequence[:2])).shape[1] < pixels.shape[1]
 
 
 def test_channels(rng):
@@ -128,7 +160,7 @@ def test_what_cannot_be_drawn(tmp_path, sequence):
         ((inputs[0], forecast, truth), r"shapes \(1, 16, 24\) and \(4, 1, 16, 24\)"),
         ((inputs, forecast[:, :, :8], None), "of the same frames"),
         ((inputs, forecast, truth[:3]), r"truth has the shape \(3, 1, 16, 24\)"),
-        ((inputs, forecast, truth, (1, 1)), "value_range is 1 1"),
+        ((inputs, forecast, truth, Look((1, 1))), "value_range is 1 1"),
     ):
         with pytest.raises(ValueError, match=message):
             draw_strip(tmp_path / "strip.png", *wrong)
