@@ -24,6 +24,10 @@ PANEL, SCREEN, NARROWEST, GAP, PIXELS_PER_LETTER = 112, 260, 60, 6, 7
 MAX_COLUMNS = 20
 # Room for a colour bar with its numbers and its label.
 BAR_WIDTH = 70
+# A belt of the tropics would be a line: the least of the shorter side, as far as the strip has room.
+LOWEST, WIDEST = 32, 2400
+# Below this a bar has no room for more than two numbers.
+LOW_BAR = 60
 FRAME_MILLISECONDS = 200
 LAST_FRAME_MILLISECONDS = 1000
 # Its lightness grows evenly with the error, to every kind of colour vision.
@@ -221,7 +225,7 @@ def _finish_errors(figure, axes, width):
     right = box.x0 + axes.images[-1].get_extent()[1] * pixel
     bar = figure.add_axes((right + GAP * pixel, box.y0, 10 * pixel, box.height))
     figure.colorbar(axes.images[0], cax=bar, ticks=[0, 1])
-    bar.set_yticks([0, 1], ["0", f"{width:g}"])
+    bar.set_yticks([0, 1], ["0", f"{width:.4g}"])
     bar.tick_params(labelsize=7, length=2, pad=1)
 
 
@@ -229,15 +233,21 @@ def _add_bar(figure, axes, right, look):
     """A colour bar of the values beside the images of an axes that end at `right`."""
     box, pixel = axes.get_position(), 1 / figure.bbox.width
     bar = figure.add_axes((right + GAP * pixel, box.y0, 10 * pixel, box.height))
-    figure.colorbar(axes.images[0], cax=bar, ticks=BAR_TICKS)
-    bar.set_yticks(BAR_TICKS, [f"{value:.4g}" for value in look.values_at(BAR_TICKS)])
+    is_low = bar.bbox.height < LOW_BAR
+    ticks = BAR_TICKS[::4] if is_low else BAR_TICKS
+    figure.colorbar(axes.images[0], cax=bar, ticks=ticks)
+    bar.set_yticks(ticks, [f"{value:.4g}" for value in look.values_at(ticks)])
     bar.tick_params(labelsize=7, length=2, pad=1)
-    bar.set_ylabel(look.label, fontsize=7, labelpad=2)
+    if not is_low:
+        bar.set_ylabel(look.label, fontsize=7, labelpad=2)
 
 
 def _canvas(rows, columns, shape, note):
     """A figure with an axes for each row, wide enough for so many frames, in whole pixels."""
     height, width = _panel_size(*shape[2:], PANEL)
+    larger = min(LOWEST / min(height, width), WIDEST / (columns * width))
+    if larger > 1:
+        height, width = round(larger * height), round(larger * width)
     left, right, top, row_gap = 90, BAR_WIDTH, 26, 24
     inner = max(columns, 4) * (width + GAP)
     lines = textwrap.wrap(note, (left + inner + right) // PIXELS_PER_LETTER)
