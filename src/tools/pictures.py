@@ -24,7 +24,7 @@ PANEL, SCREEN, NARROWEST, GAP, PIXELS_PER_LETTER = 112, 260, 60, 6, 7
 MAX_COLUMNS = 20
 # Room for a colour bar with its numbers and its label.
 BAR_WIDTH = 70
-# A belt of the tropics would be a line: the least of the shorter side, as far as the strip has room.
+# A belt of the tropics would be a line: the least of the shorter side, where there is room.
 LOWEST, WIDEST = 32, 2400
 # Below this a bar has no room for more than two numbers.
 LOW_BAR = 60
