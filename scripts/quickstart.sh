@@ -12,6 +12,11 @@ make_venv requirements.txt
     --train_path "$run" --overwrite
 "$python" "$root/test.py" --pretrained_model "$run/best.ckpt" --limit 500 --baselines \
     --json "$run/result.json"
+for name in trained_here weights_in_the_box; do
+    weights=()
+    if [ $name = trained_here ]; then weights=(--pretrained_model "$run/best.ckpt"); fi
+    "$python" "$root/predict.py" "${weights[@]}" --output "$run/$name" --limit 2 --overwrite
+done
 "$python" "$root/export.py" --pretrained_model "$run/best.ckpt" --file_name "$run/convlstm.mindir"
 cat <<EOF
 
@@ -21,4 +26,7 @@ forecasts drawn   $run/pictures
 configuration     $run/config.json
 measured result   $run/result.json
 exported model    $run/convlstm.mindir
+the same two test sequences, forecast by that checkpoint and by the weights that come with the project:
+                  $run/trained_here/sequence_0000.png
+                  $run/weights_in_the_box/sequence_0000.png
 EOF
