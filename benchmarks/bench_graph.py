@@ -33,7 +33,7 @@ from naive_network import NaiveNetwork, copy_weights, randomise
 
 from src.config import PRESETS, make_config
 from src.model import EncoderForecaster, Execution
-from src.tools import arguments, device, training
+from src.tools import arguments, device, optimizers, training
 from src.tools.compiled_graph import CONVOLUTIONS, compiled_graph, peak
 
 FRAMES = 10
@@ -54,7 +54,7 @@ def make_network(kind, preset):
 def training_step(kind, preset):
     """What `compiled_graph` builds for a training step."""
     network, frames = make_network(kind, preset)
-    optimizer = training.make_optimizer(network, make_config(preset, {}).training)
+    optimizer = optimizers.make_optimizer(network, make_config(preset, {}).training)
     step = training.TrainStep(training.ForecastLoss(network, "mse"), optimizer)
     return step, (frames, frames)
 

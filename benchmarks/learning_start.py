@@ -13,7 +13,7 @@ from mindspore.common.initializer import HeUniform, initializer
 
 from src.config import Config
 from src.model import EncoderForecaster
-from src.tools import checkpoint, device, training
+from src.tools import checkpoint, device, optimizers
 
 
 def main(path, seed, config, start):
@@ -26,7 +26,7 @@ def main(path, seed, config, start):
         for parameter in network.trainable_params():
             kind = HeUniform(negative_slope=5**0.5) if parameter.ndim == 4 else "zeros"
             parameter.set_data(initializer(kind, parameter.shape, parameter.dtype))
-    optimizer = training.make_optimizer(network, config.training)
+    optimizer = optimizers.make_optimizer(network, config.training)
     checkpoint.save(path, network, optimizer, config, {})
 
 

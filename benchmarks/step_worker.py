@@ -16,7 +16,7 @@ from common import PROJECT  # noqa: F401  (makes the project importable)
 
 from src.config import make_config
 from src.model import EncoderForecaster
-from src.tools import device, training
+from src.tools import device, optimizers, training
 from tests.torch_twin import Twin
 
 FRAMES = 10
@@ -33,7 +33,7 @@ def ours(preset, inputs, targets):
     config = make_config(preset, {})
     network = EncoderForecaster(config.model, FRAMES)
     loss = training.ForecastLoss(network, "mse")
-    optimizer = training.make_optimizer(network, config.training)
+    optimizer = optimizers.make_optimizer(network, config.training)
     step = training.TrainStep(loss, optimizer)
     inputs, targets = ms.Tensor(inputs), ms.Tensor(targets)
     return (

@@ -305,8 +305,9 @@ class TrainingConfig(Checked):
     )
     optimizer: str = option(
         "adam",
-        "adamw decouples the weight decay and spares biases and norms",
-        choices=("adam", "adamw"),
+        "adamw decouples the weight decay and spares biases and norms; muon: for the weights "
+        "of convolutions, adamw for the rest",
+        choices=("adam", "adamw", "muon"),
     )
     weight_decay: float = option(0.0, "weight decay", at_least=0)
     loss: str = option(

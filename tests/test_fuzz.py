@@ -23,8 +23,8 @@ from src.data.sequence_file import SequenceFile
 from src.errors import InputError
 from src.model import EncoderForecaster
 from src.tools import checkpoint
+from src.tools.optimizers import make_optimizer
 from src.tools.state import TrainingState
-from src.tools.training import make_optimizer
 
 FILES = 400
 # What reading may take beside twice the file: buffers of 1 MiB, and the objects of small values.

@@ -11,6 +11,7 @@ from src.tools import (
     checkpoint,
     compile_cache,
     evaluation,
+    optimizers,
     profiling,
     run_folder,
     sink,
@@ -58,7 +59,7 @@ def train(
     announce(config, network, sources, folder, ranks)
     recipe = config.training
     scaler = training.make_scaler() if network.execution.float16 else None
-    optimizer = training.make_optimizer(network, recipe, scaler)
+    optimizer = optimizers.make_optimizer(network, recipe, scaler)
     if resumed:
         checkpoint.load_optimizer(network, optimizer, resumed)
         print(f"going on from {resumed.path}: epoch {state.epoch}, step {state.step}")

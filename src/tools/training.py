@@ -1,4 +1,4 @@
-"""What training adds to the network: losses, the optimizers and one training step."""
+"""What training adds to the network: losses and one training step."""
 
 import mindspore as ms
 import numpy as np
@@ -125,64 +125,6 @@ def in_unit_range(loss_weights, encoding):
     scale = encoding.value_range, encoding.transform
     units = to_unit_range(np.array(thresholds, np.float32), *scale)
     return tuple(zip(units.tolist(), map(float, weights), strict=True))
-
-
-class Adam(nn.Optimizer):
-    """Adam by the framework's fused operator, with L2 or decoupled weight decay.
-
-    Decoupled decay spares biases and norms. `nn.Adam` cannot decouple and builds operators that are
-    deprecated; `nn.AdamWeightDecay` lacks Adam's bias correction.
-
-    Source: Kingma & Ba 2015 (arXiv:1412.6980), algorithm 1; Loshchilov & Hutter 2019
-    (arXiv:1711.05101), algorithm 2.
-
-    Args:
-        params: the parameters to train.
-        learning_rate: start value of the Parameter `learning_rate`.
-        weight_decay: weight decay.
-        decoupled: decay the weights themselves, not by way of the gradients.
-
-    Inputs:
-        - **gradients** - a tuple of the gradients of `params`.
-    """
-
-    def __init__(self, params, learning_rate, weight_decay=0.0, decoupled=False):
-        super().__init__(learning_rate, params, 0.0 if decoupled else weight_decay)
-        self.decoupled_decay = weight_decay if decoupled else 0.0
-        self.beta1, self.beta2, self.eps = 0.9, 0.999, 1e-8
-        self.beta1_power = Parameter(Tensor(1.0, ms.float32), name="beta1_power")
-        self.beta2_power = Parameter(Tensor(1.0, ms.float32), name="beta2_power")
-        self.moment1 = self.parameters.clone("moment1", "zeros")
-        self.moment2 = self.parameters.clone("moment2", "zeros")
-        self.adam = ops.Adam()
-
-    def construct(self, gradients):
-        gradients = self.decay_weight(gradients)
-        beta1_power = self.beta1_power * self.beta1
-        beta2_power = self.beta2_power * self.beta2
-        self.beta1_power = beta1_power
-        self.beta2_power = beta2_power
-        keep = 1.0 - self.learning_rate * self.decoupled_decay
-        for k in range(len(gradients)):
-            parameter = self.parameters[k]
-            if self.decoupled_decay and parameter.ndim > 1:
-                ops.assign(parameter, parameter * keep)
-            self.adam(
-                parameter, self.moment1[k], self.moment2[k], beta1_power, beta2_power,
-                self.learning_rate, self.beta1, self.beta2, self.eps, gradients[k],
-            )  # fmt: skip
-        return True
-
-
-def make_optimizer(network, training, scaler=None):
-    """The optimizer of a `TrainingConfig`; the scaler's state enters checkpoints with it."""
-    decoupled = training.optimizer == "adamw"
-    optimizer = Adam(
-        network.trainable_params(), training.learning_rate, training.weight_decay, decoupled
-    )
-    if scaler:
-        optimizer.scale_value, optimizer.scale_counter = scaler.scale_value, scaler.counter
-    return optimizer
 
 
 def make_scaler():

@@ -33,7 +33,7 @@ from mindspore.train import mind_ir_pb2
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from src.config import PRESETS, make_config  # noqa: E402
 from src.model import EncoderForecaster, Execution  # noqa: E402
-from src.tools import arguments, device, training  # noqa: E402
+from src.tools import arguments, device, optimizers, training  # noqa: E402
 from src.tools.compiled_graph import Node, Output, compiled_graph, peak  # noqa: E402
 from tests.ascend import platforms  # noqa: E402
 
@@ -80,7 +80,7 @@ def training_step(preset):
     """What `compiled_graph` builds: the step of the preset's own recipe, and its batch."""
     recipe = make_config(preset, {}).training
     network = make_network(preset, training.execution_of(recipe, "Ascend"))
-    optimizer = training.make_optimizer(network, recipe)
+    optimizer = optimizers.make_optimizer(network, recipe)
     loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
     frames = make_batch(BATCH_SIZE)
     return training.TrainStep(loss, optimizer, recipe.grad_clip), (frames, frames)

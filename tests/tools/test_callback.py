@@ -17,8 +17,9 @@ from src.tools.callback import (
     StopOnNonFinite,
     Validation,
 )
+from src.tools.optimizers import Adam
 from src.tools.state import TrainingState
-from src.tools.training import Adam, TrainStep
+from src.tools.training import TrainStep
 
 
 class Distance(nn.Cell):

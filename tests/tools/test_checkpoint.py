@@ -10,7 +10,7 @@ from src.config import make_config
 from src.errors import InputError, NonFiniteError
 from src.model import EncoderForecaster
 from src.tools import checkpoint
-from src.tools.training import make_optimizer
+from src.tools.optimizers import make_optimizer
 from tests.conftest import NARROW
 
 

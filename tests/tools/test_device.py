@@ -19,14 +19,14 @@ import sys
 from mindspore import ops
 from src.config import make_config
 from src.model import EncoderForecaster
-from src.tools import device, training
+from src.tools import device, optimizers, training
 
 print(device.describe(device.set_up("CPU")))
 for preset in sys.argv[1:]:
     config = make_config(preset, {})
     network = EncoderForecaster(config.model, 2)
     loss = training.ForecastLoss(network, config.training.loss, 1.0)
-    step = training.TrainStep(loss, training.make_optimizer(network, config.training))
+    step = training.TrainStep(loss, optimizers.make_optimizer(network, config.training))
     step(ops.zeros((2, 2, 1, 64, 64)), ops.zeros((2, 2, 1, 64, 64)))[0].asnumpy()
 """
 

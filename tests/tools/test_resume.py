@@ -8,8 +8,8 @@ from src.config import make_config
 from src.errors import InputError
 from src.model import EncoderForecaster
 from src.tools import checkpoint, resume, run_folder
+from src.tools.optimizers import make_optimizer
 from src.tools.state import TrainingState
-from src.tools.training import make_optimizer
 from tests.conftest import NARROW
 
 

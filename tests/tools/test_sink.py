@@ -19,9 +19,10 @@ from src.data.encoding import Encoding
 from src.errors import NonFiniteError, StoppedError
 from src.tools import callback, checkpoint, sink, trainer
 from src.tools.callback import is_passed
+from src.tools.optimizers import Adam
 from src.tools.ranks import Ranks
 from src.tools.state import TrainingState
-from src.tools.training import Adam, TrainStep
+from src.tools.training import TrainStep
 
 STEPS = 6  # of an epoch
 
