@@ -42,17 +42,19 @@ class Trial:
 
     Args:
         changes: flags of train.py beside those of `base`; a string.
-        model: what changes in the preset's `ModelConfig`.
+        model: what changes in the `ModelConfig`.
         framework_start: start weights and biases as the framework's layers have them.
-        base: flags of train.py, written out so that later defaults change no trial.
+        base: flags of train.py, written out so that later defaults change no trial; without them it
+            has the recipe and the network of the preset.
     """
 
     changes: str = ""
     model: dict = dataclasses.field(default_factory=dict)
     framework_start: bool = False
     base: str = (
-        "--curriculum 4+2:0.3 7+5:0.6 --batch_size 8 --learning_rate 3e-3 --lr_schedule cosine "
-        "--warmup_steps 50 --decay_start 0.5 --loss bce --encoder_loss_weight 1 --grad_clip 1"
+        "--curriculum 4+2:0.3 7+5:0.6 --batch_size 8 --optimizer adam --learning_rate 3e-3 "
+        "--lr_schedule cosine --warmup_steps 50 --decay_start 0.5 --loss bce "
+        "--encoder_loss_weight 1 --grad_clip 1"
     )
 
     @property
@@ -60,8 +62,15 @@ class Trial:
         """All its flags, of which the last of a name counts."""
         return f"{self.base} {self.changes}".strip()
 
+    @property
+    def network(self):
+        """What its `ModelConfig` changes in the preset's."""
+        return {"group_norm": False, **self.model} if self.base else self.model
 
-# "curriculum" is what each of the others changes one thing of, but for the last two.
+
+MUON = "--optimizer muon --learning_rate 5e-3"
+# "curriculum" is what each of the others changes one thing of, but for those of Muon, of which
+# "muon" is, and the last three.
 TRIALS = {
     "curriculum": Trial(),
     "no_curriculum": Trial("--curriculum"),
@@ -91,12 +100,18 @@ TRIALS = {
     "group_norm": Trial(model={"group_norm": True}),
     "patch_2": Trial(model={"patch_size": 2, "stages": (Stage(32), Stage(32))}),
     "framework_start": Trial(framework_start=True),
+    "muon": Trial(MUON),
+    "muon_rate_3e-3": Trial(f"{MUON} --learning_rate 3e-3"),
+    "muon_batch_4": Trial(f"{MUON} --batch_size 4"),
+    "muon_group_norm": Trial(MUON, {"group_norm": True}),
+    "muon_kernel_5": Trial(MUON, {"kernel_size": 5, "stages": (Stage(40), Stage(40))}),
     "plain": Trial(
         "--curriculum --encoder_loss_weight 0 --lr_schedule constant --learning_rate 1e-3 "
         "--grad_clip 0",
         framework_start=True,
     ),
     "published": Trial("--recipe published --batch_size 8", base=""),
+    "small": Trial(base=""),
 }
 
 
@@ -150,7 +165,7 @@ def config_of(trial):
     arguments.add_config_flags(parser)
     args = parser.parse_args(["--preset", "small", *trial.flags.split()])
     config = arguments.config_from(args, "CPU")
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, **trial.model))
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **trial.network))
 
 
 def budget_flags(budget, config):
@@ -196,7 +211,7 @@ def run_trial(name, seed, args):
 
 def start_flags(trial, config, seed, folder):
     """The preset by name, or a checkpoint with the trial's own network to start from."""
-    if not trial.model and not trial.framework_start:
+    if not trial.network and not trial.framework_start:
         return ["--preset", "small"]
     path = folder.with_name(f"{folder.name}.start.ckpt")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,7 @@ from typing import NamedTuple
 from mindspore import nn
 
 from src.model import EncoderForecaster
-
-# A float32 weight and Adam's two moments.
-BYTES_PER_PARAMETER = 12
+from src.tools.optimizers import make_optimizer
 
 
 class Layer(NamedTuple):
@@ -93,8 +91,8 @@ def show(config, path=None):
     print(f"forecast:    {_text((data.forecast_frames, *frame))}")
     print(f"cost:        {macs / 1e9:.4g} GMAC a sequence, forward")
     if path is None:
-        size = parameters * BYTES_PER_PARAMETER
-        print(f"checkpoint:  about {size / 1e6:.1f} MB, with Adam's moments")
+        size = sum(p.nbytes for p in make_optimizer(network, config.training).get_parameters())
+        print(f"checkpoint:  about {size / 1e6:.1f} MB, with the optimizer's moments")
     else:
         print(f"checkpoint:  {path.stat().st_size:,} bytes: {path}")
     print(f"\n{'layer':42} {'output (T, C, H, W)':>22} {'parameters':>12} {'MMAC':>10}")

@@ -10,9 +10,8 @@ from src.config import Clip, TrainingConfig
 from src.data.encoding import Encoding
 from src.data.scale import to_unit_range
 from src.model import EncoderForecaster
-from src.tools.optimizers import make_optimizer
+from src.tools.optimizers import Adam, make_optimizer
 from src.tools.training import (
-    Adam,
     ForecastLoss,
     TrainStep,
     execution_of,
