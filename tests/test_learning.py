@@ -37,3 +37,10 @@ def test_other_budgets():
     assert learning.budget_flags("3200seq", config) == ["--epoch_size", "3200", "--epochs", "1"]
     with pytest.raises(learning.InputError, match="budget is '3 hours'"):
         learning.budget_flags("3 hours", config)
+
+
+def test_what_trials_are_of():
+    """A preset that changes changes no trial but its own."""
+    first = learning.config_of(learning.TRIALS["curriculum"])
+    assert (first.training.optimizer, first.model.group_norm) == ("adam", False)
+    assert learning.config_of(learning.TRIALS["small"]) == make_config("small", {})
