@@ -492,8 +492,6 @@ _SHORT_CLIPS = (Clip(4, 2, 0.3), Clip(7, 5, 0.6))
 _SHORT_RUN = {
     "batch_size": 8,
     "curriculum": _SHORT_CLIPS,
-    "optimizer": "muon",
-    "learning_rate": 5e-3,
     "lr_schedule": "cosine",
     "warmup_steps": 50,
     "decay_start": 0.5,
@@ -514,11 +512,11 @@ PRESETS = {
     ),
     "paper": Preset(
         ModelConfig(stages=(Stage(128), Stage(64), Stage(64)), patch_size=4, peepholes=True),
-        {**_SHORT_RUN, "optimizer": "adam", "learning_rate": 1e-3, "batch_size": 16},
+        {**_SHORT_RUN, "learning_rate": 1e-3, "batch_size": 16},
     ),
     "small": Preset(
         ModelConfig(stages=(Stage(64), Stage(64)), kernel_size=3, patch_size=4, group_norm=True),
-        _SHORT_RUN,
+        {**_SHORT_RUN, "optimizer": "muon", "learning_rate": 5e-3},
     ),
 }
 

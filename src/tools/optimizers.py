@@ -37,7 +37,7 @@ class Adam(nn.Optimizer):
         self.beta2_power = Parameter(Tensor(1.0, ms.float32), name="beta2_power")
         self.matrices = [self.matrices_in(p) for p in self.parameters]
         self.moment1 = self.parameters.clone("moment1", "zeros")
-        squares = [p for p in self.parameters if not self.matrices_in(p)]
+        squares = [p for p, n in zip(self.parameters, self.matrices, strict=True) if not n]
         self.moment2 = ParameterTuple(squares).clone("moment2", "zeros")
         self.adam = ops.Adam()
 
@@ -118,12 +118,10 @@ def orthogonalise(matrices):
     return x.swapaxes(1, 2) if is_tall else x
 
 
-OPTIMIZERS = {"adam": Adam, "adamw": Adam, "muon": Muon}
-
-
 def make_optimizer(network, training, scaler=None):
     """The optimizer of a `TrainingConfig`; the scaler's state enters checkpoints with it."""
-    optimizer = OPTIMIZERS[training.optimizer](
+    kind = Muon if training.optimizer == "muon" else Adam
+    optimizer = kind(
         network.trainable_params(),
         training.learning_rate,
         training.weight_decay,

@@ -30,16 +30,15 @@ def gradients_of(shape, steps):
 )
 def test_muon_is_pytorchs_gate_by_gate(name, gates, shape):
     start, steps = np.random.default_rng(1).normal(size=shape).astype(np.float32), 4
+    matrices = (gates, shape[0] // gates, -1)
     weight = Parameter(Tensor(start), name=name)
     optimizer = Muon([weight], RATE, DECAY, decoupled=True)
-    theirs = [
-        torch.nn.Parameter(torch.tensor(g)) for g in start.reshape(gates, shape[0] // gates, -1)
-    ]
+    theirs = [torch.nn.Parameter(torch.tensor(gate)) for gate in start.reshape(matrices)]
     options = {"adjust_lr_fn": "match_rms_adamw", "weight_decay": DECAY}
     peer = torch.optim.Muon(theirs, lr=RATE, **options)
     for gradient in gradients_of(shape, steps):
         optimizer((Tensor(gradient),))
-        for gate, part in zip(theirs, gradient.reshape(gates, shape[0] // gates, -1), strict=True):
+        for gate, part in zip(theirs, gradient.reshape(matrices), strict=True):
             gate.grad = torch.tensor(part)
         peer.step()
     ours = weight.asnumpy() - start
