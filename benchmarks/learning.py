@@ -46,6 +46,7 @@ class Trial:
         framework_start: start weights and biases as the framework's layers have them.
         base: flags of train.py, written out so that later defaults change no trial; without them it
             has the recipe and the network of the preset.
+        preset: the preset whose network it is.
     """
 
     changes: str = ""
@@ -56,6 +57,7 @@ class Trial:
         "--lr_schedule cosine --warmup_steps 50 --decay_start 0.5 --loss bce "
         "--encoder_loss_weight 1 --grad_clip 1"
     )
+    preset: str = "small"
 
     @property
     def flags(self):
@@ -69,8 +71,11 @@ class Trial:
 
 
 MUON = "--optimizer muon --learning_rate 5e-3"
+# A small budget is some fifty steps of the large networks.
+FEW_STEPS = "--warmup_steps 10"
+MULTISCALE = {"group_norm": True}
 # "curriculum" is what each of the others changes one thing of, but for those of Muon, of which
-# "muon" is, and the last three.
+# "muon" is, and the last ones, of the other presets and without a base.
 TRIALS = {
     "curriculum": Trial(),
     "no_curriculum": Trial("--curriculum"),
@@ -112,6 +117,15 @@ TRIALS = {
     ),
     "published": Trial("--recipe published --batch_size 8", base=""),
     "small": Trial(base=""),
+    "paper_adam": Trial(f"{FEW_STEPS} --learning_rate 1e-3", preset="paper"),
+    "paper_muon": Trial(f"{FEW_STEPS} {MUON}", preset="paper"),
+    "multiscale_published": Trial(
+        "--recipe published --batch_size 2", base="", preset="multiscale"
+    ),
+    "multiscale_adam": Trial(
+        f"{FEW_STEPS} --learning_rate 1e-3 --batch_size 2", MULTISCALE, preset="multiscale"
+    ),
+    "multiscale_muon": Trial(f"{FEW_STEPS} {MUON} --batch_size 2", MULTISCALE, preset="multiscale"),
 }
 
 
@@ -163,7 +177,7 @@ def config_of(trial):
     """The `Config` that train.py will make of a trial."""
     parser = arguments.Parser("")
     arguments.add_config_flags(parser)
-    args = parser.parse_args(["--preset", "small", *trial.flags.split()])
+    args = parser.parse_args(["--preset", trial.preset, *trial.flags.split()])
     config = arguments.config_from(args, "CPU")
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **trial.network))
 
@@ -212,7 +226,7 @@ def run_trial(name, seed, args):
 def start_flags(trial, config, seed, folder):
     """The preset by name, or a checkpoint with the trial's own network to start from."""
     if not trial.network and not trial.framework_start:
-        return ["--preset", "small"]
+        return ["--preset", trial.preset]
     path = folder.with_name(f"{folder.name}.start.ckpt")
     path.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(
