@@ -54,7 +54,7 @@ def make_network(kind, preset):
 def training_step(kind, preset):
     """What `compiled_graph` builds for a training step."""
     network, frames = make_network(kind, preset)
-    optimizer = optimizers.make_optimizer(network, make_config(preset, {}).training)
+    optimizer = optimizers.make_optimizer(network, make_config(preset, {}, "published").training)
     step = training.TrainStep(training.ForecastLoss(network, "mse"), optimizer)
     return step, (frames, frames)
 

@@ -30,7 +30,7 @@ def peak_bytes():
 def ours(preset, inputs, targets):
     """Our network: functions that run one training step, one forward pass, and the compiler."""
     device.set_up("CPU")
-    config = make_config(preset, {})
+    config = make_config(preset, {}, "published")
     network = EncoderForecaster(config.model, FRAMES)
     loss = training.ForecastLoss(network, "mse")
     optimizer = optimizers.make_optimizer(network, config.training)
@@ -45,7 +45,7 @@ def ours(preset, inputs, targets):
 
 def published(preset, inputs, targets):
     """The same of the network in PyTorch, as people write it; there is nothing to compile."""
-    config = make_config(preset, {})
+    config = make_config(preset, {}, "published")
     network = Twin(config.model, FRAMES)
     optimizer = torch.optim.Adam(network.parameters(), config.training.learning_rate)
     inputs, targets = torch.from_numpy(inputs), torch.from_numpy(targets)

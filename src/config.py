@@ -311,7 +311,9 @@ class TrainingConfig(Checked):
     )
     weight_decay: float = option(0.0, "weight decay", at_least=0)
     loss: str = option(
-        "mse", "mean per pixel; bce needs a sigmoid output", choices=("mse", "mse+mae", "bce")
+        "mse",
+        "mean per pixel; bce needs a sigmoid output, without one the default is mse",
+        choices=("mse", "mse+mae", "bce"),
     )
     loss_weights: tuple[tuple[float, ...], ...] | None = option(
         None,
@@ -498,6 +500,8 @@ _SHORT_RUN = {
     "loss": "bce",
     "encoder_loss_weight": 1.0,
     "grad_clip": 1.0,
+    "optimizer": "muon",
+    "learning_rate": 5e-3,
 }
 
 PRESETS = {
@@ -508,15 +512,15 @@ PRESETS = {
             head_channels=16,
             output_kernel_size=3,
         ),
-        {},
+        {**_SHORT_RUN, "batch_size": 32},
     ),
     "paper": Preset(
         ModelConfig(stages=(Stage(128), Stage(64), Stage(64)), patch_size=4, peepholes=True),
-        {**_SHORT_RUN, "learning_rate": 1e-3, "batch_size": 16},
+        {**_SHORT_RUN, "batch_size": 16},
     ),
     "small": Preset(
         ModelConfig(stages=(Stage(64), Stage(64)), kernel_size=3, patch_size=4, group_norm=True),
-        {**_SHORT_RUN, "optimizer": "muon", "learning_rate": 5e-3},
+        _SHORT_RUN,
     ),
 }
 
@@ -527,7 +531,8 @@ DEFAULT_PRESET = {"Ascend": "multiscale", "CPU": "small"}
 def make_config(preset, options, recipe="default"):
     """The configuration of `preset` with the fields of `options`, a dict by flag name, changed.
 
-    The recipe is the preset's own, or "published", that of the 2022 version.
+    The recipe is the preset's own, or "published", that of the 2022 version. Where the output is no
+    sigmoid, its loss is mse.
     """
     base = PRESETS[preset]
     recipe = base.training if recipe == "default" else {}
@@ -538,14 +543,10 @@ def make_config(preset, options, recipe="default"):
             part, **{**defaults, **{k: v for k, v in options.items() if k in names}}
         )
 
-    data = change(DataConfig(), {})
+    model, data = change(base.model, {}), change(DataConfig(), {})
     clips = _clips_of(recipe.get("curriculum", ()), data)
-    return Config(
-        preset,
-        change(base.model, {}),
-        data,
-        change(TrainingConfig(), {**recipe, "curriculum": clips}),
-    )
+    own = {"curriculum": clips} | ({} if model.output_activation == "sigmoid" else {"loss": "mse"})
+    return Config(preset, model, data, change(TrainingConfig(), recipe | own))
 
 
 def _clips_of(curriculum, data):

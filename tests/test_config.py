@@ -16,15 +16,19 @@ def test_json_round_trip(preset):
 
 
 def test_published_recipe_and_short_run_recipe():
-    """`multiscale` starts from the 2022 version's recipe."""
-    published = make_config("multiscale", {}).training
+    """`published` is the 2022 version's recipe; the presets' own differ in the batch alone."""
+    published = make_config("multiscale", {}, "published").training
     assert (published.batch_size, published.epochs, published.learning_rate) == (32, 100, 1e-4)
     assert (published.lr_schedule, published.loss, published.optimizer) == (
         "plateau",
         "mse",
         "adam",
     )
-    assert make_config("small", {}).training.loss == "bce"
+    small = make_config("small", {}).training
+    assert (small.loss, small.optimizer) == ("bce", "muon")
+    assert make_config("multiscale", {"batch_size": 8}).training == small
+    assert make_config("paper", {"batch_size": 8}).training == small
+    assert make_config("small", {"output_activation": "identity"}).training.loss == "mse"
     assert make_config("small", {}, "published").training == published
     assert make_config("paper", {"epochs": 3}, "published").training.lr_schedule == "plateau"
 
@@ -72,7 +76,10 @@ def test_eval_size_follows_the_epoch():
         ({"loss": "mse", "loss_weights": ((5, float("nan")),)}, "loss_weights has 5:nan"),
         ({"loss": "mse", "loss_weights": ((5.0,),)}, "loss_weights has 5: it must be THR"),
         ({"residual": True}, "residual is given: output_activation must be 'identity'"),
-        ({"output_activation": "identity"}, "loss is 'bce': output_activation must be 'sigmoid'"),
+        (
+            {"output_activation": "identity", "loss": "bce"},
+            "loss is 'bce': output_activation must be 'sigmoid'",
+        ),
     ],
 )
 def test_wrong_settings(options, message):

@@ -118,7 +118,7 @@ def to_ours(layout, theirs, path):
     last = theirs.get(layout.output_weight)
     side = 1 if last is not None and last.shape[2:] == (1, 1) else 3
     options = {"output_activation": "leaky_relu", "output_kernel_size": side}
-    config = make_config("multiscale", options)
+    config = make_config("multiscale", options, "published")
     network = EncoderForecaster(config.model, config.data.forecast_frames)
     own = {p.name: p.asnumpy() for p in network.get_parameters()}
     check(path, theirs, from_ours(layout, own))

@@ -162,5 +162,5 @@ def test_help_shows_the_defaults(script):
     assert "--device_target {Ascend,CPU}" in text
     if script == "train.py":
         flat = " ".join(text.split())
-        assert "(default: 0.0001; paper: 0.001; small: 0.005)" in flat
+        assert "(default: 32; paper: 16; small: 8)" in flat
         assert "(default: 64 64)" in flat
