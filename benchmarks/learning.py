@@ -117,6 +117,7 @@ TRIALS = {
     ),
     "published": Trial("--recipe published --batch_size 8", base=""),
     "small": Trial(base=""),
+    "deep_48": Trial(model={"stages": (Stage(48), Stage(48), Stage(48))}, base=""),
     "paper_adam": Trial(f"{FEW_STEPS} --learning_rate 1e-3", preset="paper"),
     "paper_muon": Trial(f"{FEW_STEPS} {MUON}", preset="paper"),
     "multiscale_published": Trial(
