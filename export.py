@@ -7,29 +7,33 @@ python export.py --pretrained_model runs/NAME/best.ckpt --file_format AIR    # o
 
 from pathlib import Path
 
+from src import checkpoint
+from src.config import cli
 from src.data.sources import sample_inputs
+from src.evaluation import summary
+from src.export import exporter
 from src.model import EncoderForecaster, Execution
-from src.tools import arguments, checkpoint, device, exporting, summary
+from src.runtime import device
 
 
 def parse_args(argv=None):
     """The command line's arguments."""
-    parser = arguments.Parser(__doc__)
+    parser = cli.Parser(__doc__)
     add = parser.add_argument
     add("--pretrained_model", required=True, help="the checkpoint to export")
-    add("--batch_size", type=arguments.whole_number(0), default=1,
+    add("--batch_size", type=cli.whole_number(0), default=1,
         help="sequences that the network takes at a time; 0: any number (default: 1)")  # fmt: skip
-    add("--file_format", choices=exporting.FORMATS, default="MINDIR", help="(default: MINDIR)")
+    add("--file_format", choices=exporter.FORMATS, default="MINDIR", help="(default: MINDIR)")
     add("--file_name", help="the file to write (default: beside the checkpoint)")
-    arguments.add_summary_flag(parser)
-    arguments.add_device_flags(parser)
+    cli.add_summary_flag(parser)
+    cli.add_device_flags(parser)
     return parser.parse_args(argv)
 
 
 def main(args):
     """Device, checkpoint, export, comparison."""
     target = device.of_flags(args)
-    exporting.check_format(args.file_format, target, args.batch_size)
+    exporter.check_format(args.file_format, target, args.batch_size)
     loaded = checkpoint.load(args.pretrained_model)
     if args.summary:
         return summary.show(loaded.config, loaded.path)
@@ -41,8 +45,8 @@ def main(args):
     suffix = f".{args.file_format.lower()}"
     path = Path(args.file_name or Path(args.pretrained_model).with_suffix(suffix))
     path = path if path.suffix == suffix else path.with_name(path.name + suffix)
-    inputs = sample_inputs(loaded.config, args.batch_size or exporting.SAMPLES)
-    difference = exporting.export(
+    inputs = sample_inputs(loaded.config, args.batch_size or exporter.SAMPLES)
+    difference = exporter.export(
         network, inputs, path, args.file_format, loaded.config, any_batch=args.batch_size == 0
     )
 
@@ -57,4 +61,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    arguments.run(main, parse_args())
+    cli.run(main, parse_args())

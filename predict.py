@@ -5,13 +5,18 @@ python predict.py --output DIR --limit 20   # the test set, by weights/small.ckp
 python predict.py --mindir convlstm.mindir --input FILE --output DIR
 """
 
+from src import checkpoint
+from src.config import cli
 from src.data.sources import First
-from src.tools import arguments, checkpoint, device, inference, prediction, predictor, summary
+from src.evaluation import summary
+from src.forecast import prediction, predictor
+from src.model import timed_network
+from src.runtime import device
 
 
 def parse_args(argv=None):
     """The command line's arguments."""
-    parser = arguments.Parser(__doc__)
+    parser = cli.Parser(__doc__)
     add = parser.add_argument
     model = parser.add_mutually_exclusive_group()
     model.add_argument(
@@ -21,21 +26,21 @@ def parse_args(argv=None):
     add("--input", metavar="FILE", help="sequences, .npy or .npz of (N, T, H, W) or (N, T, C, H, "
         "W), a GIF, a folder of PNG frames, or a long record (default: the test set)")  # fmt: skip
     add("--output", metavar="DIR", help="folder for forecast.npy and pictures")
-    arguments.add_value_range_flag(parser, "--input")
+    cli.add_value_range_flag(parser, "--input")
     add("--truth", action="store_true", help="the last forecast_frames of --input are not read, "
         "but shown beside the forecast")  # fmt: skip
     add("--workroot", help="without --input: folder with mnist_test_seq.npy")
-    add("--forecast_frames", type=arguments.whole_number(1),
+    add("--forecast_frames", type=cli.whole_number(1),
         help="frames to forecast, of a checkpoint more than it was trained on too "
         "(default: as trained)")  # fmt: skip
-    add("--batch_size", type=arguments.whole_number(1), default=32,
+    add("--batch_size", type=cli.whole_number(1), default=32,
         help="sequences at a time (default: 32; a MINDIR's own)")  # fmt: skip
-    add("--limit", type=arguments.whole_number(1), help="forecast the first so many only")
-    add("--pictures", type=arguments.whole_number(0), default=4, metavar="COUNT",
+    add("--limit", type=cli.whole_number(1), help="forecast the first so many only")
+    add("--pictures", type=cli.whole_number(0), default=4, metavar="COUNT",
         help="draw the first so many sequences (default: 4)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace the forecast in --output")
-    arguments.add_summary_flag(parser)
-    arguments.add_device_flags(parser)
+    cli.add_summary_flag(parser)
+    cli.add_device_flags(parser)
     args = parser.parse_args(argv)
     if args.summary and args.mindir:
         parser.error("argument --summary: needs --pretrained_model")
@@ -69,11 +74,11 @@ def main(args):
     low, high = source.value_range
     print(f"value range: {low:g} is 0 to the network, {high:g} is 1", flush=True)
     if model.config:
-        inference.say_if_long(model.config.preset, target, len(source))
+        timed_network.say_if_long(model.config.preset, target, len(source))
     forecaster = prediction.predict(model, source, folder, args.batch_size, args.pictures)
-    print(inference.describe(forecaster.timing()))
+    print(timed_network.describe(forecaster.timing()))
     print(f"{folder / prediction.FORECAST}: {len(source):,} forecasts")
 
 
 if __name__ == "__main__":
-    arguments.run(main, parse_args())
+    cli.run(main, parse_args())

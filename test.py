@@ -6,49 +6,43 @@ python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE --threshold
 python test.py --limit 500 --baselines --json result.json --plot frames.png
 """
 
+from src import checkpoint
+from src.config import cli
 from src.data.sources import evaluation_source, mean_image_source
-from src.model import EncoderForecaster
-from src.tools import (
-    arguments,
-    checkpoint,
-    device,
-    evaluation,
-    inference,
-    ranks,
-    report,
-    summary,
-    verification,
-)
+from src.evaluation import evaluate as evaluation
+from src.evaluation import report, summary, verification
+from src.model import EncoderForecaster, timed_network
+from src.runtime import device, distributed
 
 
 def parse_args(argv=None):
     """The command line's arguments."""
-    parser = arguments.Parser(__doc__)
+    parser = cli.Parser(__doc__)
     add = parser.add_argument
     add("--pretrained_model", help="the checkpoint to measure (default: weights/small.ckpt)")
     add("--workroot", help="folder with mnist_test_seq.npy (default: generated sequences)")
     add("--dataset", metavar="FILE", help="own sequences: all of them; of the file that the "
         "checkpoint was trained on its test part, which is its default")  # fmt: skip
-    arguments.add_value_range_flag(parser, "--dataset")
-    add("--num_digits", type=arguments.whole_number(1), nargs="+", default=[2],
+    cli.add_value_range_flag(parser, "--dataset")
+    add("--num_digits", type=cli.whole_number(1), nargs="+", default=[2],
         help="digits in the generated sequences (default: 2)")  # fmt: skip
-    add("--batch_size", type=arguments.whole_number(1), default=32,
+    add("--batch_size", type=cli.whole_number(1), default=32,
         help="sequences at a time; any number, all are counted (default: 32)")  # fmt: skip
-    add("--limit", type=arguments.whole_number(1), help="use the first so many sequences only")
+    add("--limit", type=cli.whole_number(1), help="use the first so many sequences only")
     add("--baselines", action="store_true", help="measure the trivial forecasts too")
-    arguments.add_score_flags(parser)
+    cli.add_score_flags(parser)
     add("--json", metavar="FILE", help="write the result there too")
     add("--plot", metavar="FILE", help="draw scores over lead time: *.png, *.svg or *.pdf")
-    arguments.add_summary_flag(parser)
-    arguments.add_distribute_flag(parser)
-    arguments.add_device_flags(parser)
+    cli.add_summary_flag(parser)
+    cli.add_distribute_flag(parser)
+    cli.add_device_flags(parser)
     return parser.parse_args(argv)
 
 
 def main(args):
     """Device, checkpoint, data, evaluation, report."""
     target = device.of_flags(args)
-    team = ranks.join(args.distribute)
+    team = distributed.join(args.distribute)
     loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
     config, frames = loaded.config, loaded.config.data.forecast_frames
     if args.summary:
@@ -62,10 +56,10 @@ def main(args):
     network = EncoderForecaster(config.model, frames)
     checkpoint.load_weights(network, loaded)
     print(f"{device.describe(target)}\npreset: {config.preset}\ntest data: {source.name}")
-    inference.say_if_long(config.preset, target, len(source))
+    timed_network.say_if_long(config.preset, target, len(source))
 
-    shape = inference.batch_shape(source, args.batch_size, config.data.input_frames)
-    forecasters = {"model": inference.Forecaster(network, shape)}
+    shape = timed_network.batch_shape(source, args.batch_size, config.data.input_frames)
+    forecasters = {"model": timed_network.Forecaster(network, shape)}
     if args.baselines:
         forecasters |= evaluation.baselines(frames, training and evaluation.mean_image(training))
     metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=team, verification=scores)
@@ -76,4 +70,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    arguments.run(main, parse_args())
+    cli.run(main, parse_args())

@@ -11,39 +11,31 @@ python train.py --data_url URL --train_url URL             # a job on OpenI or M
 
 import mindspore as ms
 
+from src import run_folder
+from src.cloud import job
+from src.config import cli
 from src.data.sources import training_sources
-from src.tools import (
-    arguments,
-    cloud,
-    compile_cache,
-    device,
-    profiling,
-    ranks,
-    run_folder,
-    sink,
-    start,
-    summary,
-    trainer,
-    watch,
-)
+from src.evaluation import summary
+from src.runtime import compile_cache, device, distributed
+from src.tools import profiling, recorder, sink, start, trainer
 
 
 def parse_args(argv=None):
     """The command line's arguments."""
-    parser = arguments.Parser(__doc__)
-    arguments.add_run_flags(parser)
-    arguments.add_summary_flag(parser)
-    arguments.add_distribute_flag(parser)
-    arguments.add_device_flags(parser)
-    cloud.add_flags(parser)
-    arguments.add_config_flags(parser)
-    return cloud.parse(parser, argv)
+    parser = cli.Parser(__doc__)
+    cli.add_run_flags(parser)
+    cli.add_summary_flag(parser)
+    cli.add_distribute_flag(parser)
+    cli.add_device_flags(parser)
+    job.add_flags(parser)
+    cli.add_config_flags(parser)
+    return job.parse(parser, argv)
 
 
 def main(args, upload):
     """Device, data, network, training."""
     target = device.of_flags(args)
-    team = ranks.join(args.distribute)
+    team = distributed.join(args.distribute)
     cache_folder = compile_cache.open_folder(args.compile_cache)
     begin = start.start_of(args, target)
     if args.summary:
@@ -53,7 +45,7 @@ def main(args, upload):
     sources, state = training_sources(config), trainer.start_state(config, team, begin.resumed)
     team.check_same(config.to_json() + repr(state), "other settings, or another state to resume,")
     if config.training.tensorboard:
-        watch.check_tensorboard()
+        recorder.check_tensorboard()
 
     ms.set_seed(config.training.seed)
     network = begin.make_network(config, target)
@@ -67,4 +59,4 @@ def main(args, upload):
 
 
 if __name__ == "__main__":
-    arguments.run(cloud.as_job(main), parse_args())
+    cli.run(job.as_job(main), parse_args())

@@ -14,11 +14,12 @@ from collections import deque
 import common
 import numpy as np
 
-from src.config import make_config
+from src.config import cli
+from src.config.schema import make_config
 from src.data.moving_mnist import SPLITS
 from src.data.pipeline import make_dataset
 from src.data.sources import training_sources
-from src.tools import arguments, device
+from src.runtime import device
 from tests.plain_generator import plain_sequence
 
 BATCH, INPUT_FRAMES, FRAMES, DIGITS = 32, 10, 20, 2
@@ -93,4 +94,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    arguments.run(main, common.parser(__doc__).parse_args())
+    cli.run(main, common.parser(__doc__).parse_args())

@@ -31,10 +31,12 @@ import mindspore as ms
 import numpy as np
 from naive_network import NaiveNetwork, copy_weights, randomise
 
-from src.config import PRESETS, make_config
+from benchmarks.compiled_graph import CONVOLUTIONS, compiled_graph, peak
+from src.config import cli
+from src.config.schema import PRESETS, make_config
 from src.model import EncoderForecaster, Execution
-from src.tools import arguments, device, optimizers, training
-from src.tools.compiled_graph import CONVOLUTIONS, compiled_graph, peak
+from src.runtime import device
+from src.tools import optimizers, train_step
 
 FRAMES = 10
 BATCHES = {"multiscale": 2, "small": 16, "paper": 2}
@@ -55,7 +57,7 @@ def training_step(kind, preset):
     """What `compiled_graph` builds for a training step."""
     network, frames = make_network(kind, preset)
     optimizer = optimizers.make_optimizer(network, make_config(preset, {}, "published").training)
-    step = training.TrainStep(training.ForecastLoss(network, "mse"), optimizer)
+    step = train_step.TrainStep(train_step.ForecastLoss(network, "mse"), optimizer)
     return step, (frames, frames)
 
 
@@ -140,4 +142,4 @@ def main(args):
 if __name__ == "__main__":
     parser = common.parser(__doc__)
     parser.add_argument("--preset", choices=tuple(BATCHES), help="this one alone")
-    arguments.run(main, parser.parse_args())
+    cli.run(main, parser.parse_args())

@@ -13,12 +13,13 @@ import mindspore as ms
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from src.config import make_config
+from src.config import cli
+from src.config.schema import make_config
 from src.data.scale import to_unit_range
 from src.data.sources import evaluation_source
+from src.evaluation.metrics import frame_scores, ssim
 from src.model import EncoderForecaster
-from src.tools import arguments, device
-from src.tools.metrics import frame_scores, ssim
+from src.runtime import device
 
 BATCH, INPUT_FRAMES, REPEATS = 32, 10, 7
 
@@ -82,4 +83,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    arguments.run(main, common.parser(__doc__).parse_args())
+    cli.run(main, common.parser(__doc__).parse_args())

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import common
 
-from src.tools import arguments
+from src.config import cli
 
 CASES = (("small", 16), ("multiscale", 2), ("multiscale", 4))
 WORKER = Path(__file__).with_name("step_worker.py")
@@ -107,4 +107,4 @@ def main(args):
 if __name__ == "__main__":
     flags = common.parser(__doc__)
     flags.add_argument("--repeats", type=int, default=3, help="counted calls (default: 3)")
-    arguments.run(main, flags.parse_args())
+    cli.run(main, flags.parse_args())

@@ -10,8 +10,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
-from src.tools import arguments  # noqa: E402
-from src.tools.files import check_writable, write_atomically  # noqa: E402
+from src.config import cli  # noqa: E402
+from src.runtime.files import check_writable, write_atomically  # noqa: E402
 
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
 INSTRUCTION_SETS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
@@ -19,7 +19,7 @@ INSTRUCTION_SETS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 
 def parser(description):
     """A command line with --json."""
-    made = arguments.Parser(description)
+    made = cli.Parser(description)
     made.add_argument("--json", metavar="FILE", help="write the rows there too")
     return made
 

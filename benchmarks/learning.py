@@ -23,9 +23,10 @@ from pathlib import Path
 
 import common
 
-from src.config import Stage, make_config
+from src import run_folder
+from src.config import cli
+from src.config.schema import Stage, make_config
 from src.errors import InputError
-from src.tools import arguments, run_folder
 
 U = 6600
 RESULTS = Path(__file__).with_name("learning_results.json")
@@ -176,10 +177,10 @@ def one_u():
 
 def config_of(trial):
     """The `Config` that train.py will make of a trial."""
-    parser = arguments.Parser("")
-    arguments.add_config_flags(parser)
+    parser = cli.Parser("")
+    cli.add_config_flags(parser)
     args = parser.parse_args(["--preset", trial.preset, *trial.flags.split()])
-    config = arguments.config_from(args, "CPU")
+    config = cli.config_from(args, "CPU")
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **trial.network))
 
 
@@ -340,17 +341,17 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = arguments.Parser(__doc__)
+    parser = cli.Parser(__doc__)
     add = parser.add_argument
     add("--list", action="store_true", help="name the trials and their cost")
     add("--table", action="store_true", help="run nothing, show the rows that are there")
     add("--trials", nargs="+", choices=tuple(TRIALS), default=list(TRIALS), metavar="NAME",
         help="which trials (default: all)")  # fmt: skip
     add("--budget", default="0.25U", help="of each run: 0.25U, 5min or 6600seq (default: 0.25U)")
-    add("--seeds", type=arguments.whole_number(0), nargs="+", default=[1], help="default: 1")
+    add("--seeds", type=cli.whole_number(0), nargs="+", default=[1], help="default: 1")
     add("--data_path", help="folder with train-images-idx3-ubyte.gz (default: embedded digits)")
-    add("--test_size", type=arguments.whole_number(1), default=1000,
+    add("--test_size", type=cli.whole_number(1), default=1000,
         help="test sequences (default: 1000)")  # fmt: skip
     add("--results", type=Path, default=RESULTS, help=f"the rows (default: {RESULTS.name})")
     add("--plot", metavar="FILE", help="draw the curves of the trials at the budget there")
-    arguments.run(main, parser.parse_args())
+    cli.run(main, parser.parse_args())

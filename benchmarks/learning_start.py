@@ -11,9 +11,11 @@ import mindspore as ms
 from common import PROJECT  # noqa: F401  (makes the project importable)
 from mindspore.common.initializer import HeUniform, initializer
 
-from src.config import Config
+from src import checkpoint
+from src.config.schema import Config
 from src.model import EncoderForecaster
-from src.tools import checkpoint, device, optimizers
+from src.runtime import device
+from src.tools import optimizers
 
 
 def main(path, seed, config, start):

@@ -74,7 +74,7 @@ class NaiveNetwork(nn.Cell):
     """An encoder-forecaster with the interface of `EncoderForecaster`, time unrolled.
 
     Args:
-        config: the network, a `src.config.ModelConfig`.
+        config: the network, a `src.config.schema.ModelConfig`.
         forecast_frames: frames to forecast.
 
     Inputs:

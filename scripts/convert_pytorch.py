@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from src.config import cli  # noqa: E402
 from src.convert import conversion, layout, pytorch  # noqa: E402
-from src.tools import arguments  # noqa: E402
 
 
 def parse_args(argv=None):
     """The command line's arguments."""
-    parser = arguments.Parser(__doc__)
+    parser = cli.Parser(__doc__)
     parser.add_argument("source", type=Path, metavar="IN", help="the file to convert")
     parser.add_argument("target", type=Path, metavar="OUT", help="the file to write")
     parser.add_argument("--to_pytorch", action="store_true", help="IN is a checkpoint of train.py")
@@ -35,4 +35,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    arguments.run(main, parse_args())
+    cli.run(main, parse_args())

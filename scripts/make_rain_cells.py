@@ -9,25 +9,26 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from src.config import cli
+from src.data import rain_files  # noqa: E402
 from src.data.rain_cells import RainCells  # noqa: E402
 from src.errors import InputError  # noqa: E402
-from src.tools import arguments, rain_files  # noqa: E402
-from src.tools.files import check_writable  # noqa: E402
+from src.runtime.files import check_writable  # noqa: E402
 
 
 def parse_args(argv=None):
     """The command line's arguments."""
-    parser = arguments.Parser(__doc__)
+    parser = cli.Parser(__doc__)
     add = parser.add_argument
     add("file", help="the file to write, .npy or of a record .nc")
-    add("--sequences", type=arguments.whole_number(1), default=1500,
+    add("--sequences", type=cli.whole_number(1), default=1500,
         help="independent sequences to make (default: 1500)")  # fmt: skip
-    add("--frames", type=arguments.whole_number(1), default=20,
+    add("--frames", type=cli.whole_number(1), default=20,
         help="frames of a sequence (default: 20)")  # fmt: skip
-    add("--record", type=arguments.whole_number(1), metavar="FRAMES",
+    add("--record", type=cli.whole_number(1), metavar="FRAMES",
         help="make one record of so many frames in place of sequences")  # fmt: skip
-    add("--seed", type=arguments.whole_number(0), default=1, help="(default: 1)")
-    add("--image_size", type=arguments.whole_number(1), nargs=2, default=[64, 64],
+    add("--seed", type=cli.whole_number(0), default=1, help="(default: 1)")
+    add("--image_size", type=cli.whole_number(1), nargs=2, default=[64, 64],
         help="height and width in pixels of 2 km (default: 64 64)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace the file")
     return parser.parse_args(argv)
@@ -52,4 +53,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    arguments.run(main, parse_args())
+    cli.run(main, parse_args())

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from src.tools import arguments, checkpoint, run_folder
-from src.tools.files import write_atomically
+from src import checkpoint, run_folder
+from src.config import cli
+from src.runtime.files import write_atomically
 
 
 def main(args):
@@ -23,7 +24,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = arguments.Parser(__doc__)
+    parser = cli.Parser(__doc__)
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument("file", type=Path, help="the checkpoint to write")
-    arguments.run(main, parser.parse_args())
+    cli.run(main, parser.parse_args())

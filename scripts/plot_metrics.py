@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from src.config import cli
 from src.errors import InputError  # noqa: E402
-from src.tools import arguments, curves  # noqa: E402
+from src.plots import curves  # noqa: E402
 
 
 def parse_args(argv=None):
     """The command line's arguments."""
-    parser = arguments.Parser(__doc__)
+    parser = cli.Parser(__doc__)
     add = parser.add_argument
     add("runs", nargs="+", metavar="RUN", help="a run's folder, or its metrics.csv")
     add("--output", metavar="FILE",
@@ -45,4 +46,4 @@ def named(runs):
 
 
 if __name__ == "__main__":
-    arguments.run(main, parse_args())
+    cli.run(main, parse_args())

@@ -1,1 +1,5 @@
-"""ConvLSTM encoder-forecaster for MindSpore: configuration, data, model and tools."""
+"""ConvLSTM encoder-forecaster for MindSpore."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from src.config import ModelConfig, Stage
+from src.config.schema import ModelConfig, Stage
 from src.data.idx import read_idx_images
 from src.data.sources import EMBEDDED_DIGITS
-from src.tools import device
+from src.runtime import device
 
 device.set_up("CPU")
 

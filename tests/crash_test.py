@@ -20,8 +20,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from src.tools import checkpoint, run_folder  # noqa: E402
-from src.tools.files import unfinished_name  # noqa: E402
+from src import checkpoint, run_folder  # noqa: E402
+from src.runtime.files import unfinished_name  # noqa: E402
 
 TINY = [
     *("--preset", "small", "--image_size", "32", "32", "--input_frames", "2"),

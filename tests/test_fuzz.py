@@ -14,15 +14,15 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.config import Config, ModelConfig, Stage, make_config
-from src.data.array_file import read_array
+from src import checkpoint
+from src.config.schema import Config, ModelConfig, Stage, make_config
 from src.data.idx import read_idx_images
-from src.data.readers import Names
 from src.data.record import Record
 from src.data.sequence_file import SequenceFile
 from src.errors import InputError
+from src.formats.arrays import read_array
+from src.formats.readers import Names
 from src.model import EncoderForecaster
-from src.tools import checkpoint
 from src.tools.optimizers import make_optimizer
 from src.tools.state import TrainingState
 

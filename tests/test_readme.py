@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from src.config import DataConfig, ModelConfig, TrainingConfig
-from src.tools.arguments import describe_default
+from src.config.cli import describe_default
+from src.config.schema import DataConfig, ModelConfig, TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README_CN.md")

@@ -2,12 +2,12 @@
 
 import math
 
-from src.config import PRESETS
+from src import checkpoint
+from src.config.schema import PRESETS
 from src.convert import layout, pytorch
 from src.errors import InputError
 from src.model import EncoderForecaster
-from src.tools import checkpoint
-from src.tools.files import check_writable, write_atomically
+from src.runtime.files import check_writable, write_atomically
 
 # What may differ between a checkpoint and the network that PyTorch's side builds.
 MAY_DIFFER = ("output_kernel_size", "output_activation")

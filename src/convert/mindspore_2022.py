@@ -2,8 +2,8 @@
 
 import math
 
+from src import checkpoint
 from src.errors import InputError
-from src.tools import checkpoint
 
 MOMENTS = ("moment1.", "moment2.")
 

@@ -1,1 +1,1 @@
-"""Files -> digits -> moving sequences -> MindSpore dataset."""
+"""Sequences to train and to measure on, as MindSpore datasets."""

@@ -11,8 +11,8 @@ resume can change it.
 
 import numpy as np
 
-from src.data.encoding import Encoding
 from src.data.idx import DIGIT_SIZE
+from src.data.normalizer import Encoding
 from src.data.scale import PIXELS
 
 SPEED = 0.1

@@ -15,14 +15,14 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from src.config import DataConfig
-from src.data.array_file import read_file
-from src.data.encoding import encoding_of
-from src.data.own_sequences import SequencesFile, check_frames
-from src.data.readers import Names, files_of, is_array
+from src.config.schema import DataConfig
+from src.data.normalizer import encoding_of
 from src.data.record_file import RecordFile
 from src.data.scale import check_value_range
+from src.data.sequences import SequencesFile, check_frames
 from src.errors import InputError
+from src.formats.arrays import read_file
+from src.formats.readers import Names, files_of, is_array
 
 AUTO = ("auto",)
 # A kilogram of rain on a square metre is a millimetre.

@@ -9,12 +9,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from src.data.array_file import SAMPLED
-from src.data.grid import time_order
-from src.data.own_sequences import PARTS, OwnSequences
-from src.data.readers import files_of, open_reader
-from src.data.scan import scan
+from src.data.sequences import PARTS, OwnSequences
 from src.errors import InputError
+from src.formats.arrays import SAMPLED
+from src.formats.grid import time_order
+from src.formats.readers import files_of, open_reader
+from src.formats.scan import scan
 
 
 def split_by_time(steps, window, held_out):

@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 
-from src.data.own_sequences import warn_of_scale
 from src.data.record import Record, Windows
+from src.data.sequences import warn_of_scale
 from src.errors import InputError
 
 # More of the training part beyond the scale than this is a warning.

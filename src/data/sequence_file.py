@@ -5,7 +5,7 @@ from tokenize import TokenError
 
 import numpy as np
 
-from src.data.encoding import Encoding
+from src.data.normalizer import Encoding
 from src.data.scale import PIXELS
 from src.errors import InputError
 

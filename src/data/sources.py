@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from src import ROOT
 from src.data import own_data
 from src.data.idx import read_idx_images
 from src.data.moving_mnist import MovingMNIST
 from src.data.sequence_file import SequenceFile
 from src.errors import InputError
 
-EMBEDDED_DIGITS = Path(__file__).resolve().parents[2] / "data" / "t10k-images-idx3-ubyte.gz"
+EMBEDDED_DIGITS = ROOT / "data" / "t10k-images-idx3-ubyte.gz"
 TRAINING_FILE = "train-images-idx3-ubyte"
 TEST_FILE = "mnist_test_seq.npy"
 HELD_OUT = 1_000

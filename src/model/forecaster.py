@@ -1,4 +1,4 @@
-r"""The encoder-forecaster: one Cell for every preset of `src.config`.
+r"""The encoder-forecaster: one Cell for every preset of `src/config`.
 
 References:
     Shi et al. 2015, arXiv:1506.04214, section 3.2 (encoding-forecasting, states copied);
@@ -32,7 +32,7 @@ class EncoderForecaster(nn.Cell):
     runs on them alone: its top layer has no input.
 
     Args:
-        config: the network, a `src.config.ModelConfig`.
+        config: the network, a `src.config.schema.ModelConfig`.
         forecast_frames: frames to forecast.
         execution: how to compute it, an `Execution`.
 

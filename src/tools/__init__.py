@@ -1,1 +1,1 @@
-"""Everything around the network: device, training, callbacks, checkpoints, metrics, export."""
+"""What training is made of."""

@@ -15,12 +15,12 @@ import mindspore as ms
 from mindspore import ops
 from mindspore.train import Callback
 
+from src import checkpoint, run_folder
 from src.errors import DiskError, NonFiniteError, StoppedError
-from src.tools import checkpoint, run_folder
-from src.tools.files import sync_folder, write_atomically
-from src.tools.progress import progress
-from src.tools.ranks import Ranks
-from src.tools.schedule import PLATEAU_PATIENCE, learning_rate
+from src.runtime.distributed import Ranks
+from src.runtime.files import sync_folder, write_atomically
+from src.runtime.progress import progress
+from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
 
 COLUMNS = (
     "epoch", "step", "sequences", "work", "minutes", "sequences_per_second", "learning_rate",

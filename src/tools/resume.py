@@ -4,10 +4,10 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from src.config import make_config
+from src import checkpoint, run_folder
+from src.config.schema import make_config
 from src.data import own_data
 from src.errors import InputError
-from src.tools import checkpoint, run_folder
 
 # What may change without changing what is trained on which sequence.
 MAY_CHANGE = (

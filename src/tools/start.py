@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.config import Config
+from src import checkpoint, run_folder
+from src.config import cli
+from src.config.schema import Config
 from src.model import EncoderForecaster
-from src.tools import arguments, checkpoint, resume, run_folder, training
+from src.tools import resume, train_step
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Start:
         Raises:
             InputError: the pretrained weights are another network's.
         """
-        execution = training.execution_of(config.training, target)
+        execution = train_step.execution_of(config.training, target)
         network = EncoderForecaster(config.model, config.data.forecast_frames, execution)
         if self.pretrained:
             checkpoint.check_same_network(self.pretrained, config)
@@ -53,10 +55,10 @@ def start_of(args, target):
     """
     if args.resume:
         resumed = resume.find(args.resume, args.train_path)
-        config = resume.config_of(resumed, arguments.options_of(args))
+        config = resume.config_of(resumed, cli.options_of(args))
         return Start(config, Path(args.train_path or resumed.path.parent), resumed)
     file = getattr(args, "pretrained_model", None)
     pretrained = checkpoint.load(file) if file else None
-    config = arguments.config_from(args, target, pretrained)
+    config = cli.config_from(args, target, pretrained)
     folder = Path(args.train_path or run_folder.default_path(config.preset))
     return Start(config, folder, pretrained=pretrained)

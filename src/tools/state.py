@@ -3,8 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
+from src.config.fields import Checked, from_dict
 from src.errors import InputError
-from src.fields import Checked, from_dict
 
 
 @dataclass

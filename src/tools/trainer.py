@@ -5,19 +5,11 @@ import time
 from mindspore import ops
 from mindspore.train import Model
 
+from src import checkpoint, run_folder
 from src.data.pipeline import make_dataset
-from src.tools import (
-    callback,
-    checkpoint,
-    compile_cache,
-    evaluation,
-    optimizers,
-    profiling,
-    run_folder,
-    sink,
-    training,
-    watch,
-)
+from src.evaluation import evaluate
+from src.runtime import compile_cache
+from src.tools import callback, optimizers, profiling, recorder, sink, train_step
 from src.tools.state import TrainingState
 
 
@@ -58,7 +50,7 @@ def train(
     """
     announce(config, network, sources, folder, ranks)
     recipe = config.training
-    scaler = training.make_scaler() if network.execution.float16 else None
+    scaler = train_step.make_scaler() if network.execution.float16 else None
     optimizer = optimizers.make_optimizer(network, recipe, scaler)
     if resumed:
         checkpoint.load_optimizer(network, optimizer, resumed)
@@ -68,8 +60,8 @@ def train(
         return
     ranks.broadcast(list(optimizer.get_parameters()))
     signals = callback.StopSignals(ranks)
-    weights = training.in_unit_range(recipe.loss_weights, sources[0].encoding)
-    steps = training.make_steps(config, network, optimizer, weights, scaler, ranks.size)
+    weights = train_step.in_unit_range(recipe.loss_weights, sources[0].encoding)
+    steps = train_step.make_steps(config, network, optimizer, weights, scaler, ranks.size)
     callbacks, log = make_callbacks(
         config, network, optimizer, sources[1], folder, state, signals, on_saved
     )
@@ -102,7 +94,7 @@ def make_callbacks(config, network, optimizer, source, folder, state, signals, o
     validation = callback.Validation(
         state,
         recipe,
-        lambda: evaluation.evaluate_network(network, source, config, "validate", ranks),
+        lambda: evaluate.evaluate_network(network, source, config, "validate", ranks),
     )
     log, writing = callback.LossLog(state, config, validation, folder), []
     if ranks.is_first:
@@ -127,14 +119,14 @@ def make_watchers(state, config, network, source, validation, log, folder):
     """The callbacks that draw pictures and write for TensorBoard, as far as they are wanted."""
     recipe, watchers, pictures = config.training, [], None
     if recipe.pictures:
-        batches = watch.first_batches(
+        batches = recorder.first_batches(
             source, recipe.pictures, recipe.batch_size, config.data.input_frames
         )
-        forecaster = evaluation.forecaster_of(network)
-        pictures = watch.Pictures(state, validation, forecaster, source, batches, folder)
+        forecaster = evaluate.forecaster_of(network)
+        pictures = recorder.Pictures(state, validation, forecaster, source, batches, folder)
         watchers.append(pictures)
     if recipe.tensorboard:
-        watchers.append(watch.TensorBoard(state, log, pictures, folder))
+        watchers.append(recorder.TensorBoard(state, log, pictures, folder))
     return watchers
 
 

@@ -12,7 +12,7 @@ before the device's own passes, which is what an Ascend's compiler would be give
   (tuples, order of side effects) need none.
 - No primitive may call the host, and all shapes have to be static.
 - Memory: weights, moments, the batch, and the most bytes of outputs alive at once in the order of
-  the compiled graph (`src/tools/compiled_graph.py`): no workspace, no fragmentation.
+  the compiled graph (`benchmarks/compiled_graph.py`): no workspace, no fragmentation.
 - Channels that are no multiple of 16 are reported: the Ascend's matrix unit fills them up.
 
 Exit code 1 where something is not ready.
@@ -31,10 +31,15 @@ import numpy as np
 from mindspore.train import mind_ir_pb2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from src.config import PRESETS, make_config  # noqa: E402
+from benchmarks.compiled_graph import Node, Output, compiled_graph, peak  # noqa: E402
+from src.config import cli
+from src.config.schema import PRESETS, make_config  # noqa: E402
 from src.model import EncoderForecaster, Execution  # noqa: E402
-from src.tools import arguments, device, optimizers, training  # noqa: E402
-from src.tools.compiled_graph import Node, Output, compiled_graph, peak  # noqa: E402
+from src.runtime import device
+from src.tools import (
+    optimizers,  # noqa: E402
+    train_step,  # noqa: E402
+)
 from tests.ascend import platforms  # noqa: E402
 
 FRAMES, SIDE = 10, 64
@@ -79,11 +84,11 @@ def make_batch(size):
 def training_step(preset):
     """What `compiled_graph` builds: the step of the preset's own recipe, and its batch."""
     recipe = make_config(preset, {}).training
-    network = make_network(preset, training.execution_of(recipe, "Ascend"))
+    network = make_network(preset, train_step.execution_of(recipe, "Ascend"))
     optimizer = optimizers.make_optimizer(network, recipe)
-    loss = training.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
+    loss = train_step.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
     frames = make_batch(BATCH_SIZE)
-    return training.TrainStep(loss, optimizer, recipe.grad_clip), (frames, frames)
+    return train_step.TrainStep(loss, optimizer, recipe.grad_clip), (frames, frames)
 
 
 def training_report(name, build, *inputs):
@@ -202,6 +207,6 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = arguments.Parser(__doc__)
+    parser = cli.Parser(__doc__)
     parser.add_argument("--preset", choices=tuple(PRESETS), help="this one alone")
-    arguments.run(main, parser.parse_args())
+    cli.run(main, parser.parse_args())

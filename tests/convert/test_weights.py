@@ -9,11 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from src.config import make_config
+from src import checkpoint
+from src.config import cli
+from src.config.schema import make_config
 from src.convert import conversion, layout, mindspore_2022, pytorch
 from src.errors import InputError
 from src.model import EncoderForecaster
-from src.tools import arguments, checkpoint, resume
+from src.tools import resume
 from tests.published_networks import Published2020, Published2022
 from tests.scripts.conftest import run
 
@@ -73,10 +75,10 @@ def test_from_pytorch(converted, theirs):
 
 
 def test_training_starts_from_it_and_does_not_resume(converted):
-    args = arguments.Parser("")
-    arguments.add_config_flags(args)
+    args = cli.Parser("")
+    cli.add_config_flags(args)
     loaded = checkpoint.load(converted)
-    config = arguments.config_from(args.parse_args([]), "CPU", loaded)
+    config = cli.config_from(args.parse_args([]), "CPU", loaded)
     checkpoint.check_same_network(loaded, config)
     with pytest.raises(InputError, match="start from it with --pretrained_model"):
         resume.config_of(loaded, {})

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from src.config import make_config
+from src.config.schema import make_config
 from src.data import own_data
-from src.data.grid import time_order
 from src.data.record import split_by_time
 from src.data.sources import evaluation_source, mean_image_source, training_sources
 from src.errors import InputError
+from src.formats.grid import time_order
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = {"input_frames": 3, "forecast_frames": 2}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from src.config import ModelConfig, Stage
+from src.config.schema import ModelConfig, Stage
 from src.model import ConvLSTMCell, ConvLSTMLayer, Execution
 from tests.torch_twin import TwinCell, assert_same_gradient, cell_pairs, randomise
 

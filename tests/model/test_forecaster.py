@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from src.config import Stage
+from src.config.schema import Stage
 from src.model import EncoderForecaster, Execution
-from src.tools.training import ForecastLoss
+from src.tools.train_step import ForecastLoss
 from tests.conftest import NARROW
 from tests.torch_twin import Twin, assert_same_gradient, pairs, randomise
 

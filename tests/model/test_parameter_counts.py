@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from src.config import PRESETS, ModelConfig, Stage
+from src.config.schema import PRESETS, ModelConfig, Stage
 from src.model import EncoderForecaster
 
 

@@ -18,9 +18,11 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
-from src.config import ModelConfig, Stage, make_config  # noqa: E402
+from src import checkpoint  # noqa: E402
+from src.config.schema import ModelConfig, Stage, make_config  # noqa: E402
 from src.model import EncoderForecaster  # noqa: E402
-from src.tools import checkpoint, device, optimizers  # noqa: E402
+from src.runtime import device  # noqa: E402
+from src.tools import optimizers  # noqa: E402
 
 RECORD = HERE / "record.nc"
 SMALL = ModelConfig(stages=(Stage(8), Stage(8)), kernel_size=3, patch_size=4, group_norm=True)

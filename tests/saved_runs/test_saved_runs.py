@@ -6,7 +6,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.tools import checkpoint, predictor
+from src import checkpoint
+from src.forecast import predictor
 from tests.scripts.conftest import run
 
 HERE = Path(__file__).resolve().parent

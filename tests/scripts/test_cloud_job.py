@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from src.tools import checkpoint
+from src import checkpoint
 from tests.scripts.conftest import TINY, run
 
 STEPS = 3  # of an epoch: 6 sequences in batches of 2

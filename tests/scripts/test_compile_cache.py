@@ -2,8 +2,9 @@
 
 import re
 
-from src.config import make_config
-from src.tools import checkpoint, compile_cache
+from src import checkpoint
+from src.config.schema import make_config
+from src.runtime import compile_cache
 from tests.scripts.conftest import TINY, run
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from src.tools import checkpoint
+from src import checkpoint
 from tests.scripts.conftest import ROOT, run
 
 OPTIONS = [

@@ -10,9 +10,9 @@ import pytest
 from mindspore import nn
 from PIL import Image
 
-from src.config import Config
+from src import checkpoint
+from src.config.schema import Config
 from src.model import EncoderForecaster
-from src.tools import checkpoint
 from tests.scripts.conftest import TINY, run
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import xarray
 
-from src.data.own_sequences import Split
+from src.data import rain_files
 from src.data.rain_cells import RainCells
-from src.tools import rain_files
+from src.data.sequences import Split
 from tests.scripts.conftest import run
 
 SIZE = (20, 24)

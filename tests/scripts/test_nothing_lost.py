@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from src.tools import checkpoint
+from src import checkpoint
 from tests.crash_test import differences
 from tests.scripts.conftest import ROOT, run
 

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.config import make_config
+from src import checkpoint
+from src.config.schema import make_config
 from src.data import own_data
-from src.data.own_sequences import Split
+from src.data.sequences import Split
 from src.data.sources import training_sources
 from src.errors import InputError
-from src.tools import checkpoint, exporting, prediction, predictor, resume
+from src.export import exporter
+from src.forecast import prediction, predictor
+from src.tools import resume
 from tests.scripts.conftest import run
 from tests.scripts.test_bad_input import refuse
 from tests.scripts.test_end_to_end import network_of
@@ -219,7 +222,7 @@ def test_a_mindir_of_somebody_else(tmp_path, pixels, expected, trained):
     """Without a configuration in it, the graph tells the shapes, and pixels are 0 to 255."""
     network = network_of(trained / "best.ckpt")
     shape = (2, READS, 1, 32, 32)
-    exporting.export(network, np.zeros(shape, np.float32), tmp_path / "x.mindir", "MINDIR")
+    exporter.export(network, np.zeros(shape, np.float32), tmp_path / "x.mindir", "MINDIR")
     np.save(tmp_path / "x.npy", pixels[:3])
     other = predictor.from_mindir(tmp_path / "x.mindir")
     assert other.config is None

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from src.config import make_config
+from src import checkpoint
+from src.config.schema import make_config
 from src.data import own_data
 from src.data.sources import evaluation_source
 from src.errors import InputError
-from src.tools import checkpoint, prediction, predictor, resume
+from src.forecast import prediction, predictor
+from src.tools import resume
 from tests.scripts.conftest import run
 from tests.scripts.test_bad_input import refuse
 

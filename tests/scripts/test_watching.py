@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from src import checkpoint
 from src.data.sources import training_sources
 from src.model import EncoderForecaster
-from src.tools import checkpoint
-from src.tools.pictures import Look, png_of, strip_figure
+from src.plots.frames import Look, png_of, strip_figure
 from tests.scripts.conftest import run
 
 NAMES = [f"sequence_{k}_epoch_000{e}.png" for k in (1, 2) for e in (1, 2)]

@@ -9,7 +9,7 @@ import pytest
 from mindspore import nn
 from mindspore.train import Callback, Model
 
-from src.config import TrainingConfig, make_config
+from src.config.schema import TrainingConfig, make_config
 from src.errors import NonFiniteError
 from src.tools.callback import (
     Clock,
@@ -19,7 +19,7 @@ from src.tools.callback import (
 )
 from src.tools.optimizers import Adam
 from src.tools.state import TrainingState
-from src.tools.training import TrainStep
+from src.tools.train_step import TrainStep
 
 
 class Distance(nn.Cell):

@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 
-from src.config import make_config
+from src import checkpoint, run_folder
+from src.config.schema import make_config
 from src.errors import InputError
 from src.model import EncoderForecaster
-from src.tools import checkpoint, resume, run_folder
+from src.tools import resume
 from src.tools.optimizers import make_optimizer
 from src.tools.state import TrainingState
 from tests.conftest import NARROW

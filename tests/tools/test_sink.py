@@ -14,15 +14,16 @@ from mindspore import nn
 from mindspore.train import RunContext
 from mindspore.train.callback import _InternalCallbackParam
 
-from src.config import Clip, make_config
-from src.data.encoding import Encoding
+from src import checkpoint
+from src.config.schema import Clip, make_config
+from src.data.normalizer import Encoding
 from src.errors import NonFiniteError, StoppedError
-from src.tools import callback, checkpoint, sink, trainer
+from src.runtime.distributed import Ranks
+from src.tools import callback, sink, trainer
 from src.tools.callback import is_passed
 from src.tools.optimizers import Adam
-from src.tools.ranks import Ranks
 from src.tools.state import TrainingState
-from src.tools.training import TrainStep
+from src.tools.train_step import TrainStep
 
 STEPS = 6  # of an epoch
 

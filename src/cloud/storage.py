@@ -1,0 +1,146 @@
+"""Where a cloud job's data and results live: object storage, or a folder behind the same interface.
+
+A store has `exists(url)`, `fetch(url, folder)`, `put(file, url)` and `remove(url)`; each raises
+`StoreError` where the storage fails. A `put` that fails leaves the older object as it was.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from src import ROOT
+from src.errors import InputError
+from src.runtime.files import unfinished_name
+
+REMOTE = ("obs://", "s3://")
+FILE = "file://"
+TIMEOUT_SECONDS = 3600
+
+
+class StoreError(OSError):
+    """The storage cannot be reached, is full, or refuses."""
+
+
+def store_of(url, argument):
+    """The store of a URL: `obs://` and `s3://` by MoXing, `file://` and plain paths as a folder.
+
+    Raises:
+        InputError: the URL, which `argument` named, needs something that is not there.
+    """
+    if url.startswith(REMOTE):
+        if importlib.util.find_spec("moxing") is None:
+            raise InputError(
+                f"{argument} is {url}: object storage needs MoXing, which images of ModelArts and "
+                "OpenI have; here give a folder"
+            )
+        return MoxingStore()
+    if "://" in url and not url.startswith(FILE):
+        raise InputError(f"{argument} is {url}: it must begin with obs://, s3://, file:// or /")
+    return LocalStore()
+
+
+def join(url, name):
+    """The URL of what is called `name` below `url`."""
+    return f"{url.rstrip('/')}/{name}"
+
+
+class LocalStore:
+    """A folder in place of object storage: a mounted disk, or a laptop."""
+
+    def exists(self, url):
+        """Whether there is a file, or a folder with something in it."""
+        path = self._path(url)
+        return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+    def fetch(self, url, folder):
+        """Copies a file, or all that a folder holds, into `folder`."""
+        path = self._path(url)
+        try:
+            if path.is_file():
+                shutil.copy2(path, folder)
+            else:
+                shutil.copytree(path, folder, dirs_exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{url}: {reason_of(error)}") from None
+
+    def put(self, file, url):
+        """Copies a file to `url` in one step."""
+        path = self._path(url)
+        unfinished = unfinished_name(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, unfinished)
+            os.replace(unfinished, path)
+        except OSError as error:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise StoreError(f"{url}: {reason_of(error)}") from None
+
+    def remove(self, url):
+        """Removes a file; one that is gone is no error."""
+        try:
+            self._path(url).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{url}: {reason_of(error)}") from None
+
+    def _path(self, url):
+        return Path(url.removeprefix(FILE))
+
+
+class MoxingStore:
+    """Object storage by MoXing, each command in a process of its own.
+
+    What MoXing raises is not documented, and it may hang: neither may end a training.
+    """
+
+    def exists(self, url):
+        """As in `LocalStore`."""
+        return self._run("exists", url) == "True"
+
+    def fetch(self, url, folder):
+        """As in `LocalStore`."""
+        self._run("fetch", url, folder)
+
+    def put(self, file, url):
+        """As in `LocalStore`; an object appears when it is complete."""
+        self._run("put", file, url)
+
+    def remove(self, url):
+        """As in `LocalStore`."""
+        self._run("remove", url)
+
+    def _run(self, *command):
+        return run_apart("-m", "src.cloud.moxing_command", *command).rsplit("\n", 1)[-1]
+
+
+def run_apart(*arguments):
+    """Runs Python on its own to talk to the storage; returns its output, raises `StoreError`."""
+    command = [sys.executable, *map(str, arguments)]
+    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
+    try:
+        result = subprocess.run(
+            command,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise StoreError(f"{command[-1]}: no answer in {TIMEOUT_SECONDS} seconds") from None
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
+        raise StoreError(f"{command[-1]}: {lines[-1]}")
+    return result.stdout.strip()
+
+
+def reason_of(error):
+    """What an OSError says, without its path and number; of a tree's, what the first one says."""
+    if isinstance(error, shutil.Error):
+        source, _, text = error.args[0][0]
+        return f"{source}: {text.split('] ')[-1].split(': ')[0]}"
+    return error.strerror or str(error)

@@ -1,0 +1,1 @@
+"""Settings: every one of them, the presets, and the command line that sets them."""

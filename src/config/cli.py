@@ -1,0 +1,288 @@
+"""Command lines: flags made from the dataclasses of `schema`, and exit codes."""
+
+import argparse
+import dataclasses
+import os
+import sys
+import types
+import typing
+
+from src.config.schema import (
+    DEFAULT_PRESET,
+    PRESETS,
+    RECIPES,
+    DataConfig,
+    ModelConfig,
+    TrainingConfig,
+    make_config,
+)
+from src.data import own_data
+from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
+
+JIT_LEVELS = ("O0", "O1", "O2")
+INHERITED = ("num_digits", "input_frames", "forecast_frames", "image_size")
+INHERITED_WITH_DATASET = (
+    "dataset", "value_range", "held_out", "split_seed", "transform", "missing", "pad",
+)  # fmt: skip
+# How to read the very file that a checkpoint was trained on.
+INHERITED_WITH_ITS_FILE = ("variable", "time", "latitude", "longitude", "window_stride")
+EXIT_CODES = {InputError: 2, StoppedError: 3, NonFiniteError: 4, DiskError: 5, ExportError: 1}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers a wrong command line with one line."""
+
+    def __init__(self, description):
+        super().__init__(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message):
+        """Prints one line and exits with 2."""
+        self.exit(2, f"{self.prog}: {message}; --help lists the arguments\n")
+
+
+def whole_number(at_least):
+    """An argparse type: an int with a lower limit."""
+
+    def parse(text):
+        value = int(text)
+        if value < at_least:
+            raise argparse.ArgumentTypeError(f"is {value}: it must be at least {at_least}")
+        return value
+
+    parse.__name__ = "whole number"
+    return parse
+
+
+def add_run_flags(parser):
+    """Where a training's files go, and what it goes on from."""
+    add = parser.add_argument
+    add("--train_path", help="folder for checkpoints and metrics (default: runs/<time>-<preset>)")
+    add("--overwrite", action="store_true", help="remove the run in --train_path and start over")
+    add("--resume", nargs="?", const=True, metavar="FILE",
+        help="go on from a checkpoint (default: the newest good one in --train_path)")  # fmt: skip
+    add("--compile_cache", metavar="FOLDER",
+        help="where compiled graphs are kept for the next start; off: nowhere "
+        "(default: ~/.cache/convlstm-mindspore)")  # fmt: skip
+    add("--profile", metavar="FOLDER", help="write a profile of up to 20 steps there")
+
+
+def add_distribute_flag(parser):
+    """--distribute."""
+    parser.add_argument(
+        "--distribute", action="store_true",
+        help="share the work with the other processes that msrun started, one a device",
+    )  # fmt: skip
+
+
+def add_device_flags(parser):
+    """--device_target, --device_id and --jit_level."""
+    parser.add_argument(
+        "--device_target",
+        choices=tuple(DEFAULT_PRESET),
+        help="default: Ascend where one is usable, else CPU",
+    )
+    parser.add_argument(
+        "--device_id", type=whole_number(0), default=0, help="which card (default: 0)"
+    )
+    parser.add_argument(
+        "--jit_level",
+        choices=JIT_LEVELS,
+        help="O0: kernel by kernel, O1: operators fused, O2: the whole graph by an Ascend's graph "
+        "engine (default: MindSpore's choice)",
+    )
+
+
+def add_value_range_flag(parser, file):
+    """--value_range for the file of another flag."""
+    parser.add_argument(
+        "--value_range", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        help=f"the two values of {file} that become 0 and 1 (default: the checkpoint's)",
+    )  # fmt: skip
+
+
+def add_score_flags(parser):
+    """--thresholds and --neighbourhoods."""
+    parser.add_argument(
+        "--thresholds", type=float, nargs="+", default=[],
+        help="score the forecast of values at or above each, in the data's own units, beside "
+        "persistence and climatology",
+    )  # fmt: skip
+    parser.add_argument(
+        "--neighbourhoods", type=whole_number(1), nargs="+", default=[5, 15],
+        help="sides in pixels of the squares of the FSS, odd (default: 5 15)",
+    )  # fmt: skip
+
+
+def add_summary_flag(parser):
+    """--summary."""
+    parser.add_argument(
+        "--summary", action="store_true",
+        help="print parameters, layers and cost of the network, and do nothing else",
+    )  # fmt: skip
+
+
+def add_config_flags(parser):
+    """--preset and a flag for every field of the configuration that may be set."""
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        help="network and recipe (default: that of --pretrained_model, else "
+        + ", ".join(f"{preset} on {target}" for target, preset in DEFAULT_PRESET.items())
+        + ")",
+    )
+    parser.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="published: that of the 2022 version, for any preset (default: the preset's own)",
+    )
+    for part, title in (
+        (TrainingConfig, "training"),
+        (DataConfig, "data"),
+        (ModelConfig, "network"),
+    ):
+        group = parser.add_argument_group(title)
+        hints = typing.get_type_hints(part)
+        for f in dataclasses.fields(part):
+            if f.metadata["flag"]:
+                _add_flag(group, f, hints[f.name])
+
+
+def _add_flag(group, f, hint):
+    """One flag of a field; what is not given stays out of the parsed arguments."""
+    if isinstance(hint, types.UnionType):
+        hint = typing.get_args(hint)[0]
+    if hint is bool:
+        group.add_argument(
+            f"--{f.name}", action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS,
+            help=f.metadata["help"],
+        )  # fmt: skip
+        return
+    many = typing.get_origin(hint) is tuple
+    default = describe_default(f)
+    group.add_argument(
+        f"--{f.name}",
+        type=_parser_of(f, typing.get_args(hint)[0] if many else hint),
+        nargs=_number_of_values(f) if many else None,
+        choices=f.metadata["choices"],
+        default=argparse.SUPPRESS,
+        help=f.metadata["help"] + (f" (default: {default})" if default else ""),
+    )
+
+
+def _parser_of(f, kind):
+    """What turns an argument's text into a value of a field."""
+    if f.metadata["pairs"]:
+        return _pair
+    if f.metadata["word"]:
+        return _or_word(kind, f.metadata["word"])
+    if not hasattr(kind, "parse"):
+        return kind
+
+    def parse(text):
+        try:
+            return kind.parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
+def _number_of_values(f):
+    """argparse's nargs of a field that is a tuple."""
+    if f.metadata["word"]:
+        return "+"
+    return f.metadata["length"] or ("*" if f.metadata["may_be_empty"] else "+")
+
+
+def _pair(text):
+    """An argparse type: two numbers, A:B."""
+    first, second = text.split(":")
+    return float(first), float(second)
+
+
+_pair.__name__ = "A:B"
+
+
+def _or_word(kind, word):
+    """An argparse type: a value, or a word in its place."""
+
+    def parse(text):
+        return text if text == word else kind(text)
+
+    parse.__name__ = f"{kind.__name__} or {word}"
+    return parse
+
+
+def describe_default(f):
+    """The default of a flag, and where presets differ from it."""
+
+    def of(preset):
+        model = getattr(preset.model, f.name, f.default)
+        return preset.training.get(f.name, model)
+
+    if f.default is None:
+        return ""
+    values = {name: of(preset) for name, preset in PRESETS.items()}
+    first = next(iter(values.values()))
+    others = [f"{name}: {_text(value)}" for name, value in values.items() if value != first]
+    return _text(first) + "".join(f"; {other}" for other in others)
+
+
+def _text(value):
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def options_of(args):
+    """The parsed flags as a dict, lists as tuples; a dataset's path from the root, because a
+    checkpoint has to find it from any folder.
+    """
+    options = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(args).items()
+    }
+    if "dataset" in options:
+        options["dataset"] = os.path.abspath(options["dataset"])
+    return options
+
+
+def config_from(args, target, pretrained=None):
+    """The configuration that the parsed flags ask for.
+
+    What a pretrained checkpoint knows of frames, and without --preset of its network, holds where
+    no flag says otherwise; without both the preset is the device's default. A dataset decides
+    itself what its frames are like.
+    """
+    options, inherited = options_of(args), {}
+    preset = args.preset or DEFAULT_PRESET[target]
+    if pretrained:
+        known = pretrained.config
+        names = INHERITED if "data_path" in options else INHERITED + INHERITED_WITH_DATASET
+        if not {"data_path", "dataset"} & set(options):
+            names += INHERITED_WITH_ITS_FILE
+        inherited = {name: getattr(known.data, name) for name in names}
+        if not args.preset:
+            preset = known.preset
+            fields = dataclasses.fields(ModelConfig)
+            inherited |= {f.name: getattr(known.model, f.name) for f in fields}
+    merged = inherited | options
+    if merged.get("dataset") is not None:
+        if "image_size" not in options:
+            merged.pop("image_size", None)
+        merged = own_data.options_of(merged)
+    return make_config(preset, merged, args.recipe or RECIPES[0])
+
+
+def run(main, args):
+    """Runs an entry script's main; turns what a user can act on into one line and an exit code."""
+    try:
+        main(args)
+    except tuple(EXIT_CODES) as error:
+        script = sys.argv[0].rsplit("/", 1)[-1]
+        print(f"{script}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(EXIT_CODES[type(error)])

@@ -1,0 +1,117 @@
+"""The result of an evaluation, for people and as JSON."""
+
+import json
+import math
+
+from src.evaluation import score_tables
+from src.model import timed_network
+from src.plots import curves
+from src.plots.score_curves import score_figure
+from src.runtime.files import check_writable, write_atomically
+
+# The published lines come first, under the names they were published with.
+PUBLISHED = (("mse", "mse"), ("ssim", "ssim"), ("mae", "fmae"))
+MEANING = {
+    "mse": "unclipped; comparable with the 2022 version and OpenSTL",
+    "mae": "unclipped; comparable with the 2022 version and OpenSTL",
+    "mse_clipped": "clipped to [0, 1]; comparable with the PredRNN family",
+    "mae_clipped": "clipped to [0, 1]; comparable with the PredRNN family",
+    "ssim": "float, clipped, range 1; the one to quote",
+    "ssim_uint8": "uint8; comparable with the PredRNN family",
+    "ssim_range2": "float, clipped, range 2; comparable with OpenSTL's tables",
+    "psnr": "dB, clipped",
+}
+BASELINE_METRICS = ("mse", "mae", "ssim")
+
+
+def make(metrics, source, timing, scores=None):
+    """The result as a dict.
+
+    Args:
+        metrics: the `FrameMetrics` of "model" and of any baselines.
+        source: the test sequences.
+        timing: of `inference.Forecaster.timing`.
+        scores: the `Verification` of the model, or None.
+    """
+    model, (low, high) = metrics["model"], source.value_range
+    result = {"test_set": source.name, "sequences": model.sequences, **model.means()}
+    result["per_frame"] = model.per_frame()
+    shape = source.frames([0]).shape[2:]
+    values = model.values_per_frame
+    result["frame_shape"], result["value_range"] = shape, [low, high]
+    result["transform"] = source.encoding.transform
+    if source.encoding.transform == "none":
+        result["own_units"] = {
+            "rmse": math.sqrt(result["mse"] / values) * (high - low),
+            "mae": result["mae"] / values * (high - low),
+        }
+    result["timing"] = timing
+    if len(metrics) > 1:
+        result["baselines"] = {
+            name: {key: m.means()[key] for key in BASELINE_METRICS}
+            for name, m in metrics.items()
+            if name != "model"
+        }
+    if scores:
+        result["scores"] = scores.result()
+    return result
+
+
+def show(result):
+    """Prints the published lines, then everything as tables."""
+    for name, published in PUBLISHED:
+        print(f"{published} per frame: {result[name]}")
+        for value in result["per_frame"][name]:
+            print(value)
+    print(f"\n{result['sequences']:,} sequences of {result['test_set']}")
+    low, high = result["value_range"]
+    frame = "x".join(map(str, result["frame_shape"]))
+    scale = "" if result["transform"] == "none" else f", transform {result['transform']}"
+    print(
+        f"errors are summed over a frame of {frame}, in which {low:g} is 0 and {high:g} is 1{scale}"
+    )
+    for name, meaning in MEANING.items():
+        print(f"{name:12} {result[name]:10.4f}  {meaning}")
+    for name, value in result.get("own_units", {}).items():
+        print(f"{'own ' + name:12} {value:10.4f}  of a value, unclipped, in the data's own units")
+    for name, scores in result.get("baselines", {}).items():
+        text = "  ".join(f"{key} {scores[key]:8.4f}" for key in BASELINE_METRICS)
+        print(f"baseline {name:11} {text}")
+    for line in score_tables.lines(result["scores"]) if "scores" in result else ():
+        print(line)
+    print(timed_network.describe(result["timing"]))
+
+
+def check_outputs(json_file=None, plot_file=None):
+    """Raises `InputError` unless each file that is named can be written."""
+    if json_file:
+        check_writable(json_file, "json")
+    if plot_file:
+        curves.check_output(plot_file, "plot")
+
+
+def write(result, metrics, json_file=None, plot_file=None):
+    """Writes the files that are named: the result, with null for what is undefined, and curves."""
+    if json_file:
+        text = json.dumps(as_json(result), indent=2, allow_nan=False)
+        write_atomically(json_file, [text.encode() + b"\n"])
+    if plot_file:
+        curves.write(_figure(result, metrics), plot_file)
+
+
+def _figure(result, metrics):
+    """The scores of a result over lead time where it has them, else MSE and SSIM of `metrics`."""
+    title = f"{result['sequences']:,} sequences of {result['test_set']}"
+    if "scores" in result:
+        return score_figure(result["scores"], title)
+    per_frame = {name: m.per_frame() for name, m in metrics.items()}
+    return curves.frame_figure(per_frame, title, result["frame_shape"][1:])
+
+
+def as_json(value):
+    """A result with None in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,80 @@
+"""A model beside persistence and climatology, in the data's own units."""
+
+import numpy as np
+
+from src.data.sources import times_of
+from src.evaluation.climatology import Climatology
+from src.evaluation.scores import Scores
+
+MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
+
+
+def of_test(args, config, source, training):
+    """The `Verification` that a test asks for: of own data, or where there are thresholds; None of
+    anything else.
+
+    Args:
+        args: the parsed flags of test.py.
+        config: the checkpoint's `Config`.
+        source: the sequences.
+        training: those that it was trained on, or None.
+    """
+    own = args.workroot is None and (args.dataset or config.data.dataset)
+    if not own and not args.thresholds:
+        return None
+    frames = config.data.input_frames
+    return Verification(source, frames, training, args.thresholds, args.neighbourhoods)
+
+
+class Verification:
+    """Scores forecasts batch by batch against what came.
+
+    Persistence repeats each pixel's last value. All forecasters are measured on the same pixels:
+    those where there is a truth, and none of them is without a value.
+
+    Args:
+        source: the sequences.
+        input_frames: frames that the forecasters see.
+        training: the sequences whose `Climatology` is a forecaster too, or None.
+        thresholds, neighbourhoods: as those of `Scores`.
+    """
+
+    def __init__(self, source, input_frames, training=None, thresholds=(), neighbourhoods=()):
+        self.source = source
+        self.input_frames = input_frames
+        names = [MODEL, PERSISTENCE] + [CLIMATOLOGY] * (training is not None)
+        self.scores = Scores(names, thresholds, neighbourhoods)
+        self.climatology = None if training is None else Climatology(training)
+
+    def add(self, indices, forecasts):
+        """Adds the forecasts of some sequences, (B, T, C, H, W), in the network's [0, 1]."""
+        frames = self.source.frames(indices)
+        inputs, truth = frames[:, : self.input_frames], frames[:, self.input_frames :]
+        beside = {
+            MODEL: self.source.encoding.from_network(forecasts, inputs),
+            PERSISTENCE: np.broadcast_to(last_values(inputs), truth.shape),
+        }
+        if self.climatology is not None:
+            times = times_of(self.source, indices)
+            times = None if times is None else times[:, self.input_frames :]
+            beside[CLIMATOLOGY] = np.broadcast_to(self.climatology(times), truth.shape)
+        valid = np.isfinite(truth)
+        for forecast in beside.values():
+            valid = valid & np.isfinite(forecast)
+        self.scores.update(beside, truth, valid)
+
+    def result(self):
+        """As `Scores.result`, and what the climatology is."""
+        kind = self.climatology.kind if self.climatology is not None else None
+        return {"climatology": kind, **self.scores.result()}
+
+
+def last_values(inputs):
+    """Of (B, T, C, H, W) the last value of each pixel, (B, 1, C, H, W); NaN where there is none."""
+    last = inputs[:, -1:]
+    for t in range(inputs.shape[1] - 2, -1, -1):
+        known = np.isfinite(last)
+        if known.all():
+            break
+        last = np.where(known, last, inputs[:, t : t + 1])
+    return last

@@ -1,0 +1,1 @@
+"""Checkpoints as MINDIR, ONNX and AIR."""

@@ -1,0 +1,119 @@
+"""Checkpoint -> MINDIR or ONNX, checked against the checkpoint; AIR on an Ascend."""
+
+import tempfile
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.errors import ExportError, InputError
+from src.runtime.files import check_writable, write_atomically
+
+FORMATS = ("MINDIR", "AIR", "ONNX")
+# Under this name a MINDIR carries the configuration of its checkpoint.
+CONFIG_KEY = "convlstm_config"
+TOLERANCE = 1e-5
+# MindSpore's tanh on a CPU is off by up to 1e-4 where its argument nears 5; onnxruntime's is not.
+ONNX_TOLERANCE = 1e-4
+# Sequences that check a graph which takes any number of them.
+SAMPLES = 2
+
+
+def check_format(file_format, target, batch_size=1):
+    """Raises `InputError` for what cannot be written here; `batch_size` 0 stands for any."""
+    if file_format == "AIR" and target != "Ascend":
+        raise InputError(
+            "file_format is AIR: MindSpore writes it on an Ascend only; use MINDIR here"
+        )
+    if file_format == "AIR" and batch_size == 0:
+        raise InputError("batch_size is 0: AIR has fixed shapes; name a number, or use MINDIR")
+    if file_format == "ONNX":
+        try:
+            import onnx  # noqa: F401
+            import onnxruntime  # noqa: F401
+        except ImportError as error:
+            raise InputError(
+                f"file_format is ONNX: {error.name} is missing: pip install onnx onnxruntime "
+                '"numpy<2"'
+            ) from None
+
+
+def export(network, inputs, path, file_format, config=None, any_batch=False):
+    """Exports a network for inputs of one shape; the file appears only once it is complete and
+    checked.
+
+    Args:
+        network: an `EncoderForecaster` with its weights.
+        inputs: a real batch, (B, T, C, H, W), float32, that gives the shape and checks the result.
+        path: the file to write; an older one is replaced.
+        file_format: "MINDIR", "ONNX" or "AIR".
+        config: the `Config` that a MINDIR carries along, or None: predict.py --mindir finds scale
+            and test set in it.
+        any_batch: leave the number of sequences open (MINDIR and ONNX).
+
+    Returns:
+        The largest absolute difference between its output and the network's; for AIR None.
+
+    Raises:
+        ExportError: that difference is above 1e-5, for ONNX 1e-4.
+        InputError: a file of that name cannot be written.
+        DiskError: the disk is full or failing.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written (file_name): {error.strerror}") from None
+    check_writable(path, "file_name")
+    with tempfile.TemporaryDirectory() as scratch:
+        name = Path(scratch) / f"model.{file_format.lower()}"
+        if file_format == "ONNX":
+            write_onnx(network, inputs.shape, name, any_batch)
+        else:
+            example, options = ms.Tensor(inputs), {}
+            if any_batch:
+                example = ms.Tensor(shape=[None, *inputs.shape[1:]], dtype=ms.float32)
+            if file_format == "MINDIR" and config:
+                text = {CONFIG_KEY: config.to_json()}
+                options["custom_func"] = lambda model: model.user_info.update(text)
+            ms.export(network, example, file_name=str(name), file_format=file_format, **options)
+        difference = None
+        if file_format != "AIR":
+            difference = compare(network, name, inputs, any_batch)
+            if not difference <= (ONNX_TOLERANCE if file_format == "ONNX" else TOLERANCE):
+                raise ExportError(
+                    f"the {file_format}'s output differs from the checkpoint's by {difference:.3g}"
+                )
+        write_atomically(path, [name.read_bytes()])
+    return difference
+
+
+def write_onnx(network, shape, name, any_batch):
+    """Writes the ONNX graph for inputs of a shape, (B, T, C, H, W)."""
+    from src.export.onnx_graph import Builder
+
+    batch, frames, _, *image_size = shape
+    model = Builder(network, frames, image_size).model(None if any_batch else batch)
+    name.write_bytes(model.SerializeToString())
+
+
+def compare(network, name, inputs, any_batch=False):
+    """The largest absolute difference between a network's output and its exported file's; of a
+    graph that takes any number of sequences, for all of them and for the first alone.
+    """
+    run = runner(name)
+    expected = network(ms.Tensor(inputs)).asnumpy()
+    counts = [len(inputs), 1] if any_batch else [len(inputs)]
+    return max(float(np.abs(run(inputs[:n]) - expected[:n]).max()) for n in counts)
+
+
+def runner(name):
+    """A function from frames to a forecast, arrays both, by an exported file."""
+    if name.suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(name), providers=["CPUExecutionProvider"])
+        return lambda frames: session.run(None, {session.get_inputs()[0].name: frames})[0]
+    graph = nn.GraphCell(ms.load(str(name)))
+    return lambda frames: graph(ms.Tensor(frames)).asnumpy()

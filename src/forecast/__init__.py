@@ -1,0 +1,1 @@
+"""Forecasts of a checkpoint or an exported network, as files."""

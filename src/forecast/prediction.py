@@ -1,0 +1,142 @@
+"""Forecasts of sequences as forecast.npy and pictures."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from src.data.own_data import check_units, open_file
+from src.data.scale import check_value_range
+from src.data.sequences import OwnSequences, warn_of_scale
+from src.data.sources import evaluation_source
+from src.errors import InputError
+from src.formats import writers
+from src.formats.arrays import check_values
+from src.formats.images import holds_pictures, read_sequences
+from src.model import timed_network
+from src.plots import frames as pictures
+from src.runtime.files import check_writable, write_atomically
+from src.runtime.progress import progress
+
+FORECAST, NETCDF = "forecast.npy", "forecast.nc"
+PICTURES = ("sequence_*.png", "sequence_*.gif")
+
+
+def sequences_of_test_set(predictor, workroot):
+    """The sequences of a predictor's test set with their truth; a source."""
+    return evaluation_source(predictor.test_config, workroot)
+
+
+def sequences_of_input(predictor, path, value_range=None, truth=False):
+    """The last frames of the sequences of a file or folder; a source.
+
+    Args:
+        predictor: the `Predictor` that will read them.
+        path: of `read_sequences`; or a long record, whose end is one sequence.
+        value_range: their scale; default: the predictor's.
+        truth: the very last frames are the truth, and those before them what the network reads.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    channels, frames = predictor.inputs[2], predictor.inputs[1]
+    scale = tuple(value_range or predictor.value_range)
+    config = predictor.config
+    check_value_range(scale, path, config.data.transform if config else "none")
+    needed = frames + (predictor.forecast_frames if truth else 0)
+    file = None if config is None or holds_pictures(path) else open_file(path, config.data)
+    if file is not None and file.is_record:
+        return _end_of_record(predictor, file, needed, scale)
+    array = file.array if file else read_sequences(path, channels)
+    predictor.check(array.shape, path, needed)
+    encoding = predictor.encoding(array.shape[3:], scale)
+    start = array.shape[1] - needed
+    used = array[:, start:]
+    values = check_values(used, path, start, missing=encoding.fill is not None)
+    warn_of_scale(values, scale, path)
+    name = f"{path} ({len(array):,} sequences, frames {start} to {start + frames - 1} of each)"
+    return OwnSequences(used, np.arange(len(array)), needed, encoding, name)
+
+
+def _end_of_record(predictor, file, needed, scale):
+    """The last frames of a record as one sequence, a source."""
+    check_units(file, predictor.config.data.transform)
+    predictor.check((1, len(file.record), *file.frame_shape), file.path, needed)
+    return file.end(needed, predictor.encoding(file.frame_shape[1:], scale))
+
+
+def open_output(path, overwrite):
+    """Makes the folder; raises `InputError` if it cannot be written or holds a forecast."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written (output): {error.strerror}") from None
+    old = _files_in(folder)
+    if old and not overwrite:
+        raise InputError(
+            f"{folder}: holds a forecast already ({old[0].name}): --overwrite, or another --output"
+        )
+    check_writable(folder / FORECAST, "output")
+    return folder
+
+
+def predict(predictor, source, folder, batch_size, count):
+    """Writes forecast.npy, (N, F, C, H, W), float32 in the source's units, unclipped and NaN where
+    all inputs are missing; of a record whose files name their axes the same as forecast.nc; and
+    pictures of the first `count` sequences.
+
+    Returns:
+        The `inference.Forecaster`, which kept the time.
+    """
+    fixed, frames, *_ = predictor.inputs
+    shape = timed_network.batch_shape(source, batch_size, frames)
+    forecaster = timed_network.Forecaster(predictor.network, (fixed or shape[0], *shape[1:]))
+    drawn = []
+
+    def pieces():
+        yield _npy_header((len(source), predictor.forecast_frames, *source.frames([0]).shape[2:]))
+        with progress(len(source), "forecast") as bar:
+            for sequences, forecasts in _batches(forecaster, source, frames):
+                drawn.extend(zip(sequences, forecasts, strict=True))
+                del drawn[count:]
+                yield np.ascontiguousarray(forecasts).tobytes()
+                bar.update(len(forecasts))
+
+    write_atomically(folder / FORECAST, pieces())
+    for old in _files_in(folder)[1:]:
+        old.unlink()
+    if getattr(source, "grid", None):
+        forecasts = np.load(folder / FORECAST, mmap_mode="r")
+        writers.write_netcdf(folder / NETCDF, forecasts, source, frames, predictor.name)
+    look = pictures.look_of(source)
+    for n, (sequence, forecast) in enumerate(drawn):
+        inputs, truth = sequence[:frames], sequence[frames:]
+        images = (inputs, forecast, truth if len(truth) else None, look)
+        pictures.draw_strip(folder / f"sequence_{n:04d}.png", *images)
+        pictures.draw_animation(folder / f"sequence_{n:04d}.gif", *images)
+    return forecaster
+
+
+def _batches(forecaster, source, input_frames):
+    """Yields sequences and their forecasts, in the source's units; a last batch is filled up."""
+    size, total = forecaster.batch_size, len(source)
+    for start in range(0, total, size):
+        sequences = source.frames(np.minimum(np.arange(start, start + size), total - 1))
+        inputs, encoding = sequences[:, :input_frames], source.encoding
+        forecasts = encoding.from_network(forecaster(encoding.to_network(inputs)), inputs)
+        count = min(size, total - start)
+        yield sequences[:count], forecasts[:count]
+
+
+def _npy_header(shape):
+    header = io.BytesIO()
+    layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, layout)
+    return header.getvalue()
+
+
+def _files_in(folder):
+    """What an earlier forecast has left, forecast.npy first."""
+    patterns = (FORECAST, NETCDF, *PICTURES)
+    return [file for pattern in patterns for file in sorted(folder.glob(pattern))]

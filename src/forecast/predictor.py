@@ -1,0 +1,136 @@
+"""What forecasts, a checkpoint's network or an exported MINDIR, and what it has to be given."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import mindspore as ms
+from mindspore import nn
+from mindspore.train.mind_ir_pb2 import ModelProto
+
+from src import checkpoint
+from src.config.schema import Config, make_config
+from src.data.normalizer import Encoding, encoding_of
+from src.data.scale import PIXELS
+from src.data.sequences import check_frames
+from src.errors import InputError
+from src.export.exporter import CONFIG_KEY
+from src.model import EncoderForecaster
+
+
+@dataclass
+class Predictor:
+    """A network, and the shape of its inputs.
+
+    Args:
+        network: a Cell from (B, T, C, H, W) to (B, F, C, H, W), float32 in [0, 1].
+        name: what to call it in messages.
+        inputs: (B, T, C, H, W); None where any number will do.
+        forecast_frames: F.
+        config: the `Config` that it was trained by; None where that is not known.
+    """
+
+    network: nn.Cell
+    name: str
+    inputs: tuple[int | None, ...]
+    forecast_frames: int
+    config: Config | None
+
+    @property
+    def value_range(self):
+        """The scale that it was trained on."""
+        return self.config and self.config.data.value_range or PIXELS
+
+    @property
+    def test_config(self):
+        """The configuration from which a test set follows, with this predictor's frames."""
+        _, frames, channels, *size = self.inputs
+        names = {"input_frames": frames, "forecast_frames": self.forecast_frames}
+        if self.config is None:
+            return make_config("small", {**names, "image_size": tuple(size), "channels": channels})
+        return dataclasses.replace(self.config, data=dataclasses.replace(self.config.data, **names))
+
+    def encoding(self, frame_size, value_range):
+        """The `Encoding` of frames of (height, width) with that scale."""
+        if self.config is None:
+            return Encoding(value_range)
+        return encoding_of(self.config, frame_size, value_range)
+
+    def check(self, shape, path, frames):
+        """Raises `InputError` unless (N, T, C, H, W) has frames that fit, and so many of them."""
+        channels, *size = self.inputs[2:]
+        if shape[1] < frames:
+            raise InputError(f"{path}: has {shape[1]} frames a sequence, and {frames} are needed")
+        if None in size:
+            check_frames(shape[2:], path, self.config)
+            return
+        padding = self.encoding(shape[3:], self.value_range).padding
+        padded = [side + more for side, more in zip(shape[3:], padding, strict=True)]
+        if (shape[2], *padded) != (channels, *size):
+            raise InputError(
+                f"{path}: has frames (C, H, W) of {shape[2:]}, and {self.name} was exported "
+                f"for {(channels, *size)}; --pretrained_model takes other sizes"
+            )
+
+
+def from_checkpoint(path, forecast_frames=None):
+    """The `Predictor` of a checkpoint; says so where it has to forecast further than it learnt.
+
+    The forecaster runs on its states alone, so that any number of frames is the same weights.
+    """
+    loaded = checkpoint.load(path)
+    config, trained = loaded.config, loaded.config.data.forecast_frames
+    frames = forecast_frames or trained
+    if frames > trained:
+        print(
+            f"forecast_frames {frames}: this network was trained to forecast {trained}; after them "
+            "its forecaster runs on from its own states, untrained"
+        )
+    network = EncoderForecaster(config.model, frames)
+    checkpoint.load_weights(network, loaded)
+    inputs = (None, config.data.input_frames, config.model.channels, None, None)
+    return Predictor(network, str(path), inputs, frames, config)
+
+
+def from_mindir(path, forecast_frames=None):
+    """The `Predictor` of a MINDIR, whose graph says what it takes."""
+    model = _read_mindir(path)
+    text = model.user_info.get(CONFIG_KEY)
+    try:
+        config = Config.from_json(text) if text else None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    try:
+        network = nn.GraphCell(ms.load(str(path)))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: MindSpore cannot load it: {reason}") from None
+    try:
+        shapes = [tuple(x[0].tensor[0].dims) for x in (model.graph.input, model.graph.output)]
+    except IndexError:
+        shapes = []
+    if [len(shape) for shape in shapes] != [5, 5] or min(shapes[0][1:]) < 1:
+        raise InputError(
+            f"{path}: is no network from (B, T, C, H, W) to (B, T, C, H, W), of which B alone may "
+            "be of any size"
+        )
+    inputs = tuple(side if side > 0 else None for side in shapes[0])
+    frames = shapes[1][1]
+    if forecast_frames not in (None, frames):
+        raise InputError(
+            f"forecast_frames is {forecast_frames}, and {path} was exported for {frames}; "
+            "--pretrained_model forecasts any number"
+        )
+    return Predictor(network, str(path), inputs, frames, config)
+
+
+def _read_mindir(path):
+    """The protobuf message of a MINDIR."""
+    model = ModelProto()
+    try:
+        model.ParseFromString(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read (mindir): {error.strerror}") from None
+    except checkpoint.UNREADABLE:
+        raise InputError(f"{path}: not a MINDIR, or damaged") from None
+    return model

@@ -1,0 +1,1 @@
+"""Files of arrays, pictures and records, without a word about training."""

@@ -1,0 +1,127 @@
+"""Arrays of sequences in .npy and .npz files: reading and checking them.
+
+A .npy file is read by memory map; an .npz file, which has no such way, is read whole.
+"""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from src.data.sequence_file import UNREADABLE
+from src.errors import InputError
+from src.formats.scan import SHOWN_BYTES, Scan
+from src.runtime.progress import progress
+
+# What NumPy raises over damaged archives beside that.
+UNREADABLE_ARCHIVE = (
+    *UNREADABLE, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+# Sequences that a fingerprint looks at.
+SAMPLED = 16
+
+
+def read_array(path):
+    """The sequences of a file, (N, T, C, H, W), of the type that they are stored in.
+
+    Args:
+        path: .npy, or .npz with one array; (N, T, H, W) or (N, T, C, H, W).
+
+    Raises:
+        InputError: the file is missing, is no such array, or does not hold numbers.
+    """
+    array = read_file(path)
+    if array.ndim not in (4, 5) or 0 in array.shape:
+        remedy = "; of one sequence array[None] makes (1, T, H, W)" if array.ndim == 3 else ""
+        raise InputError(
+            f"{path}: has the shape {array.shape}, and (N, T, H, W) or (N, T, C, H, W) is needed"
+            + remedy
+        )
+    return array if array.ndim == 5 else array[:, :, None]
+
+
+def read_file(path):
+    """The array of numbers of a .npy or .npz file, of any shape; raises as `read_array` does."""
+    path = Path(path)
+    try:
+        array = _read(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found") from None
+    except UNREADABLE_ARCHIVE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: not a readable .npy or .npz file: {reason}") from None
+    if not np.issubdtype(array.dtype, np.integer) and not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"{path}: holds {array.dtype}; integers or floats are needed")
+    return array
+
+
+def is_archive(path):
+    """Whether a file is .npz, whatever its name."""
+    return zipfile.is_zipfile(path)
+
+
+def _read(path):
+    if not is_archive(path):
+        return np.lib.format.open_memmap(path, mode="r")
+    # Opened here, because NumPy leaves damaged archives open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        if len(archive.files) != 1:
+            names = ", ".join(archive.files) or "none"
+            raise InputError(f"{path}: holds the arrays {names}; exactly one is needed")
+        return archive[archive.files[0]]
+
+
+def check_values(array, path, first_frame=0, missing=False):
+    """The smallest and the largest value, which are to be finite.
+
+    Args:
+        array: (N, T, C, H, W).
+        path: what to call it in messages.
+        first_frame: the number of the array's first frame, for messages.
+        missing: whether values may be missing; a whole frame may not.
+
+    Raises:
+        InputError: naming how many values are NaN or infinite, and the place of the first.
+    """
+    found, length = Scan(), array.shape[1]
+    with progress(len(array), f"check {path}", hidden=array.nbytes < SHOWN_BYTES) as bar:
+        for n, sequence in enumerate(array):
+            found.add(sequence, n * length)
+            bar.update()
+    if found.place and not missing:
+        frame, c, y, x = found.place
+        n, t = divmod(frame, length)
+        raise InputError(
+            f"{path}: {found.missing:,} values are NaN or infinite, the first in sequence {n}, "
+            f"frame {t + first_frame}, channel {c}, row {y}, column {x} (all from 0): fill them, "
+            "leave these sequences out, or train with --missing mask"
+        )
+    if found.empty:
+        n, t = divmod(found.empty[0], length)
+        raise InputError(
+            f"{path}: {len(found.empty):,} frames hold no value at all, the first in sequence {n}, "
+            f"frame {t + first_frame} (from 0): leave these sequences out"
+        )
+    return found.lowest, found.highest
+
+
+def out_of_range(values, value_range):
+    """Says how (lowest, highest) leave `value_range`; "" where they do not, but for rounding."""
+    (lowest, highest), (low, high) = values, value_range
+    tolerance = 1e-6 * max(abs(low), abs(high))
+    if low - tolerance <= lowest and highest <= high + tolerance:
+        return ""
+    return f"its values reach from {lowest:g} to {highest:g}, beyond value_range {low:g} {high:g}"
+
+
+def fingerprint(array):
+    """A CRC-32 of shape, type and some sequences, which tells one file of sequences from another.
+
+    The split goes by a sequence's place in the file: in another file the test part would be
+    sequences that were trained on.
+    """
+    crc = zlib.crc32(repr((array.shape, array.dtype.str)).encode())
+    for n in np.unique(np.linspace(0, len(array) - 1, SAMPLED).astype(int)):
+        crc = zlib.crc32(np.ascontiguousarray(array[n]), crc)
+    return crc

@@ -1,0 +1,161 @@
+"""Curves: how runs learnt, from their metrics.csv, and how errors grow over the forecast."""
+
+import csv
+import io
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from src import run_folder
+from src.errors import InputError
+from src.runtime.files import check_writable, write_atomically
+
+# Okabe & Ito's colours, told apart by every kind of colour vision; the dashes help in print.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+DASHES = ("-", "--", "-.", ":")
+MARKERS = "osd^vPX"
+# Published in the README of the public repository lyqcom/convlstm: Moving MNIST's official test set
+# after 100 epochs of 10,000 sequences. Its SSIM is left out, being that of a wrapped uint8.
+MSE_2022 = (
+    19.57088385925293, 22.804474285888674, 26.540182116699217, 29.597495532226564,
+    32.90274191894531, 36.1155828125, 39.4725357421875, 42.654525384521484,
+    46.08683151855469, 49.655734912109374,
+)  # fmt: skip
+SIZE_2022 = (64, 64)
+KINDS = ("png", "svg", "pdf")
+LEARNING = {
+    "loss": "training loss (each run's own)",
+    "val_mse": "validation MSE",
+    "val_ssim": "validation SSIM",
+    "learning_rate": "learning rate",
+}
+
+
+def read_metrics(run):
+    """The columns of a run's metrics.csv that curves are made of.
+
+    Args:
+        run: the run's folder, or the file itself.
+
+    Returns:
+        A dict of float arrays of the same length by column, NaN where a row has no value. A last
+        row that is still being written is left out.
+
+    Raises:
+        InputError: the file is missing, or is no metrics.csv with a row.
+    """
+    path = Path(run) / run_folder.METRICS if Path(run).is_dir() else Path(run)
+    columns = ("sequences", "minutes", *LEARNING)
+    try:
+        with open(path, newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read: {reason}; name the folder of a run") from None
+    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    if missing:
+        raise InputError(f"{path}: is no metrics.csv of train.py: it lacks the column {missing[0]}")
+    if rows and None in rows[-1].values():
+        rows.pop()
+    if not rows:
+        raise InputError(f"{path}: has no row yet; train.py writes one every --log_every steps")
+    try:
+        return {
+            name: np.array([float(row[name] or "nan") for row in rows], float) for name in columns
+        }
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: is no metrics.csv of train.py: {error}") from None
+
+
+def learning_figure(runs, against="sequences"):
+    """Loss, validation scores and learning rate of several runs, a panel each.
+
+    Args:
+        runs: dict of `read_metrics` by the run's name.
+        against: "sequences" or "minutes".
+    """
+    figure = Figure((10, 6.2), dpi=100, layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(2, 2).flat, LEARNING.items(), strict=True):
+        for (run, columns), look in zip(runs.items(), _looks(), strict=False):
+            known = np.isfinite(columns[name])
+            # A line needs two points to be seen; evaluations are few.
+            marked = name.startswith("val_") or known.sum() == 1
+            axes.plot(columns[against][known], columns[name][known], label=run,
+                marker=look["marker"] if marked else None, markersize=4, linewidth=1.4,
+                color=look["color"], linestyle=look["linestyle"])  # fmt: skip
+        axes.set(title=title, xlabel=f"training {against}")
+    _tidy(figure)
+    _legend(figure, len(runs))
+    return figure
+
+
+def frame_figure(per_frame, title, image_size):
+    """MSE and SSIM of each forecast frame, of a model, of baselines, and the 2022 version's MSE.
+
+    Args:
+        per_frame: dict of `FrameMetrics.per_frame()` by the forecaster's name, "model" first.
+        title: the test set.
+        image_size: height and width; an MSE is comparable with 2022's at 64x64 only.
+    """
+    figure = Figure((10, 4.2), dpi=100, layout="constrained")
+    mse, ssim = figure.subplots(1, 2)
+    looks = dict(zip(per_frame, _looks(), strict=False))
+    for name, look in looks.items():
+        for axes, metric in ((mse, "mse"), (ssim, "ssim")):
+            values = per_frame[name][metric]
+            axes.plot(range(1, len(values) + 1), values, label=name.replace("_", " "),
+                linewidth=2.4 if name == "model" else 1.4, markersize=4, **look)  # fmt: skip
+    note = ""
+    if tuple(image_size) == SIZE_2022:
+        mse.plot(range(1, 11), MSE_2022, color="#777777", marker="*", linestyle=":",
+            label="2022 version, official test set (published)")  # fmt: skip
+        note = "; the 2022 SSIM is not comparable and left out"
+    mse.set_ylim(0, None)
+    titles = "MSE, summed over a frame", f"SSIM{note}"
+    for axes, text in zip((mse, ssim), titles, strict=True):
+        axes.set_title(text, fontsize=10)
+        axes.set_xlabel("forecast frame")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.suptitle(title, fontsize=9, wrap=True)
+    _tidy(figure)
+    _legend(figure, len(per_frame) + 1)
+    return figure
+
+
+def _looks():
+    """Colours, dashes and markers, each pair of neighbours different in all three."""
+    for colour, dash, marker in zip(cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False):
+        yield {"color": colour, "linestyle": dash, "marker": marker}
+
+
+def _tidy(figure):
+    for axes in figure.axes:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend(figure, count):
+    """One legend below, for all panels."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(count, 5), frameon=False)
+
+
+def check_output(path, argument):
+    """Raises `InputError`, naming the argument, unless a figure can be written to `path`."""
+    if _kind(path) not in KINDS:
+        raise InputError(f"{path}: must end in one of .{', .'.join(KINDS)} ({argument})")
+    check_writable(path, argument)
+
+
+def write(figure, path):
+    """Writes a figure in the format that the file's ending names."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=_kind(path))
+    write_atomically(path, [buffer.getvalue()])
+
+
+def _kind(path):
+    return Path(path).suffix[1:].lower()

@@ -1,0 +1,359 @@
+"""Pictures of one forecast: a PNG strip of its frames, and a GIF of its motion.
+
+The scale of the values is fixed to the value range and the error's colours to its width, so that
+pictures of different epochs and runs can be laid side by side.
+"""
+
+import io
+import textwrap
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from src.data.scale import from_unit_range, to_unit_range
+from src.runtime.files import write_atomically
+
+DPI = 120
+# Pixels: the longer side of a frame in a strip and in an animation, the least that a number needs
+# above it, the gap between frames, a letter.
+PANEL, SCREEN, NARROWEST, GAP, PIXELS_PER_LETTER = 112, 260, 60, 6, 7
+MAX_COLUMNS = 20
+# Room for a colour bar with its numbers and its label.
+BAR_WIDTH = 70
+# A belt of the tropics would be a line: the least of the shorter side, where there is room.
+LOWEST, WIDEST = 32, 2400
+# Below this a bar has no room for more than two numbers.
+LOW_BAR = 60
+FRAME_MILLISECONDS = 200
+LAST_FRAME_MILLISECONDS = 1000
+# Its lightness grows evenly with the error, to every kind of colour vision.
+ERROR_COLOURS = "cividis"
+# So does theirs for values that are no pixels; grey is then what is missing.
+VALUE_COLOURS, PIXEL_COLOURS, MISSING = "viridis", "gray", "#b8b8b8"
+PIXEL_RANGES = ((0.0, 1.0), (0.0, 255.0))
+BAR_TICKS = (0, 0.25, 0.5, 0.75, 1)
+INPUT_COLOUR, FORECAST_COLOUR = "#0072b2", "#d55e00"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How values become colours: those of pixels grey, others coloured beside a bar in their units.
+
+    Args:
+        value_range: lowest and highest value that has a colour of its own.
+        transform: of `src.data.scale`; the colours go evenly with the transformed values.
+        label: what the values are, in words, "rain (mm h-1)" for example.
+    """
+
+    value_range: tuple[float, float] = (0.0, 1.0)
+    transform: str = "none"
+    label: str = ""
+
+    @property
+    def is_of_pixels(self):
+        """Whether the values are grey levels."""
+        plain = tuple(map(float, self.value_range)) in PIXEL_RANGES and self.transform == "none"
+        return plain and not self.label
+
+    @property
+    def colours(self):
+        """The colour map of one channel."""
+        return _colour_map(PIXEL_COLOURS if self.is_of_pixels else VALUE_COLOURS)
+
+    def scaled(self, frames):
+        """Values -> [0, 1] of the colours, float64 where nothing is transformed; not clipped."""
+        if self.transform != "none":
+            return to_unit_range(np.asarray(frames), self.value_range, self.transform)
+        low, high = self.value_range
+        return (np.asarray(frames, np.float64) - low) / (high - low)
+
+    def values_at(self, ticks):
+        """The values at places of the bar."""
+        return from_unit_range(np.array(ticks, np.float32), self.value_range, self.transform)
+
+
+def look_of(source):
+    """The `Look` of a source's frames."""
+    encoding, grid = source.encoding, getattr(source, "grid", None)
+    label = ""
+    if grid is not None:
+        label = f"{grid.variable} ({grid.units})" if grid.units else grid.variable
+    return Look(encoding.value_range, encoding.transform, label)
+
+
+def _colour_map(name):
+    """A colour map in which what is missing is grey."""
+    return colormaps[name].with_extremes(bad=MISSING)
+
+
+def draw_strip(path, inputs, forecast, truth=None, look=None):
+    """Writes a PNG with rows of frames: inputs, truth, forecast and absolute error.
+
+    Without a truth there are inputs and forecast only. Three channels are shown as RGB, of any
+    other number the first one.
+
+    Args:
+        path: the file, *.png.
+        inputs: (T, C, H, W), float, in the data's units.
+        forecast: (F, C, H, W), not clipped.
+        truth: (F, C, H, W), or None.
+        look: the `Look` of the values; default: grey levels in [0, 1].
+
+    Missing values, NaN, are grey.
+
+    Raises:
+        ValueError: the shapes do not belong together, or the range is empty.
+        DiskError: the file cannot be written.
+    """
+    figure = strip_figure(inputs, forecast, truth, look)
+    write_atomically(path, [png_of(figure)])
+
+
+def draw_animation(path, inputs, forecast, truth=None, look=None):
+    """Writes a GIF, truth and forecast side by side, a frame of it for each frame of the sequence.
+
+    Both sides begin with the inputs. Without a truth there is one side.
+
+    Args:
+        path: the file, *.gif.
+        inputs, forecast, truth, look: as `draw_strip`'s.
+
+    Raises:
+        ValueError, DiskError: as `draw_strip`.
+    """
+    first, *others = [
+        Image.fromarray(image) for image in animation_frames(inputs, forecast, truth, look)
+    ]
+    durations = [FRAME_MILLISECONDS] * len(others) + [LAST_FRAME_MILLISECONDS]
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+    write_atomically(path, [buffer.getvalue()])
+
+
+def png_of(figure):
+    """The bytes of a figure as PNG."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def squared_errors(forecast, truth, look=None):
+    """The MSE of each frame as the metrics define it: scaled to [0, 1], summed over what is not
+    missing.
+    """
+    look = look or Look()
+    error = look.scaled(forecast) - look.scaled(truth)
+    return np.nansum(error**2, (1, 2, 3))
+
+
+def strip_figure(inputs, forecast, truth=None, look=None):
+    """The figure of `draw_strip`: an axes for each row with an image for each frame that it shows.
+
+    The numbers stand at the axes' ticks; the colour bars, of the error and then of values that are
+    no pixels, are axes too.
+    """
+    look = look or Look()
+    _check(inputs, forecast, truth, look)
+    seen, coming = _shown(len(inputs)), _shown(len(forecast))
+    frames = len(inputs) + 1 + coming
+    width = look.value_range[1] - look.value_range[0]
+    rows = [("input", _as_images(inputs, look)[seen], seen + 1)]
+    if truth is not None:
+        rows.append(("truth", _as_images(truth, look)[coming], frames))
+    rows.append(("forecast", _as_images(forecast, look)[coming], frames))
+    if truth is not None:
+        error = _absolute_errors(forecast, truth)[coming] / width
+        rows.append(("absolute\nerror", error, squared_errors(forecast, truth, look)[coming]))
+    shown = (len(seen) + len(coming), len(inputs) + len(forecast))
+    note = _note(inputs.shape[1], look, truth is not None, *shown)
+    columns = max(len(seen), len(coming))
+    figure, grid = _canvas(len(rows), columns, inputs.shape, note)
+    for axes, (label, images, numbers) in zip(grid, rows, strict=True):
+        numbers = [f"{n:.1f}" if n.dtype.kind == "f" else n for n in numbers]
+        _draw_row(axes, images, label, numbers, look.colours)
+    if truth is not None:
+        grid[2].set_xticks([])
+        _finish_errors(figure, grid[3], width)
+    if not look.is_of_pixels and inputs.shape[1] != 3:
+        row = grid[1]
+        box, pixel = row.get_position(), 1 / figure.bbox.width
+        _add_bar(figure, row, box.x0 + row.images[-1].get_extent()[1] * pixel, look)
+    return figure
+
+
+def _absolute_errors(forecast, truth):
+    """(F, H, W): of the channel that is shown, or the mean over three."""
+    error = np.abs(np.asarray(forecast, np.float64) - truth)
+    return error.mean(1) if error.shape[1] == 3 else error[:, 0]
+
+
+def _draw_row(axes, images, label, numbers, colours):
+    """Shows images side by side with a number above each; the axes' unit is a pixel."""
+    low, high = axes.get_ylim()[::-1]
+    width = (high - low) * images.shape[2] / images.shape[1]
+    starts = np.arange(len(images)) * (width + GAP)
+    for image, start in zip(images, starts, strict=True):
+        _show(axes, image, colours, (start, start + width, high, low))
+    axes.set_yticks([])
+    axes.set_xticks(starts + width / 2, numbers)
+    axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=5)
+
+
+def _show(axes, image, colours, place=None):
+    """Shows an image of values in [0, 1], at a place of the axes or all over them."""
+    shown = axes.imshow(image, cmap=colours, vmin=0, vmax=1, extent=place, aspect="auto")
+    left, right = shown.get_extent()[:2]
+    if (right - left) / np.ptp(axes.get_xlim()) * axes.bbox.width > image.shape[1] - 1:
+        # Left to itself, matplotlib blurs where a pixel is not exactly a whole multiple.
+        shown.set_interpolation("nearest")
+    return shown
+
+
+def _finish_errors(figure, axes, width):
+    """Gives the row of errors its colours, its MSE below, and its colour bar in data units."""
+    for image in axes.images:
+        image.set_cmap(_colour_map(ERROR_COLOURS))
+    axes.xaxis.tick_bottom()
+    axes.tick_params(length=0, labelsize=8, pad=2)
+    axes.annotate("MSE", (0, 0), (-4, -3), xycoords="axes fraction",
+        textcoords="offset points", ha="right", va="top", fontsize=8)  # fmt: skip
+    box, pixel = axes.get_position(), 1 / figure.bbox.width
+    right = box.x0 + axes.images[-1].get_extent()[1] * pixel
+    bar = figure.add_axes((right + GAP * pixel, box.y0, 10 * pixel, box.height))
+    figure.colorbar(axes.images[0], cax=bar, ticks=[0, 1])
+    bar.set_yticks([0, 1], ["0", f"{width:.4g}"])
+    bar.tick_params(labelsize=7, length=2, pad=1)
+
+
+def _add_bar(figure, axes, right, look):
+    """A colour bar of the values beside the images of an axes that end at `right`."""
+    box, pixel = axes.get_position(), 1 / figure.bbox.width
+    bar = figure.add_axes((right + GAP * pixel, box.y0, 10 * pixel, box.height))
+    is_low = bar.bbox.height < LOW_BAR
+    ticks = BAR_TICKS[::4] if is_low else BAR_TICKS
+    figure.colorbar(axes.images[0], cax=bar, ticks=ticks)
+    bar.set_yticks(ticks, [f"{value:.4g}" for value in look.values_at(ticks)])
+    bar.tick_params(labelsize=7, length=2, pad=1)
+    if not is_low:
+        bar.set_ylabel(look.label, fontsize=7, labelpad=2)
+
+
+def _canvas(rows, columns, shape, note):
+    """A figure with an axes for each row, wide enough for so many frames, in whole pixels."""
+    height, width = _panel_size(*shape[2:], PANEL)
+    larger = min(LOWEST / min(height, width), WIDEST / (columns * width))
+    if larger > 1:
+        height, width = round(larger * height), round(larger * width)
+    left, right, top, row_gap = 90, BAR_WIDTH, 26, 24
+    inner = max(columns, 4) * (width + GAP)
+    lines = textwrap.wrap(note, (left + inner + right) // PIXELS_PER_LETTER)
+    size = left + inner + right, top + rows * (height + row_gap) + 18 + 14 * len(lines)
+    figure = Figure((size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
+    figure.text(8 / size[0], 8 / size[1], "\n".join(lines), fontsize=7, color="#555555")
+    grid = []
+    for row in range(rows):
+        y = size[1] - top - height - row * (height + row_gap)
+        place = left / size[0], y / size[1], inner / size[0], height / size[1]
+        axes = figure.add_axes(place, frame_on=False)
+        axes.set(xlim=(0, inner), ylim=(height, 0))
+        axes.autoscale(False)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0, labelsize=8, pad=2)
+        grid.append(axes)
+    return figure, grid
+
+
+def _panel_size(height, width, longest):
+    """The pixels that a frame is drawn on: a whole multiple if it is small, so that it is crisp."""
+    scale = max(longest / max(height, width), NARROWEST / width)
+    if scale > 1:
+        scale = round(scale)
+    return round(height * scale), round(width * scale)
+
+
+def _note(channels, look, has_truth, shown, frames):
+    """What a reader has to know to read the numbers and the colours."""
+    low, high = look.value_range
+    parts = ["above: number of the frame"]
+    if has_truth:
+        scale = "" if look.transform == "none" else f" by transform {look.transform}"
+        if scale or (low, high) != (0, 1):
+            scale = f", frames scaled from [{low:g}, {high:g}] to [0, 1]{scale}"
+        parts.append(f"MSE: squared error summed over a frame{scale}")
+    if look.label:
+        parts.append(f"colours: {look.label}; grey: missing")
+    if channels not in (1, 3):
+        parts.append(f"shown: the first of {channels} channels")
+    if shown < frames:
+        parts.append(f"shown: {shown} of {frames} frames")
+    return "; ".join(parts)
+
+
+def _shown(count):
+    """The frames that a row shows: all, or evenly spread ones of a long sequence."""
+    return np.unique(np.linspace(0, count - 1, min(count, MAX_COLUMNS)).round().astype(int))
+
+
+def animation_frames(inputs, forecast, truth=None, look=None):
+    """Yields the images of `draw_animation`, (height, width, 3), uint8."""
+    look = look or Look()
+    _check(inputs, forecast, truth, look)
+    sides = {"forecast": forecast} if truth is None else {"truth": truth, "forecast": forecast}
+    films = [_as_images(np.concatenate((inputs, frames)), look) for frames in sides.values()]
+    has_bar = not look.is_of_pixels and inputs.shape[1] != 3
+    figure, panels = _screen(len(films), inputs.shape, has_bar * BAR_WIDTH)
+    canvas = FigureCanvasAgg(figure)
+    pictures = [
+        _show(panel, film[0], look.colours) for panel, film in zip(panels, films, strict=True)
+    ]
+    if has_bar:
+        _add_bar(figure, panels[-1], panels[-1].get_position().x1, look)
+    headline = figure.text(0.5, 1 - 8 / figure.bbox.height, "", ha="center", va="top", fontsize=11)
+    for frame in range(len(films[0])):
+        is_input = frame < len(inputs)
+        colour = INPUT_COLOUR if is_input else FORECAST_COLOUR
+        headline.set_text(f"frame {frame + 1} of {len(films[0])}")
+        for name, panel, picture, film in zip(sides, panels, pictures, films, strict=True):
+            picture.set_data(film[frame])
+            panel.set_title("input" if is_input else name, fontsize=11, color=colour, pad=5)
+            panel.spines[:].set(color=colour, linewidth=2)
+        canvas.draw()
+        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _screen(count, shape, right):
+    """A figure with so many axes side by side, in whole pixels, and room to the right of them."""
+    height, width = _panel_size(*shape[2:], SCREEN)
+    margin, top = 18, 72
+    size = margin + count * (width + margin) + right, top + height + margin
+    figure = Figure((size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
+    panels = []
+    for k in range(count):
+        x = margin + k * (width + margin)
+        place = x / size[0], margin / size[1], width / size[0], height / size[1]
+        panels.append(figure.add_axes(place, xticks=[], yticks=[]))
+    return figure, panels
+
+
+def _as_images(frames, look):
+    """(T, H, W), or (T, H, W, 3) of three channels, in [0, 1] of the value range."""
+    scaled = np.clip(look.scaled(frames), 0, 1)
+    return scaled.transpose(0, 2, 3, 1) if frames.shape[1] == 3 else scaled[:, 0]
+
+
+def _check(inputs, forecast, truth, look):
+    """Refuses arrays that are not of one sequence."""
+    low, high = look.value_range
+    if not low < high:
+        raise ValueError(f"value_range is {low} {high}: the first must be the smaller one")
+    if inputs.ndim != 4 or forecast.ndim != 4 or inputs.shape[1:] != forecast.shape[1:]:
+        raise ValueError(
+            f"inputs and forecast have the shapes {inputs.shape} and {forecast.shape}: both must "
+            "be (T, C, H, W) of the same frames"
+        )
+    if truth is not None and truth.shape != forecast.shape:
+        raise ValueError(f"truth has the shape {truth.shape}: it must be {forecast.shape}")

@@ -1,0 +1,1 @@
+"""What a process runs on: device, ranks, compiled graphs, files, progress."""

@@ -1,0 +1,254 @@
+"""Cloud jobs on folders in place of object storage, and on c2net's mounted folders."""
+
+import os
+import shutil
+import stat
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+
+from src.cloud import job as cloud
+from src.cloud import storage
+from src.errors import DiskError, InputError, StoppedError
+
+# c2net leaves folders open that it has looked into.
+OPEN_FOLDERS = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+DIGITS = "train-images-idx3-ubyte.gz"
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(cloud, "FIRST_WAIT_SECONDS", 0.01)
+
+
+def arguments(**given):
+    """A parsed command line."""
+    defaults = {"data_url": None, "train_url": None, "train_path": None}
+    return SimpleNamespace(
+        **{**defaults, "resume": None, "overwrite": False, "distribute": False, **given}
+    )
+
+
+def make_zip(path, *names):
+    """An archive whose files hold their names."""
+    with zipfile.ZipFile(path, "w") as file:
+        for name in names:
+            file.writestr(name, name)
+    return path
+
+
+def contents(folder):
+    """The texts of a folder's files by name."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_text() for path in files}
+
+
+def save(folder, then):
+    """What a training does: it writes a checkpoint, and something happens."""
+    folder.mkdir()
+    (folder / "last.ckpt").write_text("1")
+    then()
+
+
+def stop():
+    """As on SIGTERM."""
+    raise StoppedError("a signal")
+
+
+@pytest.mark.parametrize("url", ["{}", "{}/", "file://{}", "{}/data.zip"])
+def test_data_is_copied_in_and_unpacked(tmp_path, url):
+    """A folder, or the archive itself; afterwards nothing is left on the fast disk."""
+    store = tmp_path / "store"
+    store.mkdir()
+    make_zip(store / "data.zip", f"data/{DIGITS}", "data/mnist_test_seq.npy")
+    args = arguments(data_url=url.format(store))
+    with cloud.job(args) as upload:
+        assert upload is None
+        folder = cloud.Path(args.data_path)
+        assert contents(folder) == {name: f"data/{name}" for name in (DIGITS, "mnist_test_seq.npy")}
+    assert not folder.exists()
+    assert [path.name for path in store.iterdir()] == ["data.zip"]
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "data/../../evil"])
+def test_an_entry_that_leads_out_is_refused_and_nothing_is_unpacked(tmp_path, name):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    archive = make_zip(tmp_path / "data.zip", DIGITS, name)
+    with pytest.raises(InputError, match=f"'{name}' leads out of its folder"):
+        cloud.unpack(archive, folder)
+    assert not list(folder.iterdir())
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_link_in_an_archive_leads_nowhere(tmp_path):
+    """It is unpacked as a small file that holds where it would have led."""
+    (tmp_path / "folder").mkdir()
+    entry = zipfile.ZipInfo("link")
+    entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as file:
+        file.writestr(entry, "/etc/passwd")
+    cloud.unpack(tmp_path / "data.zip", tmp_path / "folder")
+    link = tmp_path / "folder" / "link"
+    assert not link.is_symlink()
+    assert link.read_text() == "/etc/passwd"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(b"not a zip"), "data.zip: cannot be unpacked"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "data.zip: cannot be unpacked"),
+        (lambda path: make_zip(path, "other.gz"), "holds no train-images-idx3-ubyte.gz"),
+        (lambda path: path.unlink(), "there is nothing"),
+    ],
+)
+def test_data_that_is_not_there(tmp_path, damage, message):
+    store = tmp_path / "store"
+    store.mkdir()
+    damage(make_zip(store / "data.zip", DIGITS))
+    with pytest.raises(InputError, match=message), cloud.job(arguments(data_url=str(store))):
+        pass
+
+
+def test_urls_that_cannot_be(tmp_path):
+    with pytest.raises(InputError, match="distribute: a cloud job copies its data in once"):
+        cloud.job(arguments(data_url=str(tmp_path), distribute=True)).__enter__()
+    with pytest.raises(InputError, match="data_url is obs://b/d: object storage needs MoXing"):
+        storage.store_of("obs://b/d", "data_url")
+    with pytest.raises(InputError, match="train_url is http://b/d: it must begin with obs://"):
+        storage.store_of("http://b/d", "train_url")
+    both = arguments(data_url=str(tmp_path), data_path="here")
+    with pytest.raises(InputError, match="data_url and data_path"), cloud.job(both):
+        pass
+
+
+def test_what_is_new_is_copied_out_and_what_is_gone_removed(tmp_path):
+    run, store = tmp_path / "run", tmp_path / "store"
+    args = arguments(train_url=str(store), train_path=str(run))
+    with cloud.job(args) as upload:
+        run.mkdir()
+        (run / "last.ckpt").write_text("1")
+        (run / ".lock").touch()
+        assert upload()
+        assert contents(store) == {"last.ckpt": "1"}
+        (store / "last.ckpt").write_text("unchanged files are not copied again")
+        (run / "epoch_0001.ckpt").write_text("e")
+        assert upload()
+        assert set(contents(store)) == {"last.ckpt", "epoch_0001.ckpt"}
+        assert contents(store)["last.ckpt"].startswith("unchanged")
+        (run / "last.ckpt").write_text("22")
+        (run / "epoch_0001.ckpt").unlink()
+    assert contents(store) == {"last.ckpt": "22"}
+
+
+def test_a_failed_upload_is_reported_and_made_up_for(tmp_path, capsys):
+    """A file in the store's place: nobody can write below it. The training goes on."""
+    run, store = tmp_path / "run", tmp_path / "store"
+    run.mkdir()
+    (run / "last.ckpt").write_text("1")
+    store.write_text("in the way")
+    upload = cloud.Upload(run, storage.LocalStore(), str(store))
+    assert not upload()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"warning: could not copy out to {store}: {store}/last.ckpt: File exists (3 attempts); all "
+        f"is in {run}"
+    )
+    assert contents(run) == {"last.ckpt": "1"}
+    store.unlink()
+    assert upload()
+    assert contents(store) == {"last.ckpt": "1"}
+
+
+def test_an_upload_that_fails_in_the_end(tmp_path):
+    """The job says so by its exit code, and where the results are."""
+    run, store = tmp_path / "run", tmp_path / "store"
+    args = arguments(train_url=str(store / "run"), train_path=str(run))
+    with pytest.raises(DiskError, match=f"all of them are in {run}"), cloud.job(args):
+        save(run, then=lambda: store.write_text("in the way"))
+    assert contents(run) == {"last.ckpt": "1"}
+
+
+def test_half_of_a_run_is_not_gone_on_with(tmp_path):
+    """The storage fails in the middle of copying in: here a link that leads nowhere."""
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "epoch_0001.ckpt").write_text("an old state")
+    (store / "last.ckpt").symlink_to("nowhere")
+    args = arguments(train_url=str(store), train_path=str(tmp_path / "run"))
+    message = f"{store}/last.ckpt: No such file or directory"
+    with pytest.raises(InputError, match=message), cloud.job(args):
+        pass
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_is_stopped_is_copied_out_too(tmp_path):
+    run, store = tmp_path / "run", tmp_path / "store"
+    args = arguments(train_url=str(store), train_path=str(run))
+    with pytest.raises(StoppedError, match="signal"), cloud.job(args):
+        save(run, then=stop)
+    assert contents(store) == {"last.ckpt": "1"}
+
+
+def test_a_job_that_starts_again_goes_on(tmp_path):
+    """With a run in the store and an empty disk it resumes; --overwrite starts over."""
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "last.ckpt").write_text("1")
+    (store / "config.json").write_text("{}")
+    args = arguments(train_url=str(store), train_path=str(tmp_path / "run"))
+    with cloud.job(args):
+        assert args.resume is True
+        assert contents(tmp_path / "run") == {"last.ckpt": "1", "config.json": "{}"}
+    assert not list(tmp_path.glob(".*"))
+    args = arguments(train_url=str(store), train_path=str(tmp_path / "new"), overwrite=True)
+    with cloud.job(args):
+        assert args.resume is None
+        assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def mounted(tmp_path, monkeypatch):
+    """c2net's mode without a cloud: folders that its platform has mounted."""
+    monkeypatch.setenv("DATA_DOWNLOAD_METHOD", "MOUNT")
+    for name in ("CODE", "DATASET", "PRETRAIN_MODEL", "OUTPUT"):
+        (tmp_path / name.lower()).mkdir()
+        monkeypatch.setenv(f"LOCAL_{name}_PATH", str(tmp_path / name.lower()))
+    return tmp_path
+
+
+@OPEN_FOLDERS
+def test_c2net_supplies_what_the_flags_leave_open(mounted):
+    (mounted / "dataset" / "mnist").mkdir()
+    (mounted / "dataset" / "mnist" / DIGITS).touch()
+    args = arguments()
+    with cloud.job(args) as upload:
+        assert args.data_path == str(mounted / "dataset" / "mnist")
+        assert args.train_path == str(mounted / "output" / "run")
+        assert upload()
+    args = arguments(data_path="mine", train_path="here")
+    with cloud.job(args) as upload:
+        assert (args.data_path, args.train_path, upload) == ("mine", "here", None)
+
+
+@OPEN_FOLDERS
+def test_c2net_without_its_digits_and_without_its_variables(mounted, monkeypatch):
+    with cloud.job(arguments()) as upload:  # no data set selected: the embedded digits
+        assert upload is not None
+    shutil.copy(__file__, mounted / "dataset" / "other.py")
+    with pytest.raises(InputError, match="dataset.*holds no train-images"), cloud.job(arguments()):
+        pass
+    monkeypatch.delenv("LOCAL_CODE_PATH")
+    with pytest.raises(InputError, match="c2net cannot prepare this job"), cloud.job(arguments()):
+        pass
+
+
+def test_without_cloud_flags_nothing_happens():
+    assert cloud.C2NET_VARIABLE not in os.environ
+    args = arguments(data_path="d", train_path="t")
+    before = dict(vars(args))
+    with cloud.job(args) as upload:
+        assert upload is None
+        assert vars(args) == before

@@ -1,0 +1,100 @@
+"""Persistence, climatology and the pixels that all forecasters are measured on."""
+
+import numpy as np
+import pytest
+
+from src.data.normalizer import Encoding
+from src.data.sequences import OwnSequences
+from src.data.sources import First
+from src.evaluation.climatology import Climatology
+from src.evaluation.verification import Verification
+from src.plots.score_curves import score_figure
+
+READS, FORECASTS = 3, 2
+
+
+class Timed(OwnSequences):
+    """Sequences of months, the first of sequence n in month n."""
+
+    def times(self, index):
+        months = index + np.arange(self.num_frames)
+        return months.astype("datetime64[M]").astype("datetime64[s]")
+
+
+def source_of(array, kind=OwnSequences):
+    frames, encoding = READS + FORECASTS, Encoding((10.0, 30.0), frame_size=array.shape[3:])
+    return kind(array, np.arange(len(array)), frames, encoding, "a test")
+
+
+@pytest.fixture
+def array(rng):
+    return rng.uniform(10, 30, (6, READS + FORECASTS, 1, 8, 8))
+
+
+def scores_of(verification, source, forecast):
+    for indices in (range(0, 4), range(4, 6)):
+        verification.add(indices, forecast[indices])
+    return verification.result()["forecasts"]
+
+
+def test_all_three_in_the_data_s_units(array, rng):
+    """The model's [0, 1] is 10 to 30; persistence repeats frame 3; the climatology is the mean."""
+    source, forecast = source_of(array), rng.random((6, FORECASTS, 1, 8, 8)).astype(np.float32)
+    training = source_of(array[:2] + 1)
+    got = scores_of(Verification(source, READS, training), source, forecast)
+    truth, expected = array[:, READS:], {"model": 10 + 20 * forecast}
+    expected["persistence"] = array[:, [READS - 1] * FORECASTS]
+    expected["climatology"] = (array[:2] + 1).mean((0, 1))
+    assert set(got) == set(expected)
+    for name, values in expected.items():
+        error = values - truth
+        for score, value in (("mse", error**2), ("mae", abs(error)), ("bias", error)):
+            np.testing.assert_allclose(got[name][score], value.mean((0, 2, 3, 4)), rtol=1e-5)
+
+
+def test_missing_pixels_count_for_nobody(array):
+    """Land is missing everywhere, a cloud hides the last input, another one a truth."""
+    land, cloud = (slice(None), slice(None), 0, 0), (1, READS - 1, 0, 4)
+    array[land] = array[cloud] = array[2, READS, 0, 5] = np.nan
+    forecast = np.full((6, FORECASTS, 1, 8, 8), 0.5, np.float32)
+    got = scores_of(Verification(source_of(array), READS, source_of(array)), None, forecast)
+    truth, last = array[:, READS:], array[:, READS - 1].copy()
+    last[1, 0, 4] = array[1, READS - 2, 0, 4]
+    error = abs(last[:, None] - truth)
+    np.testing.assert_allclose(got["persistence"]["mae"], np.nanmean(error, (0, 2, 3, 4)))
+    error = abs(20 - truth)
+    np.testing.assert_allclose(got["model"]["mae"], np.nanmean(error, (0, 2, 3, 4)))
+    assert np.isfinite(got["climatology"]["mae"]).all()
+
+
+def test_climatology_of_the_same_month(array):
+    """6 sequences of 5 months from January on; November and December have the mean of all."""
+    got = Climatology(source_of(array, Timed))
+    assert "same month" in got.kind
+    march = np.mean([array[n, 2 - n] for n in range(3)], 0)
+    december = array.mean((0, 1))
+    times = np.array([["1999-03-15", "1999-12-31"]], "datetime64[D]")
+    np.testing.assert_allclose(got(times), np.stack([march, december])[None], rtol=1e-12)
+    limited = First(source_of(array, Timed), 1)
+    verification = Verification(limited, READS, source_of(array, Timed))
+    verification.add([0], np.zeros((1, FORECASTS, 1, 8, 8), np.float32))
+    april = np.mean([array[n, 3 - n] for n in range(4)], 0)
+    error = april - array[0, 3]
+    bias = verification.result()["forecasts"]["climatology"]["bias"]
+    assert bias[0] == pytest.approx(error.mean())
+
+
+def test_curves(array):
+    """A panel for each error, and for each score at each threshold; an undefined score is a gap."""
+    verification = Verification(source_of(array), READS, source_of(array), (20.0, 99.0), (3,))
+    scores_of(verification, None, np.full((6, FORECASTS, 1, 8, 8), 0.5, np.float32))
+    result = verification.result()
+    panels = [a for a in score_figure(result, "a test").axes if a.get_visible()]
+    titles = [panel.get_title() for panel in panels]
+    assert len(titles) == len(set(titles)) == 3 + 2 * 6
+    (csi,) = [panel for panel in panels if panel.get_title() == "CSI, at or above 20"]
+    for line in csi.lines:
+        drawn = result["forecasts"][line.get_label()]["at"]["20"]["csi"]
+        np.testing.assert_array_equal(line.get_ydata(), drawn)
+    (csi,) = [panel for panel in panels if panel.get_title() == "CSI, at or above 99"]
+    assert np.isnan([line.get_ydata() for line in csi.lines]).all()

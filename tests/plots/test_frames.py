@@ -1,0 +1,167 @@
+"""Strips and animations: what is in them, read back from the figures and from the files."""
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data.normalizer import Encoding
+from src.formats.grid import Grid
+from src.plots.frames import (
+    Look,
+    animation_frames,
+    draw_animation,
+    draw_strip,
+    look_of,
+    png_of,
+    strip_figure,
+)
+
+
+@pytest.fixture
+def sequence(rng):
+    """Inputs (3), forecast (4) and truth of one channel; the forecast leaves [0, 1]."""
+    frames = rng.random((7, 1, 16, 24))
+    return frames[:3], frames[3:] + rng.normal(size=(4, 1, 16, 24)), frames[3:]
+
+
+def numbers_at(axes):
+    return [label.get_text() for label in axes.get_xticklabels()]
+
+
+def arrays_in(axes):
+    return [np.asarray(image.get_array()) for image in axes.images]
+
+
+def test_rows_of_a_strip(sequence):
+    """Inputs, truth, forecast and error, each frame a panel, numbered; the MSE is NumPy's."""
+    inputs, forecast, truth = sequence
+    *rows, bar = strip_figure(*sequence).axes
+    labels = [axes.get_ylabel() for axes in rows]
+    assert labels == ["input", "truth", "forecast", "absolute\nerror"]
+    assert [len(axes.images) for axes in rows] == [3, 4, 4, 4]
+    assert numbers_at(rows[0]) == ["1", "2", "3"]
+    assert numbers_at(rows[1]) == ["4", "5", "6", "7"]
+    expected = [f"{((forecast[t] - truth[t]) ** 2).sum():.1f}" for t in range(4)]
+    assert numbers_at(rows[3]) == expected
+    np.testing.assert_array_equal(arrays_in(rows[0]), inputs[:, 0])
+    np.testing.assert_array_equal(arrays_in(rows[1]), truth[:, 0])
+    np.testing.assert_array_equal(arrays_in(rows[2]), forecast[:, 0].clip(0, 1))
+    np.testing.assert_allclose(arrays_in(rows[3]), abs(forecast - truth)[:, 0])
+    for axes, colours in zip(rows, ("gray", "gray", "gray", "cividis"), strict=True):
+        assert {(i.get_cmap().name, *i.get_clim()) for i in axes.images} == {(colours, 0, 1)}
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["0", "1"]
+
+
+def test_a_strip_without_truth(sequence):
+    rows = strip_figure(*sequence[:2]).axes
+    assert [axes.get_ylabel() for axes in rows] == ["input", "forecast"]
+    assert [len(axes.images) for axes in rows] == [3, 4]
+    assert numbers_at(rows[1]) == ["4", "5", "6", "7"]
+
+
+def test_units_of_the_data(sequence):
+    """The same frames in units of -10 to 60: same picture, same MSE, a bar up to 70."""
+    plain = strip_figure(*sequence)
+    figure = strip_figure(*(70 * frames - 10 for frames in sequence), look=Look((-10, 60)))
+    for ours, theirs in zip(figure.axes[:4], plain.axes[:4], strict=True):
+        np.testing.assert_allclose(arrays_in(ours), arrays_in(theirs), atol=1e-12)
+        assert numbers_at(ours) == numbers_at(theirs)
+    assert [label.get_text() for label in figure.axes[4].get_yticklabels()] == ["0", "70"]
+    assert "scaled from [-10, 60] to [0, 1]" in " ".join(figure.texts[0].get_text().split())
+
+
+def test_own_data_has_a_bar_in_its_units(sequence):
+    """Rain on the scale of its transform: dBZ at even steps of the bar are Z = 200 R^1.6."""
+    grid = Grid("rain", units="mm h-1")
+    encoding = Encoding((0.0, 50.0), "dbz", frame_size=(16, 24))
+    look = look_of(SimpleNamespace(encoding=encoding, grid=grid))
+    inputs, forecast, truth = (50 * abs(frames) for frames in sequence)
+    forecast[:, :, :4] = inputs[:, :, :4] = np.nan
+    *rows, _, bar = strip_figure(inputs, forecast, truth, look).axes
+    assert bar.get_ylabel() == "rain (mm h-1)"
+    top = 10 * np.log10(200 * 50**1.6)
+    rain = [(10 ** (share * top / 10) / 200) ** (1 / 1.6) for share in (0.25, 0.5, 0.75, 1)]
+    expected = ["0", *(f"{value:.4g}" for value in rain)]
+    assert [label.get_text() for label in bar.get_yticklabels()] == expected
+    decibels = 10 * np.log10(200 * inputs[:, 0] ** 1.6) / top
+    np.testing.assert_allclose(arrays_in(rows[0]), decibels.clip(0, 1), atol=1e-5)
+    # Missing is grey on the screen, and of no colour that a value has.
+    pixels = next(animation_frames(inputs, forecast, None, look))
+    assert (pixels[80, 100] == 184).all()
+    assert next(animation_frames(*sequence[:2])).shape[1] < pixels.shape[1]
+
+
+def test_channels(rng):
+    """Three are a colour picture; of two the first is shown and the note says so."""
+    frames = rng.random((6, 3, 8, 8))
+    rows = strip_figure(frames[:2], frames[2:4], frames[4:]).axes
+    np.testing.assert_array_equal(arrays_in(rows[0])[0], frames[0].transpose(1, 2, 0))
+    error = abs(frames[2:4] - frames[4:])
+    np.testing.assert_allclose(arrays_in(rows[3]), error.mean(1))
+    figure = strip_figure(frames[:2, :2], frames[2:4, :2], frames[4:, :2])
+    np.testing.assert_array_equal(arrays_in(figure.axes[0]), frames[:2, 0])
+    assert "the first of 2 channels" in " ".join(figure.texts[0].get_text().split())
+    assert numbers_at(figure.axes[3])[0] == f"{(error[0, :2] ** 2).sum():.1f}"
+
+
+def test_a_long_forecast_is_shown_in_part(rng):
+    frames = rng.random((100, 1, 8, 8))
+    figure = strip_figure(frames[:2], frames[2:])
+    numbers = list(map(int, numbers_at(figure.axes[1])))
+    assert (len(numbers), numbers[0], numbers[-1]) == (20, 3, 100)
+    np.testing.assert_array_equal(arrays_in(figure.axes[1])[7], frames[numbers[7] - 1, 0])
+    assert "22 of 100 frames" in figure.texts[0].get_text()
+
+
+def test_the_pixels_of_a_strip(tmp_path, sequence):
+    """The file opens, and its panels are the frames, each pixel a block of 5 by 5."""
+    inputs, forecast, truth = sequence
+    draw_strip(tmp_path / "strip.png", inputs, forecast, truth)
+    figure = strip_figure(inputs, forecast, truth)
+    assert (tmp_path / "strip.png").read_bytes() == png_of(figure)
+    with Image.open(io.BytesIO(png_of(figure))) as picture:
+        assert picture.size == tuple(figure.bbox.size.round().astype(int))
+        pixels = np.asarray(picture.convert("RGB"))
+    for axes, frames in zip(figure.axes, (inputs, truth, forecast.clip(0, 1)), strict=False):
+        top = round(pixels.shape[0] - axes.bbox.y1)
+        for image, frame in zip(axes.images, frames[:, 0], strict=True):
+            left = round(axes.bbox.x0 + image.get_extent()[0])
+            panel = pixels[top : top + 80, left : left + 120]
+            blocks = panel[2::5, 2::5].astype(float) / 255
+            np.testing.assert_allclose(blocks, frame[:, :, None].repeat(3, 2), atol=1 / 128)
+
+
+def test_frames_of_an_animation(tmp_path, sequence):
+    """Both sides show the inputs first, then truth and forecast; the file has as many frames."""
+    inputs, forecast, truth = sequence
+    images = list(animation_frames(*sequence))
+    # Panels of 264 by 176 pixels, each of the frame's a block of 11 by 11, in margins of 18.
+    for start, frames in ((18, truth), (300, forecast.clip(0, 1))):
+        for image, frame in zip(images, (*inputs, *frames), strict=True):
+            blocks = image[-194:-18, start : start + 264][5::11, 5::11].astype(float) / 255
+            np.testing.assert_allclose(blocks, frame[0, :, :, None].repeat(3, 2), atol=1 / 128)
+    draw_animation(tmp_path / "film.gif", *sequence)
+    with Image.open(tmp_path / "film.gif") as film:
+        assert (film.n_frames, film.info["loop"]) == (7, 0)
+        assert film.size == images[0].shape[1::-1]
+        film.seek(5)
+        difference = np.abs(np.asarray(film.convert("RGB")).astype(int) - images[5])
+    assert difference.mean() < 4
+    single = next(animation_frames(*sequence[:2]))
+    assert single.shape[1] < images[0].shape[1]
+
+
+def test_what_cannot_be_drawn(tmp_path, sequence):
+    inputs, forecast, truth = sequence
+    for wrong, message in (
+        ((inputs[0], forecast, truth), r"shapes \(1, 16, 24\) and \(4, 1, 16, 24\)"),
+        ((inputs, forecast[:, :, :8], None), "of the same frames"),
+        ((inputs, forecast, truth[:3]), r"truth has the shape \(3, 1, 16, 24\)"),
+        ((inputs, forecast, truth, Look((1, 1))), "value_range is 1 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            draw_strip(tmp_path / "strip.png", *wrong)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,70 @@
+"""Device set-up: the fast convolution kernels run, and a user's own setting wins."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.config.schema import PRESETS
+from src.errors import InputError
+from src.runtime import device
+
+# The second is what the oneDNN of MindSpore 2.7 listens to.
+VERBOSE = {"ONEDNN_VERBOSE": "1", "DNNL_VERBOSE": "1"}
+
+PROGRAM = """
+import sys
+from mindspore import ops
+from src.config import make_config
+from src.model import EncoderForecaster
+from src.tools import device, optimizers, training
+
+print(device.describe(device.set_up("CPU")))
+for preset in sys.argv[1:]:
+    config = make_config(preset, {})
+    network = EncoderForecaster(config.model, 2)
+    loss = training.ForecastLoss(network, config.training.loss, 1.0)
+    step = training.TrainStep(loss, optimizers.make_optimizer(network, config.training))
+    step(ops.zeros((2, 2, 1, 64, 64)), ops.zeros((2, 2, 1, 64, 64)))[0].asnumpy()
+"""
+
+
+def run(tmp_path, *presets, **environment):
+    """Trains each preset for a step in a new process that lists its oneDNN kernels."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    clean = {k: v for k, v in os.environ.items() if k != "ONEDNN_MAX_CPU_ISA"}
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.run(
+        [sys.executable, str(program), *presets],
+        env={**clean, **VERBOSE, "PYTHONPATH": str(root), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_convolution_runs_in_the_reference_kernel(tmp_path, preset):
+    """On AVX-512 the wheel's oneDNN would take `ref`, 100 times slower."""
+    output = run(tmp_path, preset)
+    kernels = [line for line in output.splitlines() if ",exec,cpu,convolution," in line]
+    for direction in ("forward", "backward_data", "backward_weights"):
+        assert any(f",{direction}" in line for line in kernels), output
+    assert not [line for line in kernels if ",ref" in line or ":ref" in line]
+    assert "oneDNN limited to AVX2" in output
+
+
+def test_a_users_own_setting_wins(tmp_path):
+    assert "oneDNN limited to SSE41" in run(tmp_path, ONEDNN_MAX_CPU_ISA="SSE41")
+
+
+def test_wrong_devices():
+    with pytest.raises(InputError, match="device_id is -1"):
+        device.set_up("CPU", -1)
+    with pytest.raises(InputError, match="none is usable here"):
+        device.set_up("Ascend")
+    with pytest.raises(InputError, match="jit_level is O2: only an Ascend has"):
+        device.set_up("CPU", jit_level="O2")

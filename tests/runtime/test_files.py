@@ -1,0 +1,92 @@
+"""Atomic files on a disk that is full or that breaks, and the lock of a run's folder."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.errors import DiskError
+from src.runtime.files import write_atomically
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_written_and_replaced(tmp_path):
+    path = tmp_path / "file"
+    for content in (b"old", b"newer"):
+        write_atomically(path, [content[:1], content[1:]])
+        assert path.read_bytes() == content
+        assert os.listdir(tmp_path) == ["file"]
+
+
+def limited(tmp_path, program):
+    """Runs a program that may write files of 4,000 bytes at most."""
+    file = tmp_path / "program.py"
+    file.write_text(
+        f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (4000,) * 2)\n{program}"
+    )
+    return subprocess.run(
+        [sys.executable, str(file)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    result = limited(
+        tmp_path,
+        "from pathlib import Path\n"
+        "from src.errors import DiskError\n"
+        "from src.runtime.files import write_atomically\n"
+        "try:\n"
+        f"    write_atomically(Path({str(path)!r}), [b'x' * 1000] * 5)\n"
+        "except DiskError as error:\n"
+        "    print(error)\n",
+    )
+    assert (
+        "file: cannot be written: File too large; what was saved before is intact" in result.stdout
+    )
+    assert path.read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["file", "program.py"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    with pytest.raises(DiskError, match="cannot be written"):
+        write_atomically(tmp_path / "nothing" / "file", [b"x"])
+
+
+LOCKED = """
+import os, signal, sys
+from pathlib import Path
+from src.tools.run_folder import _lock
+_lock(Path(sys.argv[1]))
+if os.fork() == 0:
+    signal.pause()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_lock_does_not_outlive_its_owner(tmp_path):
+    """Not even in a child that lives on; but while the owner lives nobody else gets it."""
+    program = tmp_path / "program.py"
+    program.write_text(LOCKED)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    command = [sys.executable, str(program), str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    owners = []
+    try:
+        for _ in range(2):
+            owner = subprocess.Popen(command, env=environment, start_new_session=True, **silent)
+            owners.append(owner)
+            assert owner.wait(30) == -signal.SIGKILL
+    finally:
+        for owner in owners:
+            os.killpg(owner.pid, signal.SIGKILL)
