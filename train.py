@@ -17,7 +17,7 @@ from src.config import cli
 from src.data.sources import training_sources
 from src.evaluation import summary
 from src.runtime import compile_cache, device, distributed
-from src.tools import profiling, recorder, sink, start, trainer
+from src.tools import profiling, recorder, start, trainer
 
 
 def parse_args(argv=None):
@@ -40,7 +40,7 @@ def main(args, upload):
     begin = start.start_of(args, target)
     if args.summary:
         return summary.show(begin.config)
-    config = sink.settle(begin.config, target)
+    config = trainer.settle(begin.config, target)
     profile_folder = profiling.open_folder(args.profile) if args.profile else None
     sources, state = training_sources(config), trainer.start_state(config, team, begin.resumed)
     team.check_same(config.to_json() + repr(state), "other settings, or another state to resume,")

@@ -15,7 +15,7 @@ import common
 import numpy as np
 
 from src.config import cli
-from src.config.schema import make_config
+from src.config.presets import make_config
 from src.data.moving_mnist import SPLITS
 from src.data.pipeline import make_dataset
 from src.data.sources import training_sources

@@ -33,10 +33,10 @@ from naive_network import NaiveNetwork, copy_weights, randomise
 
 from benchmarks.compiled_graph import CONVOLUTIONS, compiled_graph, peak
 from src.config import cli
-from src.config.schema import PRESETS, make_config
+from src.config.presets import PRESETS, make_config
 from src.model import EncoderForecaster, Execution
 from src.runtime import device
-from src.tools import optimizers, train_step
+from src.tools import loss, optimizers, train_step
 
 FRAMES = 10
 BATCHES = {"multiscale": 2, "small": 16, "paper": 2}
@@ -57,7 +57,7 @@ def training_step(kind, preset):
     """What `compiled_graph` builds for a training step."""
     network, frames = make_network(kind, preset)
     optimizer = optimizers.make_optimizer(network, make_config(preset, {}, "published").training)
-    step = train_step.TrainStep(train_step.ForecastLoss(network, "mse"), optimizer)
+    step = train_step.TrainStep(loss.ForecastLoss(network, "mse"), optimizer)
     return step, (frames, frames)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from src.config import cli
-from src.config.schema import make_config
-from src.data.scale import to_unit_range
+from src.config.presets import make_config
+from src.data.normalizer import to_unit_range
 from src.data.sources import evaluation_source
 from src.evaluation.metrics import frame_scores, ssim
 from src.model import EncoderForecaster

@@ -25,7 +25,8 @@ import common
 
 from src import run_folder
 from src.config import cli
-from src.config.schema import Stage, make_config
+from src.config.presets import make_config
+from src.config.schema import Stage
 from src.errors import InputError
 
 U = 6600

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from common import PROJECT  # noqa: F401  (makes the project importable)
 
-from src.config.schema import make_config
+from src.config.presets import make_config
 from src.model import EncoderForecaster
 from src.runtime import device
-from src.tools import optimizers, train_step
+from src.tools import loss, optimizers, train_step
 from tests.torch_twin import Twin
 
 FRAMES = 10
@@ -33,9 +33,9 @@ def ours(preset, inputs, targets):
     device.set_up("CPU")
     config = make_config(preset, {}, "published")
     network = EncoderForecaster(config.model, FRAMES)
-    loss = train_step.ForecastLoss(network, "mse")
+    step_loss = loss.ForecastLoss(network, "mse")
     optimizer = optimizers.make_optimizer(network, config.training)
-    step = train_step.TrainStep(loss, optimizer)
+    step = train_step.TrainStep(step_loss, optimizer)
     inputs, targets = ms.Tensor(inputs), ms.Tensor(targets)
     return (
         lambda: step(inputs, targets)[0].asnumpy(),

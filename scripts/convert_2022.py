@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.config import cli  # noqa: E402
-from src.convert import conversion, layout, mindspore_2022  # noqa: E402
+from src.convert import conversion, layout  # noqa: E402
 
 
 def parse_args(argv=None):
@@ -22,7 +22,7 @@ def parse_args(argv=None):
 def main(args):
     """Reads, converts, writes, and says what was done."""
     conversion.check_output(args.source, args.target)
-    theirs, left_out = mindspore_2022.read(args.source)
+    theirs, left_out = conversion.read_2022(args.source)
     print(conversion.to_checkpoint(layout.MINDSPORE_2022, theirs, args.source, args.target))
     print(f"left out too: {len(left_out)} entries of optimizer and loss scale")
 

@@ -14,7 +14,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from src.config.schema import PRESETS  # noqa: E402
+from src.config.presets import PRESETS  # noqa: E402
 
 FIGURES = ROOT / "docs" / "figures"
 COLOURS = {"data": "#f0f0f0", "conv": "#cfe3f5", "lstm": "#fbe3c0", "gate": "#d9ecd2"}

@@ -10,8 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.config import cli
-from src.data import rain_files  # noqa: E402
-from src.data.rain_cells import RainCells  # noqa: E402
+from src.data import rain_cells  # noqa: E402
 from src.errors import InputError  # noqa: E402
 from src.runtime.files import check_writable  # noqa: E402
 
@@ -37,18 +36,18 @@ def parse_args(argv=None):
 def main(args):
     """Checks, then writes one file."""
     path, kind = Path(args.file), Path(args.file).suffix
-    if kind not in rain_files.KINDS or (kind == ".nc" and not args.record):
+    if kind not in rain_cells.KINDS or (kind == ".nc" and not args.record):
         raise InputError(f"{path}: must end in .npy, or with --record in .nc")
     if path.exists() and not args.overwrite:
         raise InputError(f"{path}: is there already: --overwrite, or another name")
     check_writable(path, "file")
-    rain = RainCells(args.seed, args.image_size)
+    rain = rain_cells.RainCells(args.seed, args.image_size)
     if kind == ".nc":
-        rain_files.write_netcdf(path, rain, args.record)
+        rain_cells.write_netcdf(path, rain, args.record)
     elif args.record:
-        rain_files.write_record(path, rain, args.record)
+        rain_cells.write_record(path, rain, args.record)
     else:
-        rain_files.write_sequences(path, rain, args.sequences, args.frames)
+        rain_cells.write_sequences(path, rain, args.sequences, args.frames)
     print(f"{path}: {path.stat().st_size:,} bytes, mm/h, seed {args.seed}")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.config.schema import ModelConfig, Stage
-from src.data.idx import read_idx_images
+from src.data.moving_mnist import read_idx_images
 from src.data.sources import EMBEDDED_DIGITS
 from src.runtime import device
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src import checkpoint
-from src.config.schema import make_config
+from src.config.presets import make_config
 from src.errors import InputError, NonFiniteError
 from src.model import EncoderForecaster
 from src.tools.optimizers import make_optimizer

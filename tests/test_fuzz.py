@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src import checkpoint
-from src.config.schema import Config, ModelConfig, Stage, make_config
-from src.data.idx import read_idx_images
+from src.config.presets import make_config
+from src.config.schema import Config, ModelConfig, Stage
+from src.data.moving_mnist import SequenceFile, read_idx_images
 from src.data.record import Record
-from src.data.sequence_file import SequenceFile
 from src.errors import InputError
 from src.formats.arrays import read_array
 from src.formats.readers import Names

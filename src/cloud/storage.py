@@ -114,7 +114,7 @@ class MoxingStore:
         self._run("remove", url)
 
     def _run(self, *command):
-        return run_apart("-m", "src.cloud.moxing_command", *command).rsplit("\n", 1)[-1]
+        return run_apart("-m", "src.cloud.storage", *command).rsplit("\n", 1)[-1]
 
 
 def run_apart(*arguments):
@@ -144,3 +144,30 @@ def reason_of(error):
         source, _, text = error.args[0][0]
         return f"{source}: {text.split('] ')[-1].split(': ')[0]}"
     return error.strerror or str(error)
+
+
+def moxing_command(command, source, target=None):
+    """Runs one command of MoXing, and lets whatever it raises end the process.
+
+    Args:
+        command: "exists", "fetch", "put" or "remove".
+        source: a URL, or the file to put.
+        target: the folder to fetch to, or the URL to put to.
+    """
+    import moxing
+
+    if command == "exists":
+        print(moxing.file.exists(source))
+    elif command == "remove":
+        if moxing.file.exists(source):
+            moxing.file.remove(source)
+    elif command == "put":
+        moxing.file.copy(source, target)
+    elif moxing.file.is_directory(source):
+        moxing.file.copy_parallel(source, target)
+    else:
+        moxing.file.copy(source, str(Path(target) / source.rsplit("/", 1)[-1]))
+
+
+if __name__ == "__main__":
+    moxing_command(*sys.argv[1:])

@@ -7,15 +7,8 @@ import sys
 import types
 import typing
 
-from src.config.schema import (
-    DEFAULT_PRESET,
-    PRESETS,
-    RECIPES,
-    DataConfig,
-    ModelConfig,
-    TrainingConfig,
-    make_config,
-)
+from src.config.presets import DEFAULT_PRESET, PRESETS, RECIPES, make_config
+from src.config.schema import DataConfig, ModelConfig, TrainingConfig
 from src.data import own_data
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
 

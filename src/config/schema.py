@@ -1,11 +1,7 @@
-"""Every default in one place: the model presets and the settings of a run.
+"""Every setting of a run, with its default, its limits and its help.
 
 The entry scripts make their flags from these dataclasses, and a checkpoint carries a whole `Config`
 as JSON, so that nobody has to repeat on the command line what a checkpoint knows.
-
-Source of the presets: Shi et al. 2015 (arXiv:1506.04214) for `paper`; the published
-ConvLSTM-PyTorch network, less the weights that multiply its forecaster's zero input, for
-`multiscale`.
 """
 
 import dataclasses
@@ -15,8 +11,8 @@ import re
 from dataclasses import dataclass, fields
 
 from src.config.fields import Checked, from_dict, option
-from src.data.idx import DIGIT_SIZE
-from src.data.scale import TRANSFORMS, check_value_range
+from src.data.moving_mnist import DIGIT_SIZE
+from src.data.normalizer import TRANSFORMS, check_value_range
 from src.errors import InputError
 
 
@@ -475,86 +471,3 @@ class Config(Checked):
         except (ValueError, RecursionError) as error:
             raise InputError(f"the configuration is not JSON: {error}") from None
         return from_dict(cls, values)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A network and what its recipe changes in `TrainingConfig`."""
-
-    model: ModelConfig
-    training: dict
-
-
-# Seen on real digits: clips are cheap and teach motion first; at equal budgets the error falls by a
-# seventh. The shares are of a run's time.
-_SHORT_CLIPS = (Clip(4, 2, 0.3), Clip(7, 5, 0.6))
-
-# Seen on real digits: these start values, rates and losses learn several times faster than
-# framework defaults when a run has minutes, not hours.
-_SHORT_RUN = {
-    "batch_size": 8,
-    "curriculum": _SHORT_CLIPS,
-    "lr_schedule": "cosine",
-    "warmup_steps": 50,
-    "decay_start": 0.5,
-    "loss": "bce",
-    "encoder_loss_weight": 1.0,
-    "grad_clip": 1.0,
-    "optimizer": "muon",
-    "learning_rate": 5e-3,
-}
-
-PRESETS = {
-    "multiscale": Preset(
-        ModelConfig(
-            stages=(Stage(64, 16, 1), Stage(96, 64, 2), Stage(96, 96, 2)),
-            group_norm=True,
-            head_channels=16,
-            output_kernel_size=3,
-        ),
-        {**_SHORT_RUN, "batch_size": 32},
-    ),
-    "paper": Preset(
-        ModelConfig(stages=(Stage(128), Stage(64), Stage(64)), patch_size=4, peepholes=True),
-        {**_SHORT_RUN, "batch_size": 16},
-    ),
-    "small": Preset(
-        ModelConfig(stages=(Stage(64), Stage(64)), kernel_size=3, patch_size=4, group_norm=True),
-        _SHORT_RUN,
-    ),
-}
-
-RECIPES = ("default", "published")
-DEFAULT_PRESET = {"Ascend": "multiscale", "CPU": "small"}
-
-
-def make_config(preset, options, recipe="default"):
-    """The configuration of `preset` with the fields of `options`, a dict by flag name, changed.
-
-    The recipe is the preset's own, or "published", that of the 2022 version. Where the output is no
-    sigmoid, its loss is mse.
-    """
-    base = PRESETS[preset]
-    recipe = base.training if recipe == "default" else {}
-
-    def change(part, defaults):
-        names = {f.name for f in dataclasses.fields(part)}
-        return dataclasses.replace(
-            part, **{**defaults, **{k: v for k, v in options.items() if k in names}}
-        )
-
-    model, data = change(base.model, {}), change(DataConfig(), {})
-    clips = _clips_of(recipe.get("curriculum", ()), data)
-    own = {"curriculum": clips} | ({} if model.output_activation == "sigmoid" else {"loss": "mse"})
-    return Config(preset, model, data, change(TrainingConfig(), recipe | own))
-
-
-def _clips_of(curriculum, data):
-    """A preset's clips, cut where the sequences are shorter; those that are whole then go."""
-    whole = (data.input_frames, data.forecast_frames)
-    sizes = [tuple(map(min, (c.input_frames, c.forecast_frames), whole)) for c in curriculum]
-    return tuple(
-        Clip(*size, clip.until)
-        for size, clip in zip(sizes, curriculum, strict=True)
-        if size != whole
-    )

@@ -3,7 +3,7 @@
 import math
 
 from src import checkpoint
-from src.config.schema import PRESETS
+from src.config.presets import PRESETS
 from src.convert import layout, pytorch
 from src.errors import InputError
 from src.model import EncoderForecaster
@@ -11,6 +11,7 @@ from src.runtime.files import check_writable, write_atomically
 
 # What may differ between a checkpoint and the network that PyTorch's side builds.
 MAY_DIFFER = ("output_kernel_size", "output_activation")
+MOMENTS = ("moment1.", "moment2.")
 
 
 def check_output(source, target):
@@ -85,3 +86,22 @@ def to_pytorch(source, target):
 def count(arrays):
     """The number of parameters in a dict of arrays."""
     return sum(math.prod(array.shape) for array in arrays.values())
+
+
+def read_2022(path):
+    """The network's parameters in a checkpoint of the 2022 version, arrays by name, and the names
+    of what is left out: Adam's moments, and the single numbers of optimizer and loss scale.
+
+    Raises:
+        InputError: the file cannot be read or is no checkpoint of MindSpore.
+    """
+    arrays = checkpoint.read_arrays(path)
+    left_out = [
+        name
+        for name, array in arrays.items()
+        if name.startswith(MOMENTS) or (math.prod(array.shape) == 1 and not array.ndim > 1)
+    ]
+    weights = {name: array for name, array in arrays.items() if name not in left_out}
+    if not weights:
+        raise InputError(f"{path}: holds no weights")
+    return weights, left_out

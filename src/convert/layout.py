@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.config.schema import make_config
+from src.config.presets import make_config
 from src.errors import InputError
 from src.model import EncoderForecaster
 

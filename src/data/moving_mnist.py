@@ -1,22 +1,99 @@
-"""The Moving MNIST generator.
+"""Moving MNIST: its digits, its generator, and the official test set.
 
-Source: Srivastava et al. 2015 (arXiv:1502.04681) and the generator that the field has used since:
-digits start anywhere in the free range, move in any direction by a tenth of it a frame, and bounce
-off its walls.
+Digits: MNIST's idx image files (http://yann.lecun.com/exdb/mnist): big-endian 32-bit magic 2051,
+count, rows, columns, then one byte a pixel; plain or gzip.
+
+Generator: Srivastava et al. 2015 (arXiv:1502.04681) and what the field has used since: digits start
+anywhere in the free range, move in any direction by a tenth of it a frame, and bounce off its
+walls.
 
 Sequence i of epoch e is a pure function of (seed, split, e, i): its random numbers are the Philox
 stream with key (seed, split) and counter (0, 0, i, e), so that neither the number of workers nor a
 resume can change it.
 """
 
+import gzip
+import zlib
+from pathlib import Path
+
 import numpy as np
 
-from src.data.idx import DIGIT_SIZE
-from src.data.normalizer import Encoding
-from src.data.scale import PIXELS
+from src.data.normalizer import PIXELS, Encoding
+from src.errors import InputError
+from src.formats.arrays import UNREADABLE
 
+IMAGE_MAGIC = 2051
+HEADER_BYTES = 16
+DIGIT_SIZE = 28
+_GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK = 1 << 20
 SPEED = 0.1
 SPLITS = {"train": 0, "validation": 1, "test": 2}
+TEST_FRAMES = 20
+
+
+def read_idx_images(path):
+    """Reads the images of an idx file.
+
+    Args:
+        path: the file; whether it is gzip is read from its first bytes, not from its name.
+
+    Returns:
+        (N, 28, 28), uint8.
+
+    Raises:
+        InputError: the file is missing or unreadable, is no idx image file, holds images of another
+            size, or its length does not fit its header.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == _GZIP_MAGIC
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+            count = _check_header(path, header)
+            pixels = _read_at_most(file, count * DIGIT_SIZE**2 + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+    if len(pixels) != count * DIGIT_SIZE**2:
+        held = "more" if len(pixels) > count * DIGIT_SIZE**2 else f"{len(pixels):,} bytes"
+        raise InputError(
+            f"{path}: damaged: its header promises {count:,} images, {count * DIGIT_SIZE**2:,} "
+            f"bytes, and it holds {held}; fetch it again"
+        )
+    return np.frombuffer(pixels, np.uint8).reshape(count, DIGIT_SIZE, DIGIT_SIZE)
+
+
+def _check_header(path, header):
+    """Returns the number of images that a good header promises."""
+    if len(header) < HEADER_BYTES:
+        raise InputError(
+            f"{path}: damaged: {len(header)} bytes are too few for an idx header of 16"
+        )
+    magic, count, rows, columns = np.frombuffer(header, ">u4").tolist()
+    if magic != IMAGE_MAGIC:
+        raise InputError(
+            f"{path}: not an idx image file: its magic number is {magic}, images have 2051"
+        )
+    if (rows, columns) != (DIGIT_SIZE, DIGIT_SIZE):
+        raise InputError(
+            f"{path}: holds images of {rows}x{columns} pixels; digits of 28x28 are needed"
+        )
+    if not count:
+        raise InputError(f"{path}: holds no image")
+    return count
+
+
+def _read_at_most(file, limit):
+    """Reads up to `limit` bytes in pieces, so that a false header cannot ask for memory."""
+    data = bytearray()
+    while len(data) < limit:
+        piece = file.read(min(_CHUNK, limit - len(data)))
+        if not piece:
+            break
+        data += piece
+    return data
 
 
 class MovingMNIST:
@@ -117,3 +194,57 @@ def trajectories(start, direction, frames, free_range):
         np.negative(velocity, out=velocity, where=outside)
         path[..., t, :] = position
     return (path * free_range).astype(int)
+
+
+class SequenceFile:
+    """Sequences of `mnist_test_seq.npy`, uint8, (20, N, H, W), time first; never loaded whole.
+
+    Args:
+        path: the file.
+        frames: frames that are needed of each sequence, at most 20.
+        image_size: (height, width) that the frames must have.
+
+    Raises:
+        InputError: the file is missing, is no such array, or its frames do not fit.
+    """
+
+    def __init__(self, path, frames, image_size):
+        path = Path(path)
+        self.name = str(path)
+        self.num_frames = frames
+        self.value_range = PIXELS
+        self.encoding = Encoding()
+        try:
+            self.array = np.lib.format.open_memmap(path, mode="r")
+        except FileNotFoundError:
+            raise InputError(
+                f"{path}: not found; it is the Moving MNIST test set, 819 MB"
+            ) from None
+        except UNREADABLE as error:
+            raise InputError(
+                f"{path}: not a readable .npy array: {str(error).splitlines()[0]}"
+            ) from None
+        shape, expected = self.array.shape, (TEST_FRAMES, "N", *image_size)
+        if self.array.dtype != np.uint8:
+            raise InputError(f"{path}: holds {self.array.dtype}, and uint8 is needed")
+        if (
+            len(shape) != 4
+            or shape[0] != TEST_FRAMES
+            or shape[1] < 1
+            or shape[2:] != tuple(image_size)
+        ):
+            wanted = ", ".join(map(str, expected))
+            raise InputError(f"{path}: has the shape {shape}, and ({wanted}) is needed, time first")
+        if frames > TEST_FRAMES:
+            raise InputError(
+                f"{path}: has {TEST_FRAMES} frames a sequence, and the checkpoint needs {frames} "
+                "(input_frames + forecast_frames)"
+            )
+
+    def __len__(self):
+        return self.array.shape[1]
+
+    def frames(self, indices, epoch=0):
+        """(len(indices), frames, 1, H, W), uint8; every epoch is the same."""
+        batch = self.array[: self.num_frames, indices]
+        return np.ascontiguousarray(batch.swapaxes(0, 1))[:, :, None]

@@ -1,10 +1,99 @@
-"""How frames become what the network reads, and how its forecasts become frames again."""
+"""The way of values into the network and back: filled, transformed, scaled and padded."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from src.data.scale import PIXELS, from_unit_range, to_unit_range
+from src.errors import InputError
+
+# Black and white of uint8 pixels.
+PIXELS = (0.0, 255.0)
+TRANSFORMS = ("none", "log", "dbz")
+# Z = 200 R^1.6 of rain.
+REFLECTIVITY, EXPONENT = 200.0, 1.6
+# The rain of 0 dBZ in mm/h, 0.036: less counts as dry.
+DRY = REFLECTIVITY ** (-1 / EXPONENT)
+
+
+def to_unit_range(frames, value_range=PIXELS, transform="none"):
+    """Values -> float32, contiguous; the two values of `value_range` become 0 and 1.
+
+    Args:
+        frames: (B, ...), any real type; NaN stays NaN.
+        value_range: (low, high), in the units of `frames`.
+        transform: what happens to values and range before; see `transformed`.
+    """
+    low, high = value_range
+    if transform != "none":
+        frames = transformed(frames, transform, low)
+        low, high = transformed(np.array(value_range), transform, low).tolist()
+    scaled = np.empty(frames.shape, np.float32)
+    # What a float32 cannot hold exactly is shifted before it is rounded: 280.15 K - 273.15 K.
+    exact = np.result_type(frames.dtype, np.float32)
+    # One sequence at a time stays in the cache between the two steps.
+    for k in range(len(frames)):
+        piece, values = scaled[k : k + 1], frames[k : k + 1]
+        piece[:] = np.subtract(values, low, dtype=exact) if low else values
+        piece /= np.float32(high - low)
+    return scaled
+
+
+def from_unit_range(frames, value_range=PIXELS, transform="none"):
+    """The way back, float32; nothing is clipped, but 0 dBZ and less are 0 mm/h."""
+    low, high = value_range
+    if transform != "none":
+        low, high = transformed(np.array(value_range), transform, low)
+    values = frames.astype(np.float64) * (high - low) + low
+    with np.errstate(over="ignore"):
+        if transform == "log":
+            values = np.exp(values)
+        elif transform == "dbz":
+            rain = (10 ** (values / 10) / REFLECTIVITY) ** (1 / EXPONENT)
+            values = np.where(values > 0, rain, np.where(np.isnan(values), np.nan, 0.0))
+        return values.astype(np.float32)
+
+
+def transformed(values, transform, low):
+    """Values on the scale that is linear to the network, float64.
+
+    - "log": the natural logarithm; what is below `low` counts as `low`.
+    - "dbz": rain in mm/h becomes reflectivity in dBZ, 10 log10(Z) of Z = 200 R^1.6 mm^6/m^3.
+      0 mm/h has no logarithm: rain below 0.036 mm/h, which is 0 dBZ, counts as 0 dBZ, and on the
+      way back 0 dBZ and less are 0 mm/h.
+
+    Source: Marshall & Palmer 1948, The distribution of raindrops with size, Journal of Meteorology
+    5, 165-166; with this pair of numbers in Marshall, Hitschfeld & Gunn 1955, Advances in
+    Geophysics 2, 1-56.
+    """
+    if transform == "log":
+        return np.log(np.maximum(values, low, dtype=np.float64))
+    if transform == "dbz":
+        rain = np.maximum(values, DRY, dtype=np.float64)
+        return 10 * (np.log10(REFLECTIVITY) + EXPONENT * np.log10(rain))
+    return np.asarray(values, np.float64)
+
+
+def check_value_range(value_range, file, transform="none"):
+    """Raises `InputError` unless a file's scale is given, and the transform can have it."""
+    if value_range is None:
+        raise InputError(
+            f"{file}: needs --value_range LOW HIGH, the two values that become 0 and 1: 0 255 for "
+            "8-bit pixels"
+        )
+    low, high = value_range
+    if not -np.inf < low < high < np.inf:
+        raise InputError(
+            f"value_range is {low:g} {high:g}: the second value must be the greater, both finite"
+        )
+    if transform == "log" and low <= 0:
+        raise InputError(
+            f"value_range is {low:g} {high:g}: transform log needs a first value above 0; what is "
+            "below it, 0 too, then counts as it"
+        )
+    if transform == "dbz" and (low < 0 or high <= DRY):
+        raise InputError(
+            f"value_range is {low:g} {high:g}: transform dbz needs rain in mm/h, 0 100 for example"
+        )
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from src.config.schema import DataConfig
-from src.data.normalizer import encoding_of
-from src.data.record_file import RecordFile
-from src.data.scale import check_value_range
+from src.data.normalizer import check_value_range, encoding_of
+from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
 from src.errors import InputError
 from src.formats.arrays import read_file

@@ -16,8 +16,14 @@ Frame t of record i is a pure function of (seed, i, t): what is born in a block 
 from the Philox stream with key (seed, KEY) and counter (0, 0, block, i).
 """
 
+import io
+
 import numpy as np
 from scipy.special import ndtri
+
+from src.errors import InputError
+from src.runtime.files import write_atomically
+from src.runtime.progress import progress
 
 KEY = 0x7261696E
 MINUTES, KILOMETRES = 6.0, 2.0
@@ -47,6 +53,9 @@ CELL = np.dtype(
     [("birth", "f8"), ("life", "f8"), ("place", "f8", 2), ("velocity", "f8", 2),
      ("axes", "f8", 2), ("angle", "f8"), ("rate", "f8")]
 )  # fmt: skip
+KINDS = (".npy", ".nc")
+START = "2000-01-01"
+AT_A_TIME = 100
 
 
 class RainCells:
@@ -162,3 +171,72 @@ def _turned(points, angle):
     y, x = points[..., 0], points[..., 1]
     sin, cos = np.sin(angle), np.cos(angle)
     return np.stack([cos * y - sin * x, sin * y + cos * x], -1)
+
+
+def write_sequences(path, rain, count, frames):
+    """Writes (count, frames, H, W), float32: the first frames of as many records."""
+
+    def pieces():
+        yield npy_header((count, frames, *rain.image_size))
+        with progress(count, "rain") as bar:
+            for record in range(count):
+                yield rain.frames(record, 0, frames).tobytes()
+                bar.update()
+
+    write_atomically(path, pieces())
+
+
+def write_record(path, rain, frames):
+    """Writes (frames, H, W), float32."""
+
+    def pieces():
+        yield npy_header((frames, *rain.image_size))
+        yield from (part.tobytes() for part in _parts(rain, frames))
+
+    write_atomically(path, pieces())
+
+
+def write_netcdf(path, rain, frames):
+    """Writes a record as NetCDF 3 by the CF conventions: the variable rain_rate (time, y, x).
+
+    Raises:
+        InputError: xarray is not installed.
+    """
+    try:
+        import xarray
+    except ImportError:
+        raise InputError(f"{path}: NetCDF needs xarray: pip install xarray, or .npy") from None
+    values = np.concatenate(list(_parts(rain, frames)))
+    minutes = {"standard_name": "time", "axis": "T", "units": f"minutes since {START} 00:00:00"}
+    coordinates = {"time": ("time", MINUTES * np.arange(frames), minutes)}
+    for name, side in zip("yx", rain.image_size, strict=True):
+        # y points north, and row 0 is the northern one.
+        places = KILOMETRES * np.arange(side)
+        attributes = {
+            "standard_name": f"projection_{name}_coordinate", "axis": name.upper(), "units": "km",
+        }  # fmt: skip
+        coordinates[name] = (name, places[::-1] if name == "y" else places, attributes)
+    about = {"standard_name": "rainfall_rate", "long_name": "rain rate", "units": "mm h-1"}
+    dataset = xarray.Dataset({"rain_rate": (("time", "y", "x"), values, about)}, coordinates)
+    dataset.attrs = {
+        "Conventions": "CF-1.8", "title": "synthetic rain cells, not observed",
+        "source": f"src/data/rain_cells.py, seed {rain.seed}",
+    }  # fmt: skip
+    write_atomically(path, [dataset.to_netcdf(engine="scipy")])
+
+
+def npy_header(shape):
+    """The first bytes of a .npy file of float32."""
+    header = io.BytesIO()
+    layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, layout)
+    return header.getvalue()
+
+
+def _parts(rain, frames):
+    """Yields the frames of record 0, some at a time."""
+    with progress(frames, "rain", unit="frames") as bar:
+        for start in range(0, frames, AT_A_TIME):
+            part = rain.frames(0, start, min(start + AT_A_TIME, frames))
+            yield part
+            bar.update(len(part))

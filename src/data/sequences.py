@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.errors import InputError
-from src.formats.arrays import check_values, fingerprint, out_of_range, read_array
-from src.formats.scan import Scan
+from src.formats.arrays import Scan, check_values, fingerprint, out_of_range, read_array
 
 PARTS = ("train", "validation", "test")
 # Values that span less than this share of their scale are likely to have another one.

@@ -15,9 +15,7 @@ import numpy as np
 
 from src import ROOT
 from src.data import own_data
-from src.data.idx import read_idx_images
-from src.data.moving_mnist import MovingMNIST
-from src.data.sequence_file import SequenceFile
+from src.data.moving_mnist import MovingMNIST, SequenceFile, read_idx_images
 from src.errors import InputError
 
 EMBEDDED_DIGITS = ROOT / "data" / "t10k-images-idx3-ubyte.gz"

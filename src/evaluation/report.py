@@ -1,12 +1,15 @@
-"""The result of an evaluation, for people and as JSON."""
+"""The result of an evaluation: as text for people, as JSON, and as curves."""
 
 import json
 import math
 
-from src.evaluation import score_tables
+import numpy as np
+
+from src.evaluation import report
+from src.evaluation.scores import CATEGORICAL, CONTINUOUS
 from src.model import timed_network
 from src.plots import curves
-from src.plots.score_curves import score_figure
+from src.plots.curves import score_figure
 from src.runtime.files import check_writable, write_atomically
 
 # The published lines come first, under the names they were published with.
@@ -22,6 +25,7 @@ MEANING = {
     "psnr": "dB, clipped",
 }
 BASELINE_METRICS = ("mse", "mae", "ssim")
+LEADS_IN_A_ROW = 10
 
 
 def make(metrics, source, timing, scores=None):
@@ -77,7 +81,7 @@ def show(result):
     for name, scores in result.get("baselines", {}).items():
         text = "  ".join(f"{key} {scores[key]:8.4f}" for key in BASELINE_METRICS)
         print(f"baseline {name:11} {text}")
-    for line in score_tables.lines(result["scores"]) if "scores" in result else ():
+    for line in report.lines(result["scores"]) if "scores" in result else ():
         print(line)
     print(timed_network.describe(result["timing"]))
 
@@ -115,3 +119,41 @@ def as_json(value):
     if isinstance(value, list):
         return [as_json(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def lines(result):
+    """Yields the lines of the tables of a `Verification.result`."""
+    forecasts = result["forecasts"]
+    yield "scores in the data's own units at each lead time, in frames; –: undefined"
+    if result["climatology"]:
+        yield f"climatology: {result['climatology']}"
+    yield from _table(
+        result["lead_times"],
+        {(key, name): scores[key] for key in CONTINUOUS for name, scores in forecasts.items()},
+    )
+    keys = [*CATEGORICAL, *(f"fss_{n}" for n in result["neighbourhoods"])]
+    for threshold, observed in result["observed"].items():
+        share = np.mean(observed)
+        share = "–" if np.isnan(share) else f"{share:.3%}"
+        yield f"\nat or above {threshold}: {share} of the values"
+        yield from _table(
+            result["lead_times"],
+            {
+                (key, name): scores["at"][threshold][key]
+                for key in keys
+                for name, scores in forecasts.items()
+            },
+        )
+
+
+def _table(lead_times, rows):
+    """Lines with a column for each lead time, so many side by side."""
+    for start in range(0, len(lead_times), LEADS_IN_A_ROW):
+        some = slice(start, start + LEADS_IN_A_ROW)
+        yield f"{'lead time':27}" + "".join(f"{lead:9}" for lead in lead_times[some])
+        for (key, name), values in rows.items():
+            yield f"{key:15}{name:12}" + "".join(_cell(value) for value in values[some])
+
+
+def _cell(value):
+    return f"{'–':>9}" if math.isnan(value) else f"{value:9.4g}"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from src.data.normalizer import check_value_range
 from src.data.own_data import check_units, open_file
-from src.data.scale import check_value_range
 from src.data.sequences import OwnSequences, warn_of_scale
 from src.data.sources import evaluation_source
 from src.errors import InputError

@@ -9,9 +9,9 @@ from mindspore import nn
 from mindspore.train.mind_ir_pb2 import ModelProto
 
 from src import checkpoint
-from src.config.schema import Config, make_config
-from src.data.normalizer import Encoding, encoding_of
-from src.data.scale import PIXELS
+from src.config.presets import make_config
+from src.config.schema import Config
+from src.data.normalizer import PIXELS, Encoding, encoding_of
 from src.data.sequences import check_frames
 from src.errors import InputError
 from src.export.exporter import CONFIG_KEY

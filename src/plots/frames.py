@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from src.data.scale import from_unit_range, to_unit_range
+from src.data.normalizer import from_unit_range, to_unit_range
 from src.runtime.files import write_atomically
 
 DPI = 120

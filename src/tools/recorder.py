@@ -1,5 +1,8 @@
-"""For people who watch a training: pictures of the same sequences again and again, TensorBoard."""
+"""What a training leaves to look at: metrics.csv and progress, pictures, TensorBoard."""
 
+import csv
+import io
+import math
 import re
 import time
 
@@ -9,9 +12,127 @@ from mindspore.train import Callback
 from src import run_folder
 from src.errors import DiskError, InputError
 from src.runtime.files import write_atomically
-from src.tools import callback
+from src.runtime.progress import progress
+from src.tools.callback import epoch_ends, is_passed
 
+COLUMNS = (
+    "epoch", "step", "sequences", "work", "minutes", "sequences_per_second", "learning_rate",
+    "loss", "grad_norm", "val_mse", "val_mae", "val_ssim",
+)  # fmt: skip
 NAME = re.compile(r"sequence_\d+_epoch_(\d+)\.png")
+
+
+class LossLog(Callback):
+    """Shows progress and writes metrics.csv: a row every `log_every` steps and one an epoch.
+
+    In sink mode a row is due at the end of the sink in which its step falls.
+
+    The loss of a row is the mean since the row before it. A resumed run takes the rows back that
+    came after its checkpoint.
+    """
+
+    def __init__(self, state, config, validation, folder):
+        super().__init__()
+        self.state = state
+        self.training = config.training
+        self.validation = validation
+        self.path = folder / run_folder.METRICS
+        self.loss = self.norm = math.nan
+        self.seen = state.step
+        self.mark = self.row = None
+        self.bar = None
+
+    def open(self):
+        """Writes the head of metrics.csv, or keeps the rows that a resumed run goes on from."""
+        text = io.StringIO()
+        rows = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(rows_until(self.path, self.state))
+        write_atomically(self.path, [text.getvalue().encode()])
+
+    def on_train_step_end(self, run_context):
+        loss, norm = run_context.original_args().net_outputs
+        self.loss, self.norm = float(loss.asnumpy()), float(norm.asnumpy())
+        self.state.loss_sum += self.loss
+        self.state.loss_count += 1
+        self.show()
+        before, self.seen = self.seen, self.state.step
+        due = is_passed(self.training.log_every, before, self.seen)
+        if due and not epoch_ends(self.state, self.training):
+            self.write_row({})
+
+    def on_train_epoch_end(self, run_context):
+        result = self.validation.result
+        self.write_row({f"val_{name}": result[name] for name in ("mse", "mae", "ssim") if result})
+        if result:
+            scores = ", ".join(f"{name} {result[name]:.4g}" for name in ("mse", "mae", "ssim"))
+            where = f"epoch {self.state.epoch}, step {self.state.step}"
+            print(f"{where}: validation {scores}", flush=True)
+
+    def close(self):
+        """Closes the progress display, before any last word."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def show(self):
+        """Moves the progress display; its total is what the run will have done when it ends."""
+        state, done = self.state, self.state.sequences(self.training)
+        total = max(done, round(done / state.progress(self.training)))
+        if self.bar is None:
+            self.bar = progress(total, "train", initial=done)
+            self.mark = done, state.seconds
+        self.bar.total = total
+        rate = f"{state.learning_rate:.3g}"
+        self.bar.set_postfix(epoch=state.epoch, loss=f"{self.loss:.4g}", lr=rate, refresh=False)
+        self.bar.update(done - self.bar.n)
+
+    def write_row(self, scores):
+        """Appends one row; what it has no value for stays empty."""
+        state, (before, seconds) = self.state, self.mark
+        done, passed = state.sequences(self.training), state.seconds - seconds
+        rate = (done - before) / passed if passed else ""
+        row = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "sequences": done,
+            "work": round(state.work, 2),
+            "minutes": round(state.seconds / 60, 4),
+            "sequences_per_second": rate and round(rate, 3),
+            "learning_rate": state.learning_rate,
+            "loss": state.loss_sum / state.loss_count,
+            "grad_norm": self.norm,
+            **scores,
+        }
+        try:
+            with open(self.path, "a", newline="") as file:
+                csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n").writerow(row)
+        except OSError as error:
+            raise DiskError(
+                f"{self.path}: cannot be written: {error.strerror}; the checkpoints are intact"
+            ) from None
+        state.loss_sum, state.loss_count = 0.0, 0
+        self.mark = done, state.seconds
+        self.row = row
+
+
+def rows_until(path, state):
+    """The whole rows of an older metrics.csv up to a state; none where there is no file.
+
+    Steps count anew where the number of ranks changed, which is between epochs only.
+    """
+    if not state.step or not path.is_file():
+        return []
+    end = state.step if state.step % state.steps_per_epoch else math.inf
+    with open(path, newline="", errors="replace") as file:
+        rows = list(csv.DictReader(file))
+    whole = [row for row in rows if set(row) == set(COLUMNS) and None not in row.values()]
+    whole = [row for row in whole if row["step"].isdecimal() and row["epoch"].isdecimal()]
+    return [
+        row
+        for row in whole
+        if int(row["epoch"]) < state.epoch
+        or (int(row["epoch"]) == state.epoch and int(row["step"]) <= end)
+    ]
 
 
 class Pictures(Callback):
@@ -148,7 +269,7 @@ class TensorBoard(Callback):
         from tensorboardX.proto.summary_pb2 import Summary
 
         self.row = self.log.row
-        columns = [name for name in callback.COLUMNS if name != "step"]
+        columns = [name for name in COLUMNS if name != "step"]
         numbers = {name: self.row[name] for name in columns if self.row.get(name, "") != ""}
         values = [Summary.Value(tag=name, simple_value=number) for name, number in numbers.items()]
         self.write(step=self.row["step"], summary=Summary(value=values))

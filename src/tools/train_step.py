@@ -1,11 +1,10 @@
-"""What training adds to the network: losses and one training step."""
+"""One training step: loss, gradients, clipping, update."""
 
 import mindspore as ms
-import numpy as np
 from mindspore import Parameter, Tensor, amp, nn, ops
 
-from src.data.scale import to_unit_range
 from src.model import Execution
+from src.tools.loss import ForecastLoss
 
 # Overflowing steps are left out until the scale fits; 2^16 fits a mean loss per pixel at once.
 FIRST_LOSS_SCALE = 2.0**16
@@ -17,114 +16,6 @@ def execution_of(training, target):
     """How the networks of a `TrainingConfig` compute on a device."""
     float16 = training.amp_level == "O2" or (training.amp_level == "auto" and target == "Ascend")
     return Execution(target, training.recompute, float16)
-
-
-class ForecastLoss(nn.Cell):
-    """The loss of a batch: the forecast's, and the encoder's own next-frame loss if it has a
-    weight.
-
-    The encoder's loss applies the network's head to the encoder's states: after input frame t it
-    should know frame t + 1, and after the last one the first target.
-
-    Args:
-        network: an `EncoderForecaster`.
-        loss: "mse", "mse+mae" or "bce", each a mean per pixel; "bce" works on logits, so it needs a
-            network that ends with a sigmoid.
-        encoder_loss_weight: weight of the encoder's loss, a number or a Parameter; 0 leaves it out
-            of the graph.
-        clip: the beginning of the sequences to train on, a `Clip`; None for all frames.
-        pixel_weights: pairs (threshold, weight) of rising thresholds, of `in_unit_range`: the
-            squared or absolute error of a pixel whose target is at or above a threshold counts so
-            much, below all of them 1. Not with "bce". With a weight of 1, 2, 5, 10 and 30 below and
-            from 2, 5, 10 and 30 mm/h on, "mse+mae" is the sum of the B-MSE and B-MAE of Shi et al.
-            2017 (arXiv:1706.03458, HKO-7), as means over pixels: not divided by the weights' sum.
-
-    Inputs:
-        - **inputs** - (B, T, C, H, W), float32 in [0, 1].
-        - **targets** - (B, forecast_frames, C, H, W), float32 in [0, 1].
-        - **weights** - (B, T + forecast_frames, C, H, W), float32, or None: what is 0 counts
-          nothing, in the loss and its gradients.
-
-    Outputs:
-        The loss, a scalar.
-    """
-
-    def __init__(self, network, loss, encoder_loss_weight=0.0, clip=None, pixel_weights=()):
-        super().__init__(auto_prefix=False)
-        self.network = network
-        self.is_cut = clip is not None
-        self.input_frames = clip.input_frames if clip else 0
-        self.forecast_frames = clip.forecast_frames if clip else network.forecast_frames
-        self.loss = loss
-        self.encoder_loss_weight = encoder_loss_weight
-        self.has_encoder_loss = isinstance(encoder_loss_weight, Parameter) or (
-            encoder_loss_weight > 0
-        )
-        thresholds, weights = zip(*pixel_weights, strict=True) if pixel_weights else ((), ())
-        before = (1.0, *weights)
-        self.rises = [(t, w - b) for t, w, b in zip(thresholds, weights, before, strict=False)]
-
-    def construct(self, inputs, targets, weights=None):
-        if self.is_cut:
-            inputs, targets = self.cut(inputs, targets)
-        outputs, states = self.network.encode(inputs)
-        forecast = self.network.forecast(states, self.forecast_frames)
-        begin = inputs.shape[1]
-        counts = None if weights is None else weights[:, begin : begin + self.forecast_frames]
-        loss = self.pixel_loss(self.network.head(forecast, inputs[:, -1:]), targets, counts)
-        if self.has_encoder_loss:
-            next_frames = ops.concat((inputs[:, 1:], targets[:, :1]), 1)
-            counts = None if weights is None else weights[:, 1 : begin + 1]
-            loss = loss + self.encoder_loss_weight * self.pixel_loss(
-                self.network.head(outputs, inputs), next_frames, counts
-            )
-        return loss
-
-    def cut(self, inputs, targets):
-        """The clip's inputs and targets."""
-        begin, end = self.input_frames, self.input_frames + self.forecast_frames
-        frames = ops.concat((inputs, targets), 1)
-        return frames[:, :begin], frames[:, begin:end]
-
-    def pixel_loss(self, logits, targets, weights=None):
-        """The loss of frames before their activation."""
-        if self.loss == "bce":
-            # -(y log s(z) + (1 - y) log(1 - s(z))) without overflow.
-            return mean(
-                ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits))), weights
-            )
-        error = self.network.activate(logits) - targets
-        square = ops.square(error)
-        loss = square + ops.abs(error) if self.loss == "mse+mae" else square
-        if self.rises:
-            loss = loss * self.weights_of(targets)
-        return mean(loss, weights)
-
-    def weights_of(self, targets):
-        """The weight of each pixel's error."""
-        weights = ops.ones_like(targets)
-        for threshold, rise in self.rises:
-            weights = weights + rise * ops.cast(targets >= threshold, targets.dtype)
-        return weights
-
-
-def mean(values, weights=None):
-    """The mean of values where their weight is 1; 0 where there are none."""
-    if weights is None:
-        return values.mean()
-    return (values * weights).sum() / ops.maximum(weights.sum(), 1.0)
-
-
-def in_unit_range(loss_weights, encoding):
-    """`loss_weights`, whose thresholds are in the data's units, with thresholds that are in those
-    of the network: rounded as the targets are, so that a target at a threshold is at it.
-    """
-    if not loss_weights:
-        return ()
-    thresholds, weights = zip(*loss_weights, strict=True)
-    scale = encoding.value_range, encoding.transform
-    units = to_unit_range(np.array(thresholds, np.float32), *scale)
-    return tuple(zip(units.tolist(), map(float, weights), strict=True))
 
 
 def make_scaler():

@@ -1,7 +1,9 @@
 """A whole training: `mindspore.train.Model` with our step and callbacks."""
 
+import dataclasses
 import time
 
+import mindspore as ms
 from mindspore import ops
 from mindspore.train import Model
 
@@ -9,7 +11,7 @@ from src import checkpoint, run_folder
 from src.data.pipeline import make_dataset
 from src.evaluation import evaluate
 from src.runtime import compile_cache
-from src.tools import callback, optimizers, profiling, recorder, sink, train_step
+from src.tools import callback, loss, optimizers, profiling, recorder, train_step, trainer
 from src.tools.state import TrainingState
 
 
@@ -60,7 +62,7 @@ def train(
         return
     ranks.broadcast(list(optimizer.get_parameters()))
     signals = callback.StopSignals(ranks)
-    weights = train_step.in_unit_range(recipe.loss_weights, sources[0].encoding)
+    weights = loss.in_unit_range(recipe.loss_weights, sources[0].encoding)
     steps = train_step.make_steps(config, network, optimizer, weights, scaler, ranks.size)
     callbacks, log = make_callbacks(
         config, network, optimizer, sources[1], folder, state, signals, on_saved
@@ -69,7 +71,7 @@ def train(
     if profile_folder:
         callbacks.append(profiling.Profiling(profile_folder, state))
     signals.listen()
-    if sink.is_used():
+    if trainer.is_used():
         print("each training graph is compiled with its first steps", flush=True)
     else:
         left = steps[state.stage(recipe) :]
@@ -96,7 +98,7 @@ def make_callbacks(config, network, optimizer, source, folder, state, signals, o
         recipe,
         lambda: evaluate.evaluate_network(network, source, config, "validate", ranks),
     )
-    log, writing = callback.LossLog(state, config, validation, folder), []
+    log, writing = recorder.LossLog(state, config, validation, folder), []
     if ranks.is_first:
         watchers = make_watchers(state, config, network, source, validation, log, folder)
         saving = callback.SaveCheckpoints(
@@ -166,10 +168,10 @@ def run_epochs(model, callbacks, config, source, state, ranks):
     )
     last = epoch + 1 if batch else config.training.epochs
     callbacks = callback.ByEpochs(state, config.training, callbacks)
-    if sink.is_used():
+    if trainer.is_used():
         steps = state.steps_per_epoch - batch
-        size = sink.steps_at_once(config.training.sink_size, steps)
-        print(sink.describe(size), flush=True)
+        size = trainer.steps_at_once(config.training.sink_size, steps)
+        print(trainer.describe(size), flush=True)
         sinks = (last - epoch) * steps // size
         model.train(sinks, dataset, callbacks, dataset_sink_mode=True, sink_size=size)
     else:
@@ -197,3 +199,35 @@ def announce(config, network, sources, folder, ranks):
         print("amp_level O2: convolutions in float16, dynamic loss scale")
     print(f"training data: {train_source.name}\nvalidation data: {validation_source.name}")
     print(f"run folder: {folder}", flush=True)
+
+
+def is_used():
+    """Whether the device in use has sink mode."""
+    return ms.get_context("device_target") == "Ascend"
+
+
+def settle(config, target):
+    """The `Config` as it will be used: without an Ascend its `sink_size` is 1, which it says."""
+    training = config.training
+    if target == "Ascend" or training.sink_size == 1:
+        return config
+    print(
+        f"sink_size {training.sink_size} is not used: MindSpore has no sink mode on a {target}; "
+        "steps run one by one"
+    )
+    return dataclasses.replace(config, training=dataclasses.replace(training, sink_size=1))
+
+
+def steps_at_once(sink_size, steps):
+    """The largest number up to `sink_size` that divides the steps to an epoch's end."""
+    return max(size for size in range(1, sink_size + 1) if steps % size == 0)
+
+
+def describe(size):
+    """One line for the log."""
+    if size == 1:
+        return "sink mode: 1 step at a time"
+    return (
+        f"sink mode: {size} steps at a time; saves, stop signals, --max_minutes, checks for NaN, "
+        f"learning rate and rows of metrics.csv act at multiples of {size}"
+    )

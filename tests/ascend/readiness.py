@@ -33,7 +33,7 @@ from mindspore.train import mind_ir_pb2
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.compiled_graph import Node, Output, compiled_graph, peak  # noqa: E402
 from src.config import cli
-from src.config.schema import PRESETS, make_config  # noqa: E402
+from src.config.presets import PRESETS, make_config  # noqa: E402
 from src.model import EncoderForecaster, Execution  # noqa: E402
 from src.runtime import device
 from src.tools import (

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import nn, ops
 
-from src.config.schema import PRESETS
+from src.config.presets import PRESETS
 from tests.ascend import platforms, readiness
 
 # The largest first, so that it does not run alone in the end.

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from src.config.schema import make_config
+from src.config.presets import make_config
 from tests.scripts.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -3,7 +3,7 @@
 import pytest
 
 from src.config import cli
-from src.config.schema import make_config
+from src.config.presets import make_config
 
 
 def parse(*options):

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from src.config.schema import PRESETS, Clip, Config, DataConfig, ModelConfig, Stage, make_config
+from src.config.presets import PRESETS, make_config
+from src.config.schema import Clip, Config, DataConfig, ModelConfig, Stage
 from src.errors import InputError
 
 

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 
 from src import checkpoint
 from src.config import cli
-from src.config.schema import make_config
-from src.convert import conversion, layout, mindspore_2022, pytorch
+from src.config.presets import make_config
+from src.convert import conversion, layout, pytorch
 from src.errors import InputError
 from src.model import EncoderForecaster
-from src.tools import resume
+from src.tools import start
 from tests.published_networks import Published2020, Published2022
 from tests.scripts.conftest import run
 
@@ -81,7 +81,7 @@ def test_training_starts_from_it_and_does_not_resume(converted):
     config = cli.config_from(args.parse_args([]), "CPU", loaded)
     checkpoint.check_same_network(loaded, config)
     with pytest.raises(InputError, match="start from it with --pretrained_model"):
-        resume.config_of(loaded, {})
+        start.config_of(loaded, {})
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pth.tar", ".safetensors"])
@@ -128,7 +128,7 @@ def test_from_2022(file_of_2022, tmp_path):
     """And a 3x3 last kernel stays one on its way to PyTorch, which is told."""
     file, network = file_of_2022
     path = tmp_path / "2022.ckpt"
-    arrays, left_out = mindspore_2022.read(file)
+    arrays, left_out = conversion.read_2022(file)
     assert len(arrays) == 25
     assert len(left_out) == 30
     message = conversion.to_checkpoint(layout.MINDSPORE_2022, arrays, file, path)
@@ -256,19 +256,19 @@ def test_half_precision_weights(theirs, tmp_path):
 
 def test_other_checkpoints_are_refused(converted, file_of_2022, tmp_path):
     """Each way round names the first parameter that is out of place."""
-    arrays, _ = mindspore_2022.read(file_of_2022[0])
+    arrays, _ = conversion.read_2022(file_of_2022[0])
     del arrays["dn_rnn3.gro.gamma"]
     with pytest.raises(InputError, match=r"lacks 1 parameters, dn_rnn3.gro.gamma \(256,\) first"):
         conversion.to_checkpoint(
             layout.MINDSPORE_2022, arrays, file_of_2022[0], tmp_path / "x.ckpt"
         )
-    arrays, _ = mindspore_2022.read(converted)
+    arrays, _ = conversion.read_2022(converted)
     with pytest.raises(InputError, match=r"has 42 parameters, encoder_convs.0.0.weight"):
         conversion.to_checkpoint(layout.MINDSPORE_2022, arrays, converted, tmp_path / "x.ckpt")
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes(converted.read_bytes()[:-3000])
     with pytest.raises(InputError, match="no protobuf message"):
-        mindspore_2022.read(damaged)
+        conversion.read_2022(damaged)
     with pytest.raises(InputError, match="is IN; name another file as OUT"):
         conversion.check_output(converted, converted)
     with pytest.raises(InputError, match="OUT has to end with .pth, .pt, .tar or .safetensors"):

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from src.data.idx import read_idx_images
+from src.data.moving_mnist import read_idx_images
 from src.errors import InputError
 
 

@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from src.data.normalizer import Encoding
+from src.data.normalizer import Encoding, check_value_range, from_unit_range, to_unit_range
 from src.data.pipeline import make_dataset
-from src.data.scale import check_value_range, from_unit_range, to_unit_range
 from src.data.sequences import OwnSequences
 from src.errors import InputError
 from src.evaluation.evaluate import evaluate, mean_image

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from src.config.schema import make_config
+from src.config.presets import make_config
 from src.data import own_data
 from src.data.record import split_by_time
 from src.data.sources import evaluation_source, mean_image_source, training_sources
@@ -213,7 +213,7 @@ def test_files_of_different_grids(tmp_path):
 PEAKS = """
 import resource, sys
 import numpy as np
-from src.config import make_config
+from src.config.presets import make_config
 from src.data import own_data
 
 for path in sys.argv[1:]:

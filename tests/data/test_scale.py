@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.data.scale import check_value_range, from_unit_range, to_unit_range
+from src.data.normalizer import check_value_range, from_unit_range, to_unit_range
 from src.errors import InputError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.data.sequence_file import SequenceFile
+from src.data.moving_mnist import SequenceFile
 from src.errors import InputError
 
 

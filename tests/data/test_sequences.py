@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.config.schema import make_config
+from src.config.presets import make_config
 from src.data import own_data
 from src.data.normalizer import Encoding
 from src.data.sequences import PARTS, OwnSequences, Split

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from src.config.schema import make_config
+from src.config.presets import make_config
 from src.data.sources import evaluation_source, training_sources
 from src.errors import InputError
 

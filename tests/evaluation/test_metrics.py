@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from src.config.schema import make_config
-from src.data.scale import to_unit_range
+from src.config.presets import make_config
+from src.data.normalizer import to_unit_range
 from src.data.sources import evaluation_source, training_sources
 from src.evaluation.evaluate import baselines, evaluate, mean_image
 from src.evaluation.metrics import NAMES, FrameMetrics, frame_scores, ssim

@@ -11,8 +11,7 @@ from scores.categorical import ThresholdEventOperator
 from scores.spatial import fss_2d
 
 from src.errors import InputError
-from src.evaluation.report import as_json
-from src.evaluation.score_tables import lines
+from src.evaluation.report import as_json, lines
 from src.evaluation.scores import Scores, contingency_scores
 
 THRESHOLDS, SIDES = (1.0, 3.0), (1, 5, 9)

@@ -6,7 +6,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from src.config.schema import PRESETS, make_config
+from src.config.presets import PRESETS, make_config
 from src.evaluation import summary
 from src.model import EncoderForecaster, Execution
 from tests.conftest import NARROW

@@ -6,9 +6,8 @@ import pytest
 from src.data.normalizer import Encoding
 from src.data.sequences import OwnSequences
 from src.data.sources import First
-from src.evaluation.climatology import Climatology
-from src.evaluation.verification import Verification
-from src.plots.score_curves import score_figure
+from src.evaluation.verification import Climatology, Verification
+from src.plots.curves import score_figure
 
 READS, FORECASTS = 3, 2
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from src.config.schema import Stage
 from src.model import EncoderForecaster, Execution
-from src.tools.train_step import ForecastLoss
+from src.tools.loss import ForecastLoss
 from tests.conftest import NARROW
 from tests.torch_twin import Twin, assert_same_gradient, pairs, randomise
 

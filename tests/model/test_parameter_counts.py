@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from src.config.schema import PRESETS, ModelConfig, Stage
+from src.config.presets import PRESETS
+from src.config.schema import ModelConfig, Stage
 from src.model import EncoderForecaster
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from src.errors import InputError
 from src.plots import curves
-from src.tools.callback import COLUMNS
+from src.tools.recorder import COLUMNS
 
 ROWS = """\
 1,2,4,3,0.5,8,0.003,0.7,1.5,,,

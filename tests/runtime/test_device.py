@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.config.schema import PRESETS
+from src.config.presets import PRESETS
 from src.errors import InputError
 from src.runtime import device
 

@@ -19,7 +19,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 from src import checkpoint  # noqa: E402
-from src.config.schema import ModelConfig, Stage, make_config  # noqa: E402
+from src.config.presets import make_config  # noqa: E402
+from src.config.schema import ModelConfig, Stage  # noqa: E402
 from src.model import EncoderForecaster  # noqa: E402
 from src.runtime import device  # noqa: E402
 from src.tools import optimizers  # noqa: E402

@@ -3,7 +3,7 @@
 import re
 
 from src import checkpoint
-from src.config.schema import make_config
+from src.config.presets import make_config
 from src.runtime import compile_cache
 from tests.scripts.conftest import TINY, run
 

@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 
 from src import checkpoint
-from src.data.scale import to_unit_range
+from src.data.normalizer import to_unit_range
 from src.data.sources import evaluation_source
 from tests.scripts.conftest import ROOT, run
 from tests.scripts.test_end_to_end import network_of

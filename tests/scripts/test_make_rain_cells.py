@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray
 
-from src.data import rain_files
+from src.data import rain_cells
 from src.data.rain_cells import RainCells
 from src.data.sequences import Split
 from tests.scripts.conftest import run
@@ -21,8 +21,8 @@ def rain():
 
 def test_sequences_and_record(tmp_path, rain):
     """A sequence is the beginning of its record."""
-    rain_files.write_sequences(tmp_path / "sequences.npy", rain, 3, 5)
-    rain_files.write_record(tmp_path / "record.npy", rain, 130)
+    rain_cells.write_sequences(tmp_path / "sequences.npy", rain, 3, 5)
+    rain_cells.write_record(tmp_path / "record.npy", rain, 130)
     sequences, record = (np.load(tmp_path / f"{name}.npy") for name in ("sequences", "record"))
     assert (sequences.shape, record.shape) == ((3, 5, *SIZE), (130, *SIZE))
     assert sequences.dtype == record.dtype == np.float32

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from src import checkpoint
-from src.config.schema import make_config
+from src.config.presets import make_config
 from src.data import own_data
 from src.data.sequences import Split
 from src.data.sources import training_sources
 from src.errors import InputError
 from src.export import exporter
 from src.forecast import prediction, predictor
-from src.tools import resume
+from src.tools import start
 from tests.scripts.conftest import run
 from tests.scripts.test_bad_input import refuse
 from tests.scripts.test_end_to_end import network_of
@@ -160,15 +160,15 @@ def test_a_resumed_run_keeps_its_dataset(tmp_path, pixels, trained):
     config = make_config("small", own_data.options_of(options))
     found = checkpoint.Checkpoint(tmp_path / "last.ckpt", config, {}, {}, {"epoch": 1})
     moved = shutil.copy(tmp_path / "own.npy", tmp_path / "moved.npy")
-    same = resume.config_of(found, {"dataset": str(moved)})
+    same = start.config_of(found, {"dataset": str(moved)})
     assert len(training_sources(same)[0]) == 8
     np.save(moved, np.load(moved)[::-1])
     with pytest.raises(InputError, match="is another file than the run began with"):
-        training_sources(resume.config_of(found, {"dataset": str(moved)}))
+        training_sources(start.config_of(found, {"dataset": str(moved)}))
     with pytest.raises(InputError, match="value_range .* there, .* here"):
-        resume.config_of(found, {"value_range": (0.0, 256.0)})
+        start.config_of(found, {"value_range": (0.0, 256.0)})
     with pytest.raises(InputError, match="this run is of moving digits"):
-        resume.config_of(checkpoint.load(trained / "best.ckpt"), {"dataset": str(moved)})
+        start.config_of(checkpoint.load(trained / "best.ckpt"), {"dataset": str(moved)})
 
 
 def test_overwrite(tmp_path, pixels, by_checkpoint):

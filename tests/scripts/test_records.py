@@ -8,12 +8,12 @@ import pytest
 import xarray as xr
 
 from src import checkpoint
-from src.config.schema import make_config
+from src.config.presets import make_config
 from src.data import own_data
 from src.data.sources import evaluation_source
 from src.errors import InputError
 from src.forecast import prediction, predictor
-from src.tools import resume
+from src.tools import start
 from tests.scripts.conftest import run
 from tests.scripts.test_bad_input import refuse
 
@@ -107,7 +107,7 @@ def test_a_resumed_run_keeps_its_scale(tmp_path, rain_file):
     config = make_config("small", own_data.options_of(options))
     assert config.data.value_range == pytest.approx((0, 20), abs=1e-6)
     found = checkpoint.Checkpoint(tmp_path / "last.ckpt", config, {}, {}, {"epoch": 1})
-    assert resume.config_of(found, options) == config
+    assert start.config_of(found, options) == config
     for change in (
         {"transform": "dbz"},
         {"window_stride": 2},
@@ -115,10 +115,10 @@ def test_a_resumed_run_keeps_its_scale(tmp_path, rain_file):
         {"missing": "refuse"},
     ):
         with pytest.raises(InputError):
-            resume.config_of(found, change)
+            start.config_of(found, change)
     explicit = make_config("small", own_data.options_of({**options, "value_range": (0.0, 50.0)}))
     with pytest.raises(InputError, match="value_range is .'auto',.: it must be a list of float"):
-        resume.config_of(checkpoint.Checkpoint(tmp_path, explicit, {}, {}, {"epoch": 1}), options)
+        start.config_of(checkpoint.Checkpoint(tmp_path, explicit, {}, {}, {"epoch": 1}), options)
 
 
 def test_what_a_forecast_knows_of_its_grid(rain_file):

@@ -9,7 +9,8 @@ import pytest
 from mindspore import nn
 from mindspore.train import Callback, Model
 
-from src.config.schema import TrainingConfig, make_config
+from src.config.presets import make_config
+from src.config.schema import TrainingConfig
 from src.errors import NonFiniteError
 from src.tools.callback import (
     Clock,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mindspore import Parameter, Tensor
 
-from src.config.schema import make_config
+from src.config.presets import make_config
 from src.model import EncoderForecaster
 from src.tools.optimizers import Muon, make_optimizer, orthogonalise
 

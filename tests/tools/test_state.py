@@ -4,10 +4,11 @@ import csv
 
 import pytest
 
-from src.config.schema import Clip, TrainingConfig, make_config
+from src.config.presets import make_config
+from src.config.schema import Clip, TrainingConfig
 from src.errors import InputError
 from src.runtime.distributed import Ranks, join
-from src.tools.callback import COLUMNS, rows_until
+from src.tools.recorder import COLUMNS, rows_until
 from src.tools.state import TrainingState, share_of_work
 
 CLIPS = (Clip(4, 2, 0.3), Clip(7, 5, 0.6))

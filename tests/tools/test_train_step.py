@@ -7,18 +7,11 @@ import torch
 from mindspore import nn
 
 from src.config.schema import Clip, TrainingConfig
-from src.data.normalizer import Encoding
-from src.data.scale import to_unit_range
+from src.data.normalizer import Encoding, to_unit_range
 from src.model import EncoderForecaster
+from src.tools.loss import ForecastLoss, in_unit_range, mean
 from src.tools.optimizers import Adam, make_optimizer
-from src.tools.train_step import (
-    ForecastLoss,
-    TrainStep,
-    execution_of,
-    in_unit_range,
-    make_scaler,
-    mean,
-)
+from src.tools.train_step import TrainStep, execution_of, make_scaler
 from tests.conftest import NARROW
 
 RECIPE = TrainingConfig(learning_rate=1e-2)

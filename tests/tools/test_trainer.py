@@ -15,11 +15,12 @@ from mindspore.train import RunContext
 from mindspore.train.callback import _InternalCallbackParam
 
 from src import checkpoint
-from src.config.schema import Clip, make_config
+from src.config.presets import make_config
+from src.config.schema import Clip
 from src.data.normalizer import Encoding
 from src.errors import NonFiniteError, StoppedError
 from src.runtime.distributed import Ranks
-from src.tools import callback, sink, trainer
+from src.tools import callback, recorder, trainer
 from src.tools.callback import is_passed
 from src.tools.optimizers import Adam
 from src.tools.state import TrainingState
@@ -100,7 +101,7 @@ class Run:
         self.network = Distance()
         optimizer = Adam(self.network.trainable_params(), recipe.learning_rate)
         validation = callback.Validation(self.state, recipe, self.validate)
-        self.log = callback.LossLog(self.state, self.config, validation, folder)
+        self.log = recorder.LossLog(self.state, self.config, validation, folder)
         self.saves = []
         self.signals = callback.StopSignals(Ranks())
         saving = callback.SaveCheckpoints(
@@ -145,13 +146,13 @@ def checkpoint_step(folder):
 @pytest.fixture(autouse=True)
 def sink_mode(monkeypatch):
     """As on an Ascend."""
-    monkeypatch.setattr(sink, "is_used", lambda: True)
+    monkeypatch.setattr(trainer, "is_used", lambda: True)
 
 
 def test_steps_at_once():
     """312 steps are an epoch of 10,000 sequences in batches of 32."""
-    assert [sink.steps_at_once(size, 312) for size in (1, 8, 10, 13, 400)] == [1, 8, 8, 13, 312]
-    assert [sink.steps_at_once(size, 7) for size in (1, 6, 7)] == [1, 1, 7]
+    assert [trainer.steps_at_once(size, 312) for size in (1, 8, 10, 13, 400)] == [1, 8, 8, 13, 312]
+    assert [trainer.steps_at_once(size, 7) for size in (1, 6, 7)] == [1, 1, 7]
 
 
 def test_another_clip_begins_between_sinks(tmp_path):
@@ -236,7 +237,7 @@ def test_nan_is_found_at_the_end_of_a_sink(tmp_path):
 
 
 def test_what_is_said():
-    text = sink.describe(3)
+    text = trainer.describe(3)
     assert text.startswith("sink mode: 3 steps at a time; saves, stop signals, --max_minutes")
     assert text.endswith("act at multiples of 3")
-    assert sink.describe(1) == "sink mode: 1 step at a time"
+    assert trainer.describe(1) == "sink mode: 1 step at a time"
