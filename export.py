@@ -12,7 +12,7 @@ from src.config import cli
 from src.data.sources import sample_inputs
 from src.evaluation import summary
 from src.export import exporter
-from src.model import EncoderForecaster, Execution
+from src.model import Execution
 from src.runtime import device
 
 
@@ -36,11 +36,9 @@ def main(args):
     exporter.check_format(args.file_format, target, args.batch_size)
     loaded = checkpoint.load(args.pretrained_model)
     if args.summary:
-        return summary.show(loaded.config, loaded.path)
+        return summary.show(loaded.config, loaded.path.stat().st_size, loaded.path)
     data = loaded.config.data
-    portable = Execution(device_target="Ascend")
-    network = EncoderForecaster(loaded.config.model, data.forecast_frames, portable)
-    checkpoint.load_weights(network, loaded)
+    network = loaded.network(execution=Execution(device_target="Ascend"))
 
     suffix = f".{args.file_format.lower()}"
     path = Path(args.file_name or Path(args.pretrained_model).with_suffix(suffix))

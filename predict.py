@@ -58,7 +58,7 @@ def main(args):
     target = device.of_flags(args)
     if args.summary:
         loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
-        return summary.show(loaded.config, loaded.path)
+        return summary.show(loaded.config, loaded.path.stat().st_size, loaded.path)
     if args.mindir:
         model = predictor.from_mindir(args.mindir, args.forecast_frames)
     else:

@@ -11,7 +11,7 @@ from src.config import cli
 from src.data.sources import evaluation_source, mean_image_source
 from src.evaluation import evaluate as evaluation
 from src.evaluation import report, summary, verification
-from src.model import EncoderForecaster, timed_network
+from src.model import timed_network
 from src.runtime import device, distributed
 
 
@@ -46,20 +46,18 @@ def main(args):
     loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
     config, frames = loaded.config, loaded.config.data.forecast_frames
     if args.summary:
-        return summary.show(config, loaded.path)
+        return summary.show(config, loaded.path.stat().st_size, loaded.path)
     source = evaluation_source(
         config, args.workroot, args.num_digits, args.limit, args.dataset, args.value_range
     )
     report.check_outputs(args.json, args.plot)
     training = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
     scores = verification.of_test(args, config, source, training)
-    network = EncoderForecaster(config.model, frames)
-    checkpoint.load_weights(network, loaded)
     print(f"{device.describe(target)}\npreset: {config.preset}\ntest data: {source.name}")
     timed_network.say_if_long(config.preset, target, len(source))
 
     shape = timed_network.batch_shape(source, args.batch_size, config.data.input_frames)
-    forecasters = {"model": timed_network.Forecaster(network, shape)}
+    forecasters = {"model": timed_network.Forecaster(loaded.network(), shape)}
     if args.baselines:
         forecasters |= evaluation.baselines(frames, training and evaluation.mean_image(training))
     metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=team, verification=scores)

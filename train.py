@@ -12,51 +12,57 @@ python train.py --data_url URL --train_url URL             # a job on OpenI or M
 import mindspore as ms
 
 from src import run_folder
-from src.cloud import job
+from src.cloud import job as cloud
 from src.config import cli
-from src.data.sources import training_sources
 from src.evaluation import summary
 from src.runtime import compile_cache, device, distributed
-from src.tools import profiling, recorder, start, trainer
+from src.tools import optimizers, profiling, recorder
+from src.tools.start import given_flags, resolve_start
+from src.tools.trainer import Trainer
 
 
-def parse_args(argv=None):
-    """The command line's arguments."""
+def make_parser():
+    """The command line."""
     parser = cli.Parser(__doc__)
     cli.add_run_flags(parser)
     cli.add_summary_flag(parser)
     cli.add_distribute_flag(parser)
     cli.add_device_flags(parser)
-    job.add_flags(parser)
+    cloud.add_flags(parser)
     cli.add_config_flags(parser)
-    return job.parse(parser, argv)
+    return parser
 
 
-def main(args, upload):
+def parse_args(argv=None):
+    """The command line's arguments."""
+    return cloud.parse(make_parser(), argv)
+
+
+def main(args, job):
     """Device, data, network, training."""
     target = device.of_flags(args)
-    team = distributed.join(args.distribute)
+    ranks = distributed.join(args.distribute)
     cache_folder = compile_cache.open_folder(args.compile_cache)
-    begin = start.start_of(args, target)
+    start = resolve_start(given_flags(args) | job.settings, target)
+    config = start.config
     if args.summary:
-        return summary.show(begin.config)
-    config = trainer.settle(begin.config, target)
+        return summary.show(config, optimizers.state_bytes(config))
     profile_folder = profiling.open_folder(args.profile) if args.profile else None
-    sources, state = training_sources(config), trainer.start_state(config, team, begin.resumed)
-    team.check_same(config.to_json() + repr(state), "other settings, or another state to resume,")
+    sources = start.sources()
+    ranks.check_same(
+        config.to_json() + repr(start.state(ranks)), "other settings, or another state to resume,"
+    )
     if config.training.tensorboard:
         recorder.check_tensorboard()
 
     ms.set_seed(config.training.seed)
-    network = begin.make_network(config, target)
-    if team.is_first:
-        run_folder.open_run_folder(begin.folder, config, args.overwrite, begin.continues)
+    network = start.network(target)
+    if ranks.is_first:
+        run_folder.open_run_folder(start.folder, config, args.overwrite, start.continues)
     print(device.describe(target))
-    trainer.train(
-        config, network, sources, begin.folder, state, team,
-        begin.resumed, cache_folder, upload, profile_folder,
-    )  # fmt: skip
+    trainer = Trainer(start, network, sources, ranks)
+    trainer.train(cache_folder, job.upload, profile_folder)
 
 
 if __name__ == "__main__":
-    cli.run(job.as_job(main), parse_args())
+    cli.run(cloud.with_cloud_job(main), parse_args())

@@ -1,6 +1,6 @@
 """Alias of train.py: published commands for debug jobs type this name."""
 
-from train import arguments, cloud, main, parse_args
+from train import cli, cloud, main, parse_args
 
 if __name__ == "__main__":
-    arguments.run(cloud.as_job(main), parse_args())
+    cli.run(cloud.with_cloud_job(main), parse_args())

@@ -7,5 +7,6 @@ cd "$root"
 make_venv requirements-dev.txt
 "$python" -m ruff check .
 "$python" -m ruff format --check .
+.venv/bin/lint-imports
 .venv/bin/shellcheck scripts/*.sh .ci/run
 exec "$python" -m pytest -n 2 --dist loadfile "$@"

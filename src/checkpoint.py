@@ -25,10 +25,13 @@ from mindspore.train.checkpoint_pb2 import Checkpoint as Message
 from src import ROOT
 from src.config.schema import Config
 from src.errors import InputError, NonFiniteError
+from src.model import EncoderForecaster
 from src.runtime.files import write_atomically
 
 # The weights in the box.
 OURS = ROOT / "weights" / "small.ckpt"
+# Under this name a MINDIR carries the configuration of its checkpoint.
+CONFIG_KEY = "convlstm_config"
 OPTIMIZER_PREFIX = "optimizer."
 CRC_MARK = b"crc_num"
 CRC_BYTES = 10
@@ -54,6 +57,21 @@ class Checkpoint:
     weights: dict
     optimizer: dict
     state: dict
+
+    def network(self, forecast_frames=None, execution=None):
+        """The `EncoderForecaster` with these weights.
+
+        Args:
+            forecast_frames: frames that it forecasts; default: as it was trained.
+            execution: how it computes them.
+
+        Raises:
+            InputError: the weights are not those of its configuration's network.
+        """
+        frames = forecast_frames or self.config.data.forecast_frames
+        network = EncoderForecaster(self.config.model, frames, execution)
+        _set(self.path, {p.name: p for p in network.get_parameters()}, self.weights)
+        return network
 
 
 def given_or_ours(path):
@@ -214,21 +232,17 @@ def _decode(path, entry):
     )
 
 
-def load_weights(network, checkpoint):
-    """Sets the network's parameters.
-
-    Raises:
-        InputError: naming the first missing, surplus or misshapen parameter.
-    """
-    _set(checkpoint.path, {p.name: p for p in network.get_parameters()}, checkpoint.weights)
-
-
 def load_optimizer(network, optimizer, checkpoint):
-    """Sets the optimizer's own parameters; raises `InputError` as `load_weights` does."""
+    """Sets the optimizer's own parameters; raises `InputError` as `Checkpoint.network`
+    does.
+    """
     _set(checkpoint.path, own_parameters(network, optimizer), checkpoint.optimizer)
 
 
 def _set(path, parameters, arrays):
+    """Sets parameters from a file's arrays; raises `InputError` for the first that is missing,
+    surplus or of another shape.
+    """
     for name in [*parameters, *arrays]:
         if name not in arrays:
             raise InputError(f"{path}: lacks {name}")

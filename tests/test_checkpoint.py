@@ -38,8 +38,7 @@ def test_round_trip(saved, config):
     loaded = checkpoint.load(path)
     assert loaded.config == config
     assert loaded.state == {"step": 12}
-    other = EncoderForecaster(config.model, 10)
-    checkpoint.load_weights(other, loaded)
+    other = loaded.network()
     for ours, theirs in zip(network.get_parameters(), other.get_parameters(), strict=True):
         assert ours.name == theirs.name
         np.testing.assert_array_equal(ours.asnumpy(), theirs.asnumpy())
@@ -114,9 +113,7 @@ def test_another_network(saved, config):
         weights = dict(loaded.weights)
         change(weights)
         with pytest.raises(InputError, match=message):
-            checkpoint.load_weights(
-                EncoderForecaster(config.model, 10), dataclasses.replace(loaded, weights=weights)
-            )
+            dataclasses.replace(loaded, weights=weights).network()
 
 
 def test_the_checkpoint_that_comes_with_the_project(tmp_path, monkeypatch, capsys):
@@ -136,7 +133,7 @@ def test_weights_alone(saved, config):
     small = path.with_name("weights.ckpt")
     checkpoint.save_weights(small, checkpoint.load(path))
     loaded = checkpoint.load(small)
-    checkpoint.load_weights(EncoderForecaster(config.model, 10), loaded)
+    loaded.network()
     assert (loaded.config, loaded.state) == (config, {})
     weights = sum(p.nbytes for p in network.get_parameters())
     moments = sum(p.nbytes for p in [*optimizer.moment1, *optimizer.moment2])

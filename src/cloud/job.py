@@ -18,10 +18,11 @@ import sys
 import tempfile
 import time
 import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from src import run_folder
-from src.cloud.storage import StoreError, join, run_apart, store_of
+from src.cloud.storage import StoreError, join, run_subprocess, store_of
 from src.data.sources import TRAINING_FILE
 from src.errors import DiskError, InputError
 
@@ -50,28 +51,42 @@ def parse(parser, argv):
     return args
 
 
-def as_job(main):
-    """A function of the command line for `main(args, upload)`, a cloud job where it is one."""
+@dataclass(frozen=True)
+class CloudJob:
+    """What a job's platform settles of a training; nothing on a machine of one's own.
+
+    Args:
+        settings: values of `data_path`, `train_path` and `resume` in place of the flags' own.
+        upload: a function without arguments that copies out what is new, to be called at
+            checkpoints; or None.
+    """
+
+    settings: dict = field(default_factory=dict)
+    upload: object = None
+
+
+def with_cloud_job(main):
+    """A function of the parsed command line for `main(args, job)`, a `CloudJob`."""
 
     def run(args):
-        with job(args) as upload:
-            main(args, upload)
+        with cloud_job(args) as job:
+            main(args, job)
 
     return run
 
 
 @contextlib.contextmanager
-def job(args):
+def cloud_job(args):
     """Makes a cloud job's data and earlier results local, and copies the results out in the end.
 
-    Sets `args.data_path` and `args.train_path`, and `args.resume` where `train_url` holds a run
-    already: a job that its platform starts again goes on.
+    A job that its platform starts again goes on: where `train_url` holds a run already, `resume` is
+    settled.
 
     Args:
         args: the parsed command line of train.py.
 
     Yields:
-        A function without arguments that copies out what is new, to be called at checkpoints.
+        The `CloudJob`.
 
     Raises:
         InputError: the data is not there, or flags contradict each other.
@@ -84,13 +99,16 @@ def job(args):
             "--data_path and --train_path"
         )
     with tempfile.TemporaryDirectory(dir=fast_disk()) as scratch:
-        upload = None
+        job = CloudJob()
         if by_urls:
-            upload = _start_by_urls(args, Path(scratch))
+            job = _job_of_urls(args, Path(scratch))
         elif is_left_to_c2net(args):
-            upload = _start_by_c2net(args)
-        with contextlib.nullcontext() if upload is None else copied_out(upload, args.train_path):
-            yield upload
+            job = _job_of_c2net(args)
+        if job.upload is None:
+            yield job
+            return
+        with copied_out(job.upload, job.settings["train_path"]):
+            yield job
 
 
 def fast_disk():
@@ -112,17 +130,18 @@ def copied_out(upload, folder):
         raise DiskError(f"results could not be copied out; all of them are in {folder}")
 
 
-def _start_by_urls(args, scratch):
-    """Copies in what the URLs name; returns what copies out, or None without --train_url."""
+def _job_of_urls(args, scratch):
+    """The `CloudJob` of --data_url and --train_url; what they name is copied in."""
+    settings = {}
     if args.data_url:
         if getattr(args, "data_path", None):
             raise InputError("data_url and data_path are both given: the data is one or the other")
-        args.data_path = str(fetch_data(args.data_url, scratch))
+        settings["data_path"] = str(fetch_data(args.data_url, scratch))
     if not args.train_url:
-        return None
+        return CloudJob(settings)
     runs = fast_disk() or run_folder.RUNS
-    args.train_path = args.train_path or str(runs / run_folder.default_path("cloud").name)
-    folder, store = Path(args.train_path), store_of(args.train_url, "train_url")
+    folder = Path(args.train_path or runs / run_folder.default_path("cloud").name)
+    store = store_of(args.train_url, "train_url")
     upload = Upload(folder, store, args.train_url)
     if not args.overwrite and not run_folder.files_of_a_run(folder):
         with _storage("train_url"):
@@ -130,8 +149,8 @@ def _start_by_urls(args, scratch):
                 print(f"copying in earlier results: {args.train_url}", flush=True)
                 fetch_run(store, args.train_url, folder)
                 upload.mark_as_done()
-    _go_on(args)
-    return upload
+    settings |= {"train_path": str(folder)} | _resume_if_possible(args, folder)
+    return CloudJob(settings, upload)
 
 
 def fetch_run(store, url, folder):
@@ -146,11 +165,12 @@ def fetch_run(store, url, folder):
     incoming.rmdir()
 
 
-def _go_on(args):
-    """Resumes where the run's folder holds a state, and no flag says otherwise."""
-    if not args.overwrite and not args.resume and run_folder.states(Path(args.train_path)):
-        print(f"{args.train_path}: holds a run: going on with it (--overwrite starts over)")
-        args.resume = True
+def _resume_if_possible(args, folder):
+    """Settles `resume` where the run's folder holds a state, and no flag says otherwise."""
+    if args.overwrite or args.resume or not run_folder.states(folder):
+        return {}
+    print(f"{folder}: holds a run: going on with it (--overwrite starts over)")
+    return {"resume": True}
 
 
 def fetch_data(url, folder):
@@ -277,27 +297,28 @@ def is_left_to_c2net(args):
     return bool(here and not complete)
 
 
-def _start_by_c2net(args):
-    """Takes from c2net what the flags leave open; returns what copies out."""
+def _job_of_c2net(args):
+    """The `CloudJob` of what the flags leave open to c2net."""
     from c2net.context import prepare
 
     try:
         context = prepare()
     except (ValueError, OSError) as error:
         raise InputError(f"c2net cannot prepare this job: {error}") from None
-    datasets = Path(context.dataset_path)
+    datasets, settings = Path(context.dataset_path), {}
     if not getattr(args, "data_path", None) and any(datasets.glob("[!.]*")):
-        args.data_path = str(find_digits(datasets, f"{datasets} (c2net's dataset_path)"))
+        digits = find_digits(datasets, f"{datasets} (c2net's dataset_path)")
+        settings["data_path"] = str(digits)
     if args.train_path:
-        return None
-    args.train_path = str(Path(context.output_path) / "run")
-    _go_on(args)
-    return lambda: with_retries(upload_by_c2net, "c2net's output", args.train_path)
+        return CloudJob(settings)
+    folder = Path(context.output_path) / "run"
+    settings |= {"train_path": str(folder)} | _resume_if_possible(args, folder)
+    return CloudJob(settings, lambda: with_retries(upload_by_c2net, "c2net's output", folder))
 
 
 def upload_by_c2net():
     """One attempt to copy out; c2net prints its failures."""
-    output = run_apart("-c", "from c2net.context import upload_output; upload_output()")
+    output = run_subprocess("-c", "from c2net.context import upload_output; upload_output()")
     failures = [line for line in output.splitlines() if FAILURE_MARK in line]
     if failures:
         raise StoreError(failures[-1].strip(f"{FAILURE_MARK} "))

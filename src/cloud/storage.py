@@ -114,10 +114,10 @@ class MoxingStore:
         self._run("remove", url)
 
     def _run(self, *command):
-        return run_apart("-m", "src.cloud.storage", *command).rsplit("\n", 1)[-1]
+        return run_subprocess("-m", "src.cloud.storage", *command).rsplit("\n", 1)[-1]
 
 
-def run_apart(*arguments):
+def run_subprocess(*arguments):
     """Runs Python on its own to talk to the storage; returns its output, raises `StoreError`."""
     command = [sys.executable, *map(str, arguments)]
     paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))

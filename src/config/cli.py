@@ -2,23 +2,15 @@
 
 import argparse
 import dataclasses
-import os
 import sys
 import types
 import typing
 
-from src.config.presets import DEFAULT_PRESET, PRESETS, RECIPES, make_config
+from src.config.presets import DEFAULT_PRESET, PRESETS, RECIPES
 from src.config.schema import DataConfig, ModelConfig, TrainingConfig
-from src.data import own_data
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
 
 JIT_LEVELS = ("O0", "O1", "O2")
-INHERITED = ("num_digits", "input_frames", "forecast_frames", "image_size")
-INHERITED_WITH_DATASET = (
-    "dataset", "value_range", "held_out", "split_seed", "transform", "missing", "pad",
-)  # fmt: skip
-# How to read the very file that a checkpoint was trained on.
-INHERITED_WITH_ITS_FILE = ("variable", "time", "latitude", "longitude", "window_stride")
 EXIT_CODES = {InputError: 2, StoppedError: 3, NonFiniteError: 4, DiskError: 5, ExportError: 1}
 
 
@@ -168,46 +160,23 @@ def _add_flag(group, f, hint):
 
 def _parser_of(f, kind):
     """What turns an argument's text into a value of a field."""
-    if f.metadata["pairs"]:
-        return _pair
-    if f.metadata["word"]:
-        return _or_word(kind, f.metadata["word"])
-    if not hasattr(kind, "parse"):
-        return kind
+    parse = f.metadata["parse"] or getattr(kind, "parse", kind)
 
-    def parse(text):
+    def checked(text):
         try:
-            return kind.parse(text)
+            return parse(text)
         except InputError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    return parse
+    checked.__name__ = parse.__name__
+    return checked
 
 
 def _number_of_values(f):
     """argparse's nargs of a field that is a tuple."""
-    if f.metadata["word"]:
+    if f.metadata["parse"]:
         return "+"
     return f.metadata["length"] or ("*" if f.metadata["may_be_empty"] else "+")
-
-
-def _pair(text):
-    """An argparse type: two numbers, A:B."""
-    first, second = text.split(":")
-    return float(first), float(second)
-
-
-_pair.__name__ = "A:B"
-
-
-def _or_word(kind, word):
-    """An argparse type: a value, or a word in its place."""
-
-    def parse(text):
-        return text if text == word else kind(text)
-
-    parse.__name__ = f"{kind.__name__} or {word}"
-    return parse
 
 
 def describe_default(f):
@@ -229,46 +198,6 @@ def _text(value):
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"
     return str(value)
-
-
-def options_of(args):
-    """The parsed flags as a dict, lists as tuples; a dataset's path from the root, because a
-    checkpoint has to find it from any folder.
-    """
-    options = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in vars(args).items()
-    }
-    if "dataset" in options:
-        options["dataset"] = os.path.abspath(options["dataset"])
-    return options
-
-
-def config_from(args, target, pretrained=None):
-    """The configuration that the parsed flags ask for.
-
-    What a pretrained checkpoint knows of frames, and without --preset of its network, holds where
-    no flag says otherwise; without both the preset is the device's default. A dataset decides
-    itself what its frames are like.
-    """
-    options, inherited = options_of(args), {}
-    preset = args.preset or DEFAULT_PRESET[target]
-    if pretrained:
-        known = pretrained.config
-        names = INHERITED if "data_path" in options else INHERITED + INHERITED_WITH_DATASET
-        if not {"data_path", "dataset"} & set(options):
-            names += INHERITED_WITH_ITS_FILE
-        inherited = {name: getattr(known.data, name) for name in names}
-        if not args.preset:
-            preset = known.preset
-            fields = dataclasses.fields(ModelConfig)
-            inherited |= {f.name: getattr(known.model, f.name) for f in fields}
-    merged = inherited | options
-    if merged.get("dataset") is not None:
-        if "image_size" not in options:
-            merged.pop("image_size", None)
-        merged = own_data.options_of(merged)
-    return make_config(preset, merged, args.recipe or RECIPES[0])
 
 
 def run(main, args):

@@ -10,22 +10,48 @@ from src.errors import InputError
 
 
 def option(
-    default, help, *, choices=None, at_least=None, above=None, at_most=None, length=None,
-    may_be_empty=False, flag=True, pairs=False, word=None,
-):  # fmt: skip
-    """A dataclass field with limits; unless `flag` is False it is a command-line flag too, of
-    `pairs` one that takes numbers as A:B; it may take a word in place of its values.
+    default,
+    help,
+    *,
+    choices=None,
+    at_least=None,
+    above=None,
+    at_most=None,
+    length=None,
+    may_be_empty=False,
+    flag=True,
+    parse=None,
+    belongs_to=None,
+    inherited=None,
+    may_change=False,
+    in_graph=True,
+):
+    """A dataclass field with its help text, its limits, and what else there is to know of it.
+
+    Args:
+        choices, at_least, above, at_most: limits of its value, or of each of its values.
+        length, may_be_empty: of a field of several values.
+        flag: whether the command line has it.
+        parse: what turns the text of one value into it; default: its type.
+        belongs_to: "dataset" where it needs one to be set.
+        inherited: when a new run takes it from the run whose weights it starts with: "always",
+            "with_dataset" where it goes on with that run's data or a dataset of the same kind,
+            "with_file" where it goes on with the very same file.
+        may_change: whether a resumed run may change it.
+        in_graph: whether compiled graphs depend on it.
     """
-    limits = {
-        "choices": choices,
-        "at_least": at_least,
-        "above": above,
-        "at_most": at_most,
-        "length": length,
-        "may_be_empty": may_be_empty,
-        "word": word,
-    }
-    return field(default=default, metadata={"help": help, "flag": flag, "pairs": pairs, **limits})
+    metadata = dict(locals())
+    return field(default=metadata.pop("default"), metadata=metadata)
+
+
+def names(*classes, **properties):
+    """The names of the fields of dataclasses that have these properties, a tuple."""
+    return tuple(
+        f.name
+        for cls in classes
+        for f in dataclasses.fields(cls)
+        if all(f.metadata.get(key) == value for key, value in properties.items())
+    )
 
 
 class Checked:

@@ -10,10 +10,26 @@ import math
 import re
 from dataclasses import dataclass, fields
 
-from src.config.fields import Checked, from_dict, option
+from src.config.fields import Checked, from_dict, names, option
 from src.data.moving_mnist import DIGIT_SIZE
 from src.data.normalizer import TRANSFORMS, check_value_range
 from src.errors import InputError
+
+AUTO = ("auto",)
+
+
+def number_or_auto(text):
+    """A bound of `value_range`: a number, or the word that asks for both."""
+    return text if text == AUTO[0] else float(text)
+
+
+def threshold_weight(text):
+    """A pair of `loss_weights`, "2:5" for example."""
+    threshold, weight = text.split(":")
+    return float(threshold), float(weight)
+
+
+number_or_auto.__name__, threshold_weight.__name__ = "float or auto", "A:B"
 
 
 @dataclass(frozen=True)
@@ -110,102 +126,166 @@ class ModelConfig(Checked):
         )
 
 
-# Settings that are as they are by default where there is no dataset.
-OF_A_DATASET = (
-    "value_range", "dataset_crc", "variable", "time", "latitude", "longitude", "window_stride",
-    "transform", "missing", "pad", "auto_range", "fill", "units",
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class DataConfig(Checked):
     """Where sequences come from and what they look like."""
 
     data_path: str | None = option(
-        None, "folder with train-images-idx3-ubyte.gz; default: the embedded test digits"
+        None,
+        "folder with train-images-idx3-ubyte.gz; default: the embedded test digits",
+        may_change=True,
+        in_graph=False,
     )
     dataset: str | None = option(
         None,
         "own data in place of Moving MNIST: sequences, .npy or .npz of (N, T, H, W) or "
         "(N, T, C, H, W), or one long record, (T, H, W), NetCDF, Zarr, or a folder of files",
+        inherited="with_dataset",
+        may_change=True,
+        in_graph=False,
     )
     variable: str | None = option(
-        None, "variable of a NetCDF or Zarr dataset; default: the only one of three dimensions"
+        None,
+        "variable of a NetCDF or Zarr dataset; default: the only one of three dimensions",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
     )
     time: str | None = option(
-        None, "name of its time; default: by the CF conventions, as latitude and longitude"
+        None,
+        "name of its time; default: by the CF conventions, as latitude and longitude",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
     )
-    latitude: str | None = option(None, "name of its latitude, or of its rows")
-    longitude: str | None = option(None, "name of its longitude, or of its columns")
+    latitude: str | None = option(
+        None,
+        "name of its latitude, or of its rows",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+    )
+    longitude: str | None = option(
+        None,
+        "name of its longitude, or of its columns",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+    )
     window_stride: int | None = option(
         None,
         "frames from one window of a long record to the next, 1 by default; makes a .npy file of "
         "four dimensions a record, (T, C, H, W)",
         at_least=1,
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
     )
     value_range: tuple[float, ...] | None = option(
         None,
         "the two values of the dataset that become 0 and 1; has to be given with it; auto: the "
         "extremes of a record's training part",
         length=2,
-        word="auto",
+        belongs_to="dataset",
+        inherited="with_dataset",
+        in_graph=False,
+        parse=number_or_auto,
     )
     transform: str = option(
         "none",
         "what happens to values before they are scaled; log: natural logarithm; dbz: rain in mm/h "
         "to dBZ by Z = 200 R^1.6",
         choices=TRANSFORMS,
+        belongs_to="dataset",
+        inherited="with_dataset",
+        in_graph=False,
     )
     missing: str = option(
         "refuse",
         "what to do with missing values (NaN) of the dataset; mask: fill them for the network with "
         "the training mean, and leave them out of loss and scores",
         choices=("refuse", "mask"),
+        belongs_to="dataset",
+        inherited="with_dataset",
     )
     pad: bool = option(
         False,
         "pad the dataset's frames by reflection to the multiple that the network needs, and crop "
         "its forecasts",
+        belongs_to="dataset",
+        inherited="with_dataset",
     )
-    auto_range: bool = option(False, "whether value_range was auto", flag=False)
-    fill: float | None = option(None, "what the network reads where values are missing", flag=False)
-    units: str | None = option(None, "units of the dataset's values", flag=False)
+    auto_range: bool = option(
+        False, "whether value_range was auto", flag=False, belongs_to="dataset", in_graph=False
+    )
+    fill: float | None = option(
+        None,
+        "what the network reads where values are missing",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+    )
+    units: str | None = option(
+        None, "units of the dataset's values", flag=False, belongs_to="dataset", in_graph=False
+    )
     held_out: float = option(
         0.1,
         "share of the dataset to validate on, and as much again to test on",
         above=0,
         at_most=0.45,
+        inherited="with_dataset",
+        in_graph=False,
     )
     split_seed: int = option(
         0,
         "seed of the dataset's split into training, validation and test",
         at_least=0,
         at_most=2**32 - 1,
+        inherited="with_dataset",
+        in_graph=False,
     )
     dataset_crc: int | None = option(
-        None, "fingerprint of the dataset, by which the split is valid", flag=False
+        None,
+        "fingerprint of the dataset, by which the split is valid",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
     )
     num_digits: tuple[int, ...] = option(
         (2,),
         "digits in a sequence; of several numbers each sequence draws one",
         at_least=1,
         at_most=64,
+        inherited="always",
+        in_graph=False,
     )
-    input_frames: int = option(10, "frames that the network sees", at_least=1)
-    forecast_frames: int = option(10, "frames that it forecasts", at_least=1)
+    input_frames: int = option(10, "frames that the network sees", at_least=1, inherited="always")
+    forecast_frames: int = option(10, "frames that it forecasts", at_least=1, inherited="always")
     image_size: tuple[int, ...] = option(
-        (64, 64), "height and width of a frame in pixels; a dataset's own", at_least=7, length=2
+        (64, 64),
+        "height and width of a frame in pixels; a dataset's own",
+        at_least=7,
+        length=2,
+        inherited="always",
     )
     epoch_size: int = option(
-        10_000, "training sequences in an epoch; default with a dataset: all of its own", at_least=1
+        10_000,
+        "training sequences in an epoch; default with a dataset: all of its own",
+        at_least=1,
+        in_graph=False,
     )
     eval_size: int | None = option(
         None,
         "validation sequences; default: a tenth of epoch_size; all of a dataset's",
         at_least=1,
+        in_graph=False,
     )
     num_parallel_workers: int = option(
-        1, "processes that make sequences, as many as there are cores at most", at_least=1
+        1,
+        "processes that make sequences, as many as there are cores at most",
+        at_least=1,
+        may_change=True,
+        in_graph=False,
     )
 
     def __post_init__(self):
@@ -213,7 +293,7 @@ class DataConfig(Checked):
         super().__post_init__()
         if self.dataset is None:
             defaults = {f.name: f.default for f in fields(self)}
-            for name in OF_A_DATASET:
+            for name in names(DataConfig, belongs_to="dataset"):
                 if getattr(self, name) != defaults[name]:
                     raise InputError(f"{name} is {getattr(self, name)}: it belongs to a dataset")
             if min(self.image_size) <= DIGIT_SIZE:
@@ -270,17 +350,21 @@ class TrainingConfig(Checked):
     accumulate_steps: int = option(
         1, "batches of each device whose mean gradient makes a step", at_least=1
     )
-    epochs: int = option(100, "epochs to train", at_least=1)
+    epochs: int = option(100, "epochs to train", at_least=1, may_change=True, in_graph=False)
     max_minutes: float = option(
         0.0,
         "stop after so many minutes of training steps, compiling and validation apart; 0: no limit",
         at_least=0,
+        may_change=True,
+        in_graph=False,
     )
     max_work: float = option(
         0.0,
         "stop after the work of so many whole sequences, a clip counting by its frames; 0: no "
         "limit",
         at_least=0,
+        may_change=True,
+        in_graph=False,
     )
     curriculum: tuple[Clip, ...] = option(
         (),
@@ -288,16 +372,23 @@ class TrainingConfig(Checked):
         "sequences after them; without a value: none",
         may_be_empty=True,
     )
-    learning_rate: float = option(1e-4, "peak learning rate", above=0)
+    learning_rate: float = option(
+        1e-4, "peak learning rate", above=0, may_change=True, in_graph=False
+    )
     lr_schedule: str = option(
         "plateau",
         "constant; cosine: warm-up, hold, cosine to 0; one-cycle: cosine up from 1/25 over 30 %%, "
         "then down to 4e-6 of the peak; plateau: halved after 4 evaluations without a better one",
         choices=("constant", "cosine", "one-cycle", "plateau"),
+        in_graph=False,
     )
-    warmup_steps: int = option(0, "steps of linear warm-up (cosine)", at_least=0)
+    warmup_steps: int = option(0, "steps of linear warm-up (cosine)", at_least=0, in_graph=False)
     decay_start: float = option(
-        0.0, "share of the run after which the cosine falls (cosine)", at_least=0, at_most=0.99
+        0.0,
+        "share of the run after which the cosine falls (cosine)",
+        at_least=0,
+        at_most=0.99,
+        in_graph=False,
     )
     optimizer: str = option(
         "adam",
@@ -316,7 +407,7 @@ class TrainingConfig(Checked):
         "pairs THRESHOLD:WEIGHT in the data's units: errors where the truth is at or above a "
         "threshold weigh so much, below all of them 1 (mse, mse+mae); HKO-7's for rain in mm/h: "
         "2:2 5:5 10:10 30:30",
-        pairs=True,
+        parse=threshold_weight,
     )
     encoder_loss_weight: float = option(
         0.0, "weight of the encoder's own next-frame loss; 0: none", at_least=0
@@ -329,6 +420,7 @@ class TrainingConfig(Checked):
         False,
         "compute the gates again for the gradient in place of keeping them: less memory, about a "
         "third more time",
+        may_change=True,
     )
     amp_level: str = option(
         "O0",
@@ -336,28 +428,56 @@ class TrainingConfig(Checked):
         "Ascend, O0 on a CPU",
         choices=("O0", "O2", "auto"),
     )
-    seed: int = option(1, "seed of the weights and the sequences", at_least=0, at_most=2**32 - 1)
-    eval_every: int = option(1, "epochs between evaluations on the validation set", at_least=1)
+    seed: int = option(
+        1, "seed of the weights and the sequences", at_least=0, at_most=2**32 - 1, in_graph=False
+    )
+    eval_every: int = option(
+        1, "epochs between evaluations on the validation set", at_least=1, in_graph=False
+    )
     early_stop: int = option(
-        0, "stop after so many evaluations without a better one; 0: never", at_least=0
+        0,
+        "stop after so many evaluations without a better one; 0: never",
+        at_least=0,
+        in_graph=False,
     )
-    save_every: int = option(1, "epochs between checkpoints", at_least=1)
+    save_every: int = option(
+        1, "epochs between checkpoints", at_least=1, may_change=True, in_graph=False
+    )
     save_steps: int = option(
-        0, "steps between saves of last.ckpt within an epoch; 0: none", at_least=0
+        0,
+        "steps between saves of last.ckpt within an epoch; 0: none",
+        at_least=0,
+        may_change=True,
+        in_graph=False,
     )
-    keep: int = option(3, "newest epoch checkpoints to keep", at_least=1)
-    log_every: int = option(20, "steps between rows of metrics.csv", at_least=1)
+    keep: int = option(
+        3, "newest epoch checkpoints to keep", at_least=1, may_change=True, in_graph=False
+    )
+    log_every: int = option(
+        20, "steps between rows of metrics.csv", at_least=1, may_change=True, in_graph=False
+    )
     pictures: int = option(
-        4, "validation sequences to draw at every evaluation; 0: none", at_least=0
+        4,
+        "validation sequences to draw at every evaluation; 0: none",
+        at_least=0,
+        may_change=True,
+        in_graph=False,
     )
     tensorboard: bool = option(
-        False, "write metrics and pictures for TensorBoard too; needs the package tensorboardX"
+        False,
+        "write metrics and pictures for TensorBoard too; needs the package tensorboardX",
+        may_change=True,
+        in_graph=False,
     )
     sink_size: int = option(
-        1, "steps at a time in an Ascend's sink mode, at whose end saves and stops act", at_least=1
+        1,
+        "steps at a time in an Ascend's sink mode, at whose end saves and stops act",
+        at_least=1,
+        may_change=True,
+        in_graph=False,
     )
     pretrained_model: str | None = option(
-        None, "checkpoint whose weights to start from, with a fresh optimizer"
+        None, "checkpoint whose weights to start from, with a fresh optimizer", in_graph=False
     )
 
     def __post_init__(self):
@@ -453,6 +573,17 @@ class Config(Checked):
         """(height, width) of the frames that the network reads: padded where the data's are."""
         grid = self.model.grid
         return tuple(side + -side % grid for side in self.data.image_size)
+
+    def graph_settings(self, count):
+        """What the training graphs of the last `count` clips are built from, as JSON values."""
+        parts = (self.model, self.data, self.training)
+        in_graph = set(names(*map(type, parts), in_graph=True))
+        if self.training.loss_weights:
+            # The graph holds their thresholds in the network's units.
+            in_graph |= {"value_range", "transform"}
+        settings = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
+        clips = [(clip.input_frames, clip.forecast_frames) for clip in self.clips[-count:]]
+        return {k: v for k, v in settings.items() if k in in_graph} | {"curriculum": clips}
 
     @property
     def eval_size(self):

@@ -6,7 +6,6 @@ from src import checkpoint
 from src.config.presets import PRESETS
 from src.convert import layout, pytorch
 from src.errors import InputError
-from src.model import EncoderForecaster
 from src.runtime.files import check_writable, write_atomically
 
 # What may differ between a checkpoint and the network that PyTorch's side builds.
@@ -65,8 +64,7 @@ def to_pytorch(source, target):
             f"{source}: is of preset {loaded.config.preset}, and the PyTorch network is "
             f"multiscale: {difference}"
         )
-    network = EncoderForecaster(model, loaded.config.data.forecast_frames)
-    checkpoint.load_weights(network, loaded)
+    loaded.network()  # raises unless the weights fit
     theirs = layout.from_ours(layout.PYTORCH, loaded.weights)
     write_atomically(target, [pytorch.serialise(target, theirs)])
     lines = [f"{target}: {count(theirs):,} parameters, {len(theirs)} tensors"]

@@ -1,4 +1,4 @@
-"""Own data: which kind of file it is, what it decides of a run, and its parts as sources.
+"""Own data: which kind of file it is, and its parts as sources.
 
 | file                                            | is                                           |
 |-------------------------------------------------|----------------------------------------------|
@@ -9,13 +9,10 @@
 | .npy, .npz of (N, T, C, H, W)                   | sequences                                    |
 """
 
-import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
-from src.config.schema import DataConfig
 from src.data.normalizer import check_value_range, encoding_of
 from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
@@ -23,7 +20,6 @@ from src.errors import InputError
 from src.formats.arrays import read_file
 from src.formats.readers import Names, files_of, is_array
 
-AUTO = ("auto",)
 # A kilogram of rain on a square metre is a millimetre.
 MILLIMETRES_PER_HOUR = (
     "mm/h", "mm/hr", "mm/hour", "mm h-1", "mm hr-1", "mm hour-1", "mm h^-1", "mm.h-1", "mm h**-1",
@@ -48,95 +44,6 @@ def open_file(path, data):
     return RecordFile(path, names)
 
 
-def check_kind(file, data):
-    """Raises `InputError` where a setting is given that a file of this kind cannot have."""
-    if not file.is_record and data.value_range == AUTO:
-        raise InputError(
-            f"{file.path}: value_range auto is for one long record; whole sequences need "
-            "--value_range LOW HIGH"
-        )
-    if not file.is_record and data.window_stride is not None:
-        raise InputError(f"{file.path}: holds whole sequences, which have no window_stride")
-    for f in dataclasses.fields(Names):
-        if getattr(data, f.name) is not None and not file.has_names:
-            raise InputError(
-                f"{file.path}: is no NetCDF or Zarr and has no names, and {f.name} is given"
-            )
-
-
-def options_of(options):
-    """The options of a new run, by the names of flags, with what its dataset decides of them.
-
-    Args:
-        options: the flags that are given.
-
-    Raises:
-        InputError: the file cannot be used, or a flag contradicts it.
-    """
-    data = _settings(options)
-    if data.value_range != AUTO:
-        _check_pair(data.value_range)
-        check_value_range(data.value_range, data.dataset, data.transform)
-    file = open_file(data.dataset, data)
-    check_kind(file, data)
-    channels, *size = file.frame_shape
-    given = options.get("image_size", size)
-    if list(given) != size:
-        raise InputError(
-            f"{file.path}: has frames of {size[0]}x{size[1]}, and image_size is {given[0]} "
-            f"{given[1]}; leave --image_size out"
-        )
-    file.check_length(data)
-    check_units(file, data.transform)
-    decided = {
-        "image_size": tuple(size),
-        "channels": channels,
-        "dataset_crc": file.fingerprint(),
-        "window_stride": file.window_stride(data),
-        "units": file.units,
-        "auto_range": data.value_range == AUTO,
-    }
-    if data.value_range == AUTO or data.missing == "mask":
-        decided |= _scanned(file, data)
-    return {"epoch_size": file.training_size(data)} | options | decided
-
-
-def _check_pair(value_range):
-    """Raises `InputError` for a number of values that is no range."""
-    if value_range is not None and (len(value_range) != 2 or AUTO[0] in value_range):
-        given = " ".join(map(str, value_range))
-        raise InputError(f"value_range is {given}: it must be two numbers, or auto")
-
-
-def _settings(options):
-    """The options with the defaults of `DataConfig`, as far as a file's parts depend on them."""
-    return SimpleNamespace(**{f.name: f.default for f in dataclasses.fields(DataConfig)} | options)
-
-
-def _scanned(file, data):
-    """What only the values of the training part can tell: the scale, and what fills gaps."""
-    found, decided = file.training_scan(data), {}
-    if found.missing and data.missing != "mask":
-        file.refuse_missing(found)
-    if not found.values:
-        raise InputError(f"{file.path}: its training part holds no value at all")
-    if data.value_range == AUTO:
-        low, high = found.lowest, found.highest
-        if low == high:
-            raise InputError(f"{file.path}: every value of its training part is {low:g}")
-        check_value_range((low, high), file.path, data.transform)
-        print(f"value range: {low:g} to {high:g}, the extremes of the training part")
-        decided["value_range"] = (low, high)
-    if data.missing == "mask":
-        decided["fill"] = found.mean
-        share = found.missing / (found.missing + found.values)
-        print(
-            f"missing: {share:.1%} of the training part; the network reads their mean, "
-            f"{found.mean:g}, in their place"
-        )
-    return decided
-
-
 def check_units(file, transform):
     """Raises `InputError` where a file's units are not those that a transform needs."""
     if transform != "dbz" or file.units in MILLIMETRES_PER_HOUR or not file.has_names:
@@ -148,21 +55,26 @@ def check_units(file, transform):
     )
 
 
-def training_sources(config):
+def training_sources(config, file=None):
     """The training and the validation part of `dataset`.
+
+    Args:
+        config: the run's `Config`.
+        file: the dataset, where it is open already.
 
     Raises:
         InputError: it is not the file that the configuration was made for, or has values that it
             cannot have.
     """
     data = config.data
-    file = open_file(data.dataset, data)
-    if file.fingerprint() != data.dataset_crc:
-        raise InputError(
-            f"{file.path}: is another file than the run began with (dataset): its split into "
-            "training, validation and test would no longer hold"
-        )
-    file.check_length(data)
+    if file is None:
+        file = open_file(data.dataset, data)
+        if file.fingerprint() != data.dataset_crc:
+            raise InputError(
+                f"{file.path}: is another file than the run began with (dataset): its split into "
+                "training, validation and test would no longer hold"
+            )
+        file.check_length(data)
     encoding = encoding_of(config, file.frame_shape[1:])
     file.check_values(data, encoding)
     train = file.part(data, "train", encoding, data.epoch_size, config.training.seed)

@@ -27,8 +27,12 @@ TEST_SIZE = 10_000
 FIXED_SEED = 2015
 
 
-def training_sources(config):
+def training_sources(config, dataset=None):
     """The training and the validation sequences of a run's `Config`.
+
+    Args:
+        config: the `Config`.
+        dataset: its dataset, where that is open already.
 
     Raises:
         InputError: `data_path` does not hold a readable file with enough digits, or `dataset` is
@@ -36,7 +40,7 @@ def training_sources(config):
     """
     data = config.data
     if data.dataset is not None:
-        train, validation = own_data.training_sources(config)
+        train, validation = own_data.training_sources(config, dataset)
         return train, First(validation, data.eval_size or len(validation))
     if data.data_path is None:
         digits, name = read_idx_images(EMBEDDED_DIGITS), "embedded MNIST test digits"

@@ -107,7 +107,7 @@ def _figure(result, metrics):
     """The scores of a result over lead time where it has them, else MSE and SSIM of `metrics`."""
     title = f"{result['sequences']:,} sequences of {result['test_set']}"
     if "scores" in result:
-        return score_figure(result["scores"], title)
+        return score_figure(result["scores"], title, CONTINUOUS, CATEGORICAL)
     per_frame = {name: m.per_frame() for name, m in metrics.items()}
     return curves.frame_figure(per_frame, title, result["frame_shape"][1:])
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from mindspore import nn
 
 from src.model import EncoderForecaster
-from src.tools.optimizers import make_optimizer
 
 
 class Layer(NamedTuple):
@@ -74,12 +73,13 @@ def _parameters(cell):
     return sum(p.size for p in cell.trainable_params())
 
 
-def show(config, path=None):
+def show(config, size, path=None):
     """Prints the card of a `Config`'s network.
 
     Args:
         config: the `Config`.
-        path: the checkpoint that it came from, or None for a network that is not trained yet.
+        size: bytes of its checkpoint.
+        path: that checkpoint, or None for a network that is not trained yet.
     """
     data, model = config.data, config.model
     network = EncoderForecaster(model, data.forecast_frames)
@@ -91,10 +91,9 @@ def show(config, path=None):
     print(f"forecast:    {_text((data.forecast_frames, *frame))}")
     print(f"cost:        {macs / 1e9:.4g} GMAC a sequence, forward")
     if path is None:
-        size = sum(p.nbytes for p in make_optimizer(network, config.training).get_parameters())
         print(f"checkpoint:  about {size / 1e6:.1f} MB, with the optimizer's moments")
     else:
-        print(f"checkpoint:  {path.stat().st_size:,} bytes: {path}")
+        print(f"checkpoint:  {size:,} bytes: {path}")
     print(f"\n{'layer':42} {'output (T, C, H, W)':>22} {'parameters':>12} {'MMAC':>10}")
     for layer in layers:
         shape = _text(layer.output)

@@ -7,12 +7,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from src import checkpoint
 from src.errors import ExportError, InputError
 from src.runtime.files import check_writable, write_atomically
 
 FORMATS = ("MINDIR", "AIR", "ONNX")
-# Under this name a MINDIR carries the configuration of its checkpoint.
-CONFIG_KEY = "convlstm_config"
 TOLERANCE = 1e-5
 # MindSpore's tanh on a CPU is off by up to 1e-4 where its argument nears 5; onnxruntime's is not.
 ONNX_TOLERANCE = 1e-4
@@ -75,7 +74,7 @@ def export(network, inputs, path, file_format, config=None, any_batch=False):
             if any_batch:
                 example = ms.Tensor(shape=[None, *inputs.shape[1:]], dtype=ms.float32)
             if file_format == "MINDIR" and config:
-                text = {CONFIG_KEY: config.to_json()}
+                text = {checkpoint.CONFIG_KEY: config.to_json()}
                 options["custom_func"] = lambda model: model.user_info.update(text)
             ms.export(network, example, file_name=str(name), file_format=file_format, **options)
         difference = None

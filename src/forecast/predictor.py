@@ -14,8 +14,6 @@ from src.config.schema import Config
 from src.data.normalizer import PIXELS, Encoding, encoding_of
 from src.data.sequences import check_frames
 from src.errors import InputError
-from src.export.exporter import CONFIG_KEY
-from src.model import EncoderForecaster
 
 
 @dataclass
@@ -86,16 +84,14 @@ def from_checkpoint(path, forecast_frames=None):
             f"forecast_frames {frames}: this network was trained to forecast {trained}; after them "
             "its forecaster runs on from its own states, untrained"
         )
-    network = EncoderForecaster(config.model, frames)
-    checkpoint.load_weights(network, loaded)
     inputs = (None, config.data.input_frames, config.model.channels, None, None)
-    return Predictor(network, str(path), inputs, frames, config)
+    return Predictor(loaded.network(frames), str(path), inputs, frames, config)
 
 
 def from_mindir(path, forecast_frames=None):
     """The `Predictor` of a MINDIR, whose graph says what it takes."""
     model = _read_mindir(path)
-    text = model.user_info.get(CONFIG_KEY)
+    text = model.user_info.get(checkpoint.CONFIG_KEY)
     try:
         config = Config.from_json(text) if text else None
     except InputError as error:

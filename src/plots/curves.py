@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from src import run_folder
 from src.errors import InputError
-from src.evaluation.scores import CATEGORICAL, CONTINUOUS
 from src.runtime.files import check_writable, write_atomically
 
 # Okabe & Ito's colours, told apart by every kind of colour vision; the dashes help in print.
@@ -174,19 +173,24 @@ def _kind(path):
     return Path(path).suffix[1:].lower()
 
 
-def score_figure(result, title):
-    """The figure of a `Verification.result`: errors in the first row, then a row for each score and
-    a column for each threshold.
+def score_figure(result, title, errors, event_scores):
+    """The figure of a `Verification.result`: errors in the first row, then a row for each score of
+    events and a column for each threshold.
 
     A lead time at which a score is undefined has no point.
+
+    Args:
+        result: the scores.
+        title: a line above them.
+        errors, event_scores: the names of the scores to draw; the FSS comes after them.
     """
-    keys = [*CATEGORICAL, *(f"fss_{n}" for n in result["neighbourhoods"])]
+    keys = [*event_scores, *(f"fss_{n}" for n in result["neighbourhoods"])]
     rows = 1 + len(keys) * bool(result["thresholds"])
-    columns = max(len(CONTINUOUS), len(result["thresholds"]))
+    columns = max(len(errors), len(result["thresholds"]))
     size = PANEL[0] * columns, PANEL[1] * rows + 0.8
     figure = Figure(size, dpi=100, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, key in zip(grid[0], CONTINUOUS, strict=False):
+    for axes, key in zip(grid[0], errors, strict=False):
         _draw(axes, result, key, lambda scores, key=key: scores[key])
     for row, key in zip(grid[1:], keys, strict=False):
         for axes, threshold in zip(row, result["observed"], strict=False):

@@ -6,7 +6,6 @@ their order, and reads its variables once; so all graphs of a run are compiled i
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -23,15 +22,6 @@ from src.errors import InputError
 OFF = "off"
 SOURCES = ROOT / "src"
 SUM = "crc32"
-# What no graph depends on; all other settings are part of a graph's name.
-NOT_IN_GRAPH = {
-    "preset", "num_digits", "epoch_size", "eval_size", "num_parallel_workers", "data_path",
-    "epochs", "max_minutes", "max_work", "learning_rate", "lr_schedule", "warmup_steps",
-    "decay_start", "seed", "eval_every", "early_stop", "save_every", "save_steps", "keep",
-    "log_every", "pretrained_model", "dataset", "value_range", "held_out", "split_seed",
-    "dataset_crc", "variable", "time", "latitude", "longitude", "window_stride", "transform",
-    "auto_range", "fill", "units", "pictures", "tensorboard", "sink_size",
-}  # fmt: skip
 
 
 def open_folder(folder):
@@ -61,7 +51,7 @@ def open_folder(folder):
         ) from None
 
 
-def compile_steps(steps, inputs, config, folder):
+def compile_steps(steps, inputs, settings, folder):
     """Compiles training steps, or takes their graphs from the cache; once in a process.
 
     A folder of graphs gets its name only once it is complete: a kill, or two trainings at a time,
@@ -70,7 +60,7 @@ def compile_steps(steps, inputs, config, folder):
     Args:
         steps: the Cells to compile, those of the last of the run's clips.
         inputs: tensors of the shapes that each will be given.
-        config: the `Config` that they were built from.
+        settings: what they were built from, of `Config.graph_settings`.
         folder: of `open_folder`.
 
     Returns:
@@ -79,7 +69,7 @@ def compile_steps(steps, inputs, config, folder):
     if folder is None:
         _compile(steps, inputs)
         return False
-    place = folder / key_of(config, len(steps))
+    place = folder / key_of(settings)
     if _is_intact(place):
         with _cached_in(place):
             _compile(steps, inputs)
@@ -101,15 +91,8 @@ def _compile(steps, inputs):
         step.compile(*inputs)
 
 
-def key_of(config, count):
+def key_of(settings):
     """A name made of all that the graphs depend on: settings, sources, MindSpore, device."""
-    parts = (config.model, config.data, config.training)
-    settings = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
-    # The graph holds the thresholds of the loss's weights in the network's units.
-    kept = {"value_range", "transform"} if config.training.loss_weights else set()
-    settings = {k: v for k, v in settings.items() if k in kept or k not in NOT_IN_GRAPH}
-    clips = config.clips[-count:]
-    settings["curriculum"] = [(clip.input_frames, clip.forecast_frames) for clip in clips]
     device = [ms.get_context(name) for name in ("device_target", "jit_config")]
     digest = hashlib.sha256(json.dumps([ms.__version__, device, settings]).encode())
     for path in sorted(SOURCES.rglob("*.py")):

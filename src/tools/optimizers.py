@@ -5,6 +5,8 @@ import math
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
+from src.model import EncoderForecaster
+
 # The quintic polynomial whose iteration brings singular values to about 1 (Jordan et al. 2024).
 ORTHOGONALISING = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
@@ -116,6 +118,12 @@ def orthogonalise(matrices):
         square = ops.bmm(x, x.swapaxes(1, 2))
         x = a * x + ops.bmm(b * square + c * ops.bmm(square, square), x)
     return x.swapaxes(1, 2) if is_tall else x
+
+
+def state_bytes(config):
+    """Bytes of the weights of a `Config`'s network with the state of its optimizer."""
+    network = EncoderForecaster(config.model, config.data.forecast_frames)
+    return sum(p.nbytes for p in make_optimizer(network, config.training).get_parameters())
 
 
 def make_optimizer(network, training, scaler=None):

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import mindspore as ms
 from mindspore.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
-from mindspore.train import Callback
 
 from src.errors import InputError
+from src.tools.recorder import Recorder
 
 MOST_STEPS = 20
 
 
-class Profiling(Callback):
+class Profiling(Recorder):
     """Records up to 20 steps of one epoch, after a first step, which sets the kernels up.
 
     On a CPU the folder then holds `*/FRAMEWORK/cpu_op_type_info_0.csv`, the time by primitive, and

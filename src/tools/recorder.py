@@ -11,6 +11,7 @@ from mindspore.train import Callback
 
 from src import run_folder
 from src.errors import DiskError, InputError
+from src.evaluation.evaluate import forecaster_of
 from src.runtime.files import write_atomically
 from src.runtime.progress import progress
 from src.tools.callback import epoch_ends, is_passed
@@ -22,7 +23,17 @@ COLUMNS = (
 NAME = re.compile(r"sequence_\d+_epoch_(\d+)\.png")
 
 
-class LossLog(Callback):
+class Recorder(Callback):
+    """A callback that writes files of its own, on rank 0 alone."""
+
+    def open(self):
+        """Opens them before the training, or takes back what came after the resumed state."""
+
+    def close(self):
+        """Closes them when the training has ended, however it did."""
+
+
+class LossLog(Recorder):
     """Shows progress and writes metrics.csv: a row every `log_every` steps and one an epoch.
 
     In sink mode a row is due at the end of the sink in which its step falls.
@@ -135,7 +146,7 @@ def rows_until(path, state):
     ]
 
 
-class Pictures(Callback):
+class Pictures(Recorder):
     """Draws the first validation sequences at every evaluation, into files of the run's folder.
 
     Args:
@@ -184,6 +195,31 @@ class Pictures(Callback):
                 self.drawn[name] = png
 
 
+def make_recorders(state, config, network, source, validation, folder):
+    """What a run records, a list: its metrics, and pictures and TensorBoard's events if wanted.
+
+    Args:
+        state: the `TrainingState`.
+        config: the run's `Config`.
+        network: the network that draws the pictures.
+        source: the validation sequences.
+        validation: the `Validation`, before these in the list of callbacks.
+        folder: the run's folder.
+    """
+    training, pictures = config.training, None
+    log = LossLog(state, config, validation, folder)
+    recorders = [log]
+    if training.pictures:
+        batches = first_batches(
+            source, training.pictures, training.batch_size, config.data.input_frames
+        )
+        pictures = Pictures(state, validation, forecaster_of(network), source, batches, folder)
+        recorders.append(pictures)
+    if training.tensorboard:
+        recorders.append(TensorBoard(state, log, pictures, folder))
+    return recorders
+
+
 def make_folder(folder):
     """Makes a folder in the run's; raises `InputError` where a file is in its way."""
     try:
@@ -216,7 +252,7 @@ def first_batches(source, count, batch_size, input_frames):
     return batches
 
 
-class TensorBoard(Callback):
+class TensorBoard(Recorder):
     """Writes the rows of metrics.csv and the pictures as TensorBoard's events.
 
     The step is the training's. A resumed run begins another file, whose first event takes the

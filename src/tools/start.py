@@ -1,25 +1,31 @@
-"""Where a training starts: anew, from the weights of another one, or where one stopped."""
+"""Where a training starts: anew, from another one's weights or settings, or where one stopped.
+
+All that decides a run's configuration comes together here: flags, presets, a checkpoint or a
+config.json that it starts from, its dataset, and the device.
+"""
 
 import dataclasses
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
-from src import checkpoint, run_folder
-from src.config import cli
-from src.config.presets import make_config
-from src.config.schema import Config
-from src.data import own_data
+from src import run_folder
+from src.checkpoint import Checkpoint, check_same_network, different_fields, load
+from src.config.fields import names
+from src.config.presets import DEFAULT_PRESET, RECIPES, make_config
+from src.config.schema import AUTO, Config, DataConfig, TrainingConfig
+from src.data import own_data, sources
+from src.data.normalizer import check_value_range
 from src.errors import InputError
+from src.formats.readers import Names
 from src.model import EncoderForecaster
-from src.tools import start, train_step
+from src.tools.state import TrainingState
+from src.tools.train_step import execution_of
 
-# What may change without changing what is trained on which sequence.
-MAY_CHANGE = (
-    "learning_rate", "epochs", "max_minutes", "max_work", "num_parallel_workers", "data_path",
-    "dataset", "save_every", "save_steps", "keep", "log_every", "recompute", "pictures",
-    "tensorboard", "sink_size",
-)  # fmt: skip
+# What a resumed run may change without changing what is trained on which sequence.
+MAY_CHANGE = names(TrainingConfig, DataConfig, may_change=True)
 
 
 @dataclass(frozen=True)
@@ -27,16 +33,18 @@ class Start:
     """What a training starts from.
 
     Args:
-        config: its `Config`.
+        config: its `Config`, final.
         folder: the folder of its files.
+        dataset: its own dataset, open, where it is checked already; or None.
         resumed: the checkpoint that it goes on from, or None.
         pretrained: the checkpoint whose weights it starts with, or None.
     """
 
     config: Config
     folder: Path
-    resumed: checkpoint.Checkpoint | None = None
-    pretrained: checkpoint.Checkpoint | None = None
+    dataset: object = None
+    resumed: Checkpoint | None = None
+    pretrained: Checkpoint | None = None
 
     @property
     def continues(self):
@@ -44,39 +52,207 @@ class Start:
         resumed = self.resumed
         return bool(resumed) and self.folder.resolve() == resumed.path.parent.resolve()
 
-    def make_network(self, config, target):
-        """The `EncoderForecaster` of `config` with its start weights.
+    def sources(self):
+        """The training and the validation sequences."""
+        return sources.training_sources(self.config, self.dataset)
+
+    def network(self, target):
+        """The `EncoderForecaster` with its start weights, to be trained on a device.
 
         Raises:
             InputError: the pretrained weights are another network's.
         """
-        execution = train_step.execution_of(config.training, target)
-        network = EncoderForecaster(config.model, config.data.forecast_frames, execution)
+        execution = execution_of(self.config.training, target)
         if self.pretrained:
-            checkpoint.check_same_network(self.pretrained, config)
-        if self.resumed or self.pretrained:
-            checkpoint.load_weights(network, self.resumed or self.pretrained)
-        return network
+            check_same_network(self.pretrained, self.config)
+        frames, start = self.config.data.forecast_frames, self.resumed or self.pretrained
+        if start:
+            return start.network(frames, execution)
+        return EncoderForecaster(self.config.model, frames, execution)
+
+    def state(self, ranks):
+        """The `TrainingState`: of the beginning, or of the checkpoint that it goes on from.
+
+        Raises:
+            InputError: an epoch is smaller than a step, or so many ranks cannot go on from there.
+        """
+        steps_per_epoch = self.config.steps_per_epoch(ranks.size)
+        if not self.resumed:
+            return TrainingState(steps_per_epoch, ranks.size, self.config.clips[-1].frames)
+        state = TrainingState.from_checkpoint(self.resumed)
+        state.continue_on(ranks.size, steps_per_epoch, self.resumed.path)
+        return state
 
 
-def start_of(args, target):
-    """The `Start` that the parsed flags of train.py ask for.
+def resolve_start(flags, target):
+    """The `Start` that the flags of train.py ask for on a device.
+
+    Args:
+        flags: the flags by name, of `given_flags`.
+        target: "Ascend" or "CPU".
 
     Raises:
-        InputError: a checkpoint cannot be used, or flags contradict it or each other.
+        InputError: a checkpoint or a dataset cannot be used, or flags contradict it or each other.
     """
-    if args.resume:
-        resumed = start.find(args.resume, args.train_path)
-        config = start.config_of(resumed, cli.options_of(args))
-        return Start(config, Path(args.train_path or resumed.path.parent), resumed)
-    file = getattr(args, "pretrained_model", None)
-    pretrained = checkpoint.load(file) if file else None
-    config = cli.config_from(args, target, pretrained)
-    folder = Path(args.train_path or run_folder.default_path(config.preset))
-    return Start(config, folder, pretrained=pretrained)
+    folder = flags["train_path"]
+    if flags["resume"]:
+        resumed = find_resumable(flags["resume"], folder)
+        config = resolve_sink_size(resumed_config(resumed, flags), target)
+        return Start(config, Path(folder or resumed.path.parent), resumed=resumed)
+    file = flags.get("pretrained_model")
+    pretrained = load(file) if file else None
+    config, dataset = new_config(flags, target, pretrained)
+    config = resolve_sink_size(config, target)
+    folder = Path(folder or run_folder.default_path(config.preset))
+    return Start(config, folder, dataset, pretrained=pretrained)
 
 
-def find(resume, train_path):
+def given_flags(args):
+    """The parsed flags by name, lists as tuples; a dataset's path from the root, because a
+    checkpoint has to find it from any folder.
+    """
+    flags = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(args).items()
+    }
+    if "dataset" in flags:
+        flags["dataset"] = os.path.abspath(flags["dataset"])
+    return flags
+
+
+def new_config(flags, target, pretrained=None):
+    """The `Config` of a new run, and its dataset, open, or None.
+
+    What a pretrained checkpoint knows of frames and data, and without --preset of its network,
+    holds where no flag says otherwise. Without both the preset is the device's default.
+    """
+    preset, recipe, known = flags["preset"], flags["recipe"] or RECIPES[0], {}
+    if pretrained:
+        known = _inherited(pretrained.config, flags)
+        if not preset:
+            preset = pretrained.config.preset
+            known |= _fields_of(pretrained.config.model)
+    settings, dataset = known | flags, None
+    if settings.get("dataset") is not None:
+        if "image_size" not in flags:
+            settings.pop("image_size", None)
+        settings, dataset = resolve_dataset(settings)
+    return make_config(preset or DEFAULT_PRESET[target], settings, recipe), dataset
+
+
+def _fields_of(part):
+    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+
+
+def _inherited(config, flags):
+    """What a new run takes over of an earlier run's data, by name."""
+    kinds = {"always", "with_dataset", "with_file"}
+    if "data_path" in flags:
+        kinds = {"always"}
+    elif "dataset" in flags:
+        kinds = {"always", "with_dataset"}
+    found = [name for kind in kinds for name in names(DataConfig, inherited=kind)]
+    return {name: getattr(config.data, name) for name in found}
+
+
+def resolve_dataset(settings):
+    """The settings of a new run with what its dataset decides of them, and the dataset, open.
+
+    Args:
+        settings: what is set so far, by name.
+
+    Raises:
+        InputError: the dataset cannot be used, or a setting contradicts it.
+    """
+    defaults = {f.name: f.default for f in dataclasses.fields(DataConfig)}
+    data = SimpleNamespace(**defaults | settings)
+    if data.value_range != AUTO:
+        _check_pair(data.value_range)
+        check_value_range(data.value_range, data.dataset, data.transform)
+    file = own_data.open_file(data.dataset, data)
+    _check_kind(file, data)
+    channels, *size = file.frame_shape
+    given = settings.get("image_size", size)
+    if list(given) != size:
+        raise InputError(
+            f"{file.path}: has frames of {size[0]}x{size[1]}, and image_size is {given[0]} "
+            f"{given[1]}; leave --image_size out"
+        )
+    file.check_length(data)
+    own_data.check_units(file, data.transform)
+    decided = {
+        "image_size": tuple(size),
+        "channels": channels,
+        "dataset_crc": file.fingerprint(),
+        "window_stride": file.window_stride(data),
+        "units": file.units,
+        "auto_range": data.value_range == AUTO,
+    }
+    if data.value_range == AUTO or data.missing == "mask":
+        decided |= _found_in_values(file, data)
+    return {"epoch_size": file.training_size(data)} | settings | decided, file
+
+
+def _check_pair(value_range):
+    """Raises `InputError` for a number of values that is no range."""
+    if value_range is not None and (len(value_range) != 2 or AUTO[0] in value_range):
+        given = " ".join(map(str, value_range))
+        raise InputError(f"value_range is {given}: it must be two numbers, or auto")
+
+
+def _check_kind(file, data):
+    """Raises `InputError` where a setting is given that a file of this kind cannot have."""
+    if not file.is_record and data.value_range == AUTO:
+        raise InputError(
+            f"{file.path}: value_range auto is for one long record; whole sequences need "
+            "--value_range LOW HIGH"
+        )
+    if not file.is_record and data.window_stride is not None:
+        raise InputError(f"{file.path}: holds whole sequences, which have no window_stride")
+    for f in dataclasses.fields(Names):
+        if getattr(data, f.name) is not None and not file.has_names:
+            raise InputError(
+                f"{file.path}: is no NetCDF or Zarr and has no names, and {f.name} is given"
+            )
+
+
+def _found_in_values(file, data):
+    """What only the values of the training part can tell: the scale, and what fills gaps."""
+    found, decided = file.training_scan(data), {}
+    if found.missing and data.missing != "mask":
+        file.refuse_missing(found)
+    if not found.values:
+        raise InputError(f"{file.path}: its training part holds no value at all")
+    if data.value_range == AUTO:
+        low, high = found.lowest, found.highest
+        if low == high:
+            raise InputError(f"{file.path}: every value of its training part is {low:g}")
+        check_value_range((low, high), file.path, data.transform)
+        print(f"value range: {low:g} to {high:g}, the extremes of the training part")
+        decided["value_range"] = (low, high)
+    if data.missing == "mask":
+        decided["fill"] = found.mean
+        share = found.missing / (found.missing + found.values)
+        print(
+            f"missing: {share:.1%} of the training part; the network reads their mean, "
+            f"{found.mean:g}, in their place"
+        )
+    return decided
+
+
+def resolve_sink_size(config, target):
+    """The `Config` as it will be used: without an Ascend its `sink_size` is 1, which it says."""
+    training = config.training
+    if target == "Ascend" or training.sink_size == 1:
+        return config
+    print(
+        f"sink_size {training.sink_size} is not used: MindSpore has no sink mode on a {target}; "
+        "steps run one by one"
+    )
+    return dataclasses.replace(config, training=dataclasses.replace(training, sink_size=1))
+
+
+def find_resumable(resume, train_path):
     """The checkpoint to go on from.
 
     Args:
@@ -87,13 +263,13 @@ def find(resume, train_path):
         InputError: there is no good state; a damaged newer one is reported in a line on stderr.
     """
     if resume is not True:
-        return checkpoint.load(resume)
+        return load(resume)
     if train_path is None:
         raise InputError("resume needs --train_path, the run's folder, or a checkpoint file")
     folder, problems = Path(train_path), []
     for path in run_folder.states(folder):
         try:
-            found = checkpoint.load(path)
+            found = load(path)
         except InputError as error:
             problems.append(str(error))
             continue
@@ -105,12 +281,12 @@ def find(resume, train_path):
     raise InputError(f"{folder}: holds no state to resume; leave --resume out to start a run")
 
 
-def config_of(found, options):
+def resumed_config(found, flags):
     """The configuration of a resumed run: the checkpoint's, with the changes that are allowed.
 
     Args:
         found: the checkpoint.
-        options: the flags that were given, by name.
+        flags: the flags that were given, by name.
 
     Raises:
         InputError: a flag asks for something else than the run was started with, or the checkpoint
@@ -122,16 +298,16 @@ def config_of(found, options):
             "--pretrained_model"
         )
     known = found.config
-    if known.data.auto_range and options.get("value_range") == own_data.AUTO:
-        options = options | {"value_range": known.data.value_range}
-    parts = (known.model, known.data, known.training)
-    own = {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}
-    if options.get("recipe"):
+    if known.data.auto_range and flags.get("value_range") == AUTO:
+        flags = flags | {"value_range": known.data.value_range}
+    if flags.get("recipe"):
         raise InputError("recipe: a resumed run keeps its own; leave --recipe out")
-    config = make_config(options.get("preset") or known.preset, own | options)
+    parts = (known.model, known.data, known.training)
+    own = {name: value for part in parts for name, value in _fields_of(part).items()}
+    config = make_config(flags.get("preset") or known.preset, own | flags)
     differences = [] if config.preset == known.preset else [f"preset {known.preset} there"]
-    for theirs, ours in zip(parts, (config.model, config.data, config.training), strict=True):
-        differences += checkpoint.different_fields(theirs, ours, besides=MAY_CHANGE)
+    for saved, current in zip(parts, (config.model, config.data, config.training), strict=True):
+        differences += different_fields(saved, current, MAY_CHANGE)
     if differences:
         raise InputError(
             f"{found.path}: was trained with other settings: {'; '.join(differences[:3])}; "

@@ -1,6 +1,10 @@
-"""A whole training: `mindspore.train.Model` with our step and callbacks."""
+"""A whole training: `mindspore.train.Model` with our step and callbacks.
 
-import dataclasses
+On an Ascend in sink mode: several steps at a time without a word from the host in between. On a CPU
+MindSpore trains step by step whatever it is told. In sink mode it calls a sink an epoch, so that
+`Model`'s events come once a sink.
+"""
+
 import time
 
 import mindspore as ms
@@ -11,153 +15,164 @@ from src import checkpoint, run_folder
 from src.data.pipeline import make_dataset
 from src.evaluation import evaluate
 from src.runtime import compile_cache
-from src.tools import callback, loss, optimizers, profiling, recorder, train_step, trainer
-from src.tools.state import TrainingState
+from src.tools import callback, loss, optimizers, profiling, recorder, train_step
 
 
-def start_state(config, ranks, resumed=None):
-    """Where the training stands before it starts: at its beginning, or where a checkpoint is.
-
-    Raises:
-        InputError: an epoch is smaller than a step, or so many ranks cannot go on from there.
-    """
-    steps_per_epoch = config.steps_per_epoch(ranks.size)
-    if not resumed:
-        return TrainingState(steps_per_epoch, ranks.size, config.clips[-1].frames)
-    state = TrainingState.from_checkpoint(resumed)
-    state.continue_on(ranks.size, steps_per_epoch, resumed.path)
-    return state
-
-
-def train(
-    config, network, sources, folder, state, ranks, resumed=None, cache_folder=None, on_saved=None,
-    profile_folder=None,
-):  # fmt: skip
-    """Trains `network` and leaves checkpoints and metrics in `folder`.
+class Trainer:
+    """A training from where it starts to its end; it leaves checkpoints and metrics in its folder.
 
     Args:
-        config: the run's `Config`.
+        start: the `Start`.
         network: an `EncoderForecaster` with its start weights.
-        sources: the training and the validation sequences, of `src.data.sources`.
-        folder: the run's folder, in which rank 0 alone writes.
-        state: of `start_state`.
-        ranks: the `Ranks` that train together.
-        resumed: the checkpoint to go on from, whose weights `network` has.
-        cache_folder: where compiled graphs are kept, of `compile_cache.open_folder`.
-        on_saved: called without arguments when checkpoints have been written.
-        profile_folder: where a profile of a few steps goes, of `profiling.open_folder`.
+        sources: the training and the validation sequences.
+        ranks: the `Ranks` that train together; rank 0 alone writes.
 
     Raises:
-        StoppedError, NonFiniteError, DiskError: the training ended before its time.
+        InputError: the state of the optimizer that a run goes on from is another one's.
     """
-    announce(config, network, sources, folder, ranks)
-    recipe = config.training
-    scaler = train_step.make_scaler() if network.execution.float16 else None
-    optimizer = optimizers.make_optimizer(network, recipe, scaler)
-    if resumed:
-        checkpoint.load_optimizer(network, optimizer, resumed)
-        print(f"going on from {resumed.path}: epoch {state.epoch}, step {state.step}")
-    if state.is_complete(recipe):
-        print("nothing is left to train; more --epochs or --max_minutes would go on")
-        return
-    ranks.broadcast(list(optimizer.get_parameters()))
-    signals = callback.StopSignals(ranks)
-    weights = loss.in_unit_range(recipe.loss_weights, sources[0].encoding)
-    steps = train_step.make_steps(config, network, optimizer, weights, scaler, ranks.size)
-    callbacks, log = make_callbacks(
-        config, network, optimizer, sources[1], folder, state, signals, on_saved
-    )
-    callbacks += falling_weight(state, recipe, steps[0].loss.encoder_loss_weight)
-    if profile_folder:
-        callbacks.append(profiling.Profiling(profile_folder, state))
-    signals.listen()
-    if trainer.is_used():
-        print("each training graph is compiled with its first steps", flush=True)
-    else:
-        left = steps[state.stage(recipe) :]
-        weighted = sources[0].encoding.weighted
-        compile_graphs(left, config, weighted, None if ranks.size > 1 else cache_folder)
-    try:
-        while not state.is_complete(recipe):
-            model = Model(steps[state.stage(recipe)])
-            run_epochs(model, callbacks, config, sources[0], state, ranks)
-    finally:
-        log.close()
-        if profile_folder:
-            callbacks[-1].close()
-    print(f"trained: {folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
 
-
-def make_callbacks(config, network, optimizer, source, folder, state, signals, on_saved):
-    """The callbacks in the order in which they act, and the log among them; the files of those that
-    write, which are rank 0's alone, are open.
-    """
-    recipe, ranks = config.training, signals.ranks
-    validation = callback.Validation(
-        state,
-        recipe,
-        lambda: evaluate.evaluate_network(network, source, config, "validate", ranks),
-    )
-    log, writing = recorder.LossLog(state, config, validation, folder), []
-    if ranks.is_first:
-        watchers = make_watchers(state, config, network, source, validation, log, folder)
-        saving = callback.SaveCheckpoints(
-            state, config, validation, signals, network, optimizer, folder, on_saved
+    def __init__(self, start, network, sources, ranks):
+        self.config, self.folder, self.ranks = start.config, start.folder, ranks
+        self.network = network
+        self.train_source, self.validation_source = sources
+        self.state = start.state(ranks)
+        self.log_summary()
+        training = self.config.training
+        scaler = train_step.make_scaler() if network.execution.float16 else None
+        self.optimizer = optimizers.make_optimizer(network, training, scaler)
+        if start.resumed:
+            checkpoint.load_optimizer(network, self.optimizer, start.resumed)
+            state = self.state
+            print(f"going on from {start.resumed.path}: epoch {state.epoch}, step {state.step}")
+        weights = loss.in_unit_range(training.loss_weights, self.train_source.encoding)
+        self.steps = train_step.make_steps(
+            self.config, network, self.optimizer, weights, scaler, ranks.size
         )
-        writing = [log, *watchers, saving]
-        for each in (log, *watchers):
+
+    def train(self, cache_folder=None, on_saved=None, profile_folder=None):
+        """Trains to the end.
+
+        Args:
+            cache_folder: where compiled graphs are kept, of `compile_cache.open_folder`.
+            on_saved: called without arguments when checkpoints have been written.
+            profile_folder: where a profile of a few steps goes, of `profiling.open_folder`.
+
+        Raises:
+            StoppedError, NonFiniteError, DiskError: the training ended before its time.
+        """
+        state, training = self.state, self.config.training
+        if state.is_complete(training):
+            print("nothing is left to train; more --epochs or --max_minutes would go on")
+            return
+        self.ranks.broadcast(list(self.optimizer.get_parameters()))
+        signals = callback.StopSignals(self.ranks)
+        callbacks = self.make_callbacks(signals, on_saved, profile_folder)
+        recorders = [each for each in callbacks if isinstance(each, recorder.Recorder)]
+        for each in recorders:
             each.open()
-    deciding = [
-        callback.Clock(state, config, ranks),
-        callback.LearningRate(state, recipe, optimizer),
-        callback.StopOnNonFinite(state),
-        validation,
-        signals,
-    ]
-    return [*deciding, *writing, callback.StopWhenTold(state, recipe, signals, folder)], log
+        signals.listen()
+        self.compile(cache_folder)
+        try:
+            while not state.is_complete(training):
+                model = Model(self.steps[state.stage(training)])
+                run_epochs(model, callbacks, self.config, self.train_source, state, self.ranks)
+        finally:
+            for each in recorders:
+                each.close()
+        print(f"trained: {self.folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
 
+    def make_callbacks(self, signals, on_saved, profile_folder):
+        """The callbacks in the order in which they act: one counts, then some decide, then, on
+        rank 0, some record and save, and the last one stops.
+        """
+        state, config, training = self.state, self.config, self.config.training
+        validation = callback.Validation(state, training, self.validate)
+        callbacks = [
+            callback.Clock(state, config, self.ranks),
+            callback.LearningRate(state, training, self.optimizer),
+        ]
+        if training.encoder_loss_weight and training.encoder_loss_decay:
+            weight = self.steps[0].loss.encoder_loss_weight
+            callbacks.append(callback.EncoderLossWeight(state, training, weight))
+        callbacks += [callback.StopOnNonFinite(state), validation, signals]
+        if self.ranks.is_first:
+            callbacks += recorder.make_recorders(
+                state, config, self.network, self.validation_source, validation, self.folder
+            )
+            callbacks.append(
+                callback.SaveCheckpoints(
+                    state, config, validation, signals, self.network, self.optimizer, self.folder,
+                    on_saved,
+                )
+            )  # fmt: skip
+        if profile_folder:
+            callbacks.append(profiling.Profiling(profile_folder, state))
+        return [*callbacks, callback.StopWhenTold(state, training, signals, self.folder)]
 
-def make_watchers(state, config, network, source, validation, log, folder):
-    """The callbacks that draw pictures and write for TensorBoard, as far as they are wanted."""
-    recipe, watchers, pictures = config.training, [], None
-    if recipe.pictures:
-        batches = recorder.first_batches(
-            source, recipe.pictures, recipe.batch_size, config.data.input_frames
+    def validate(self):
+        """The `FrameMetrics` of the validation sequences."""
+        return evaluate.evaluate_network(
+            self.network, self.validation_source, self.config, "validate", self.ranks
         )
-        forecaster = evaluate.forecaster_of(network)
-        pictures = recorder.Pictures(state, validation, forecaster, source, batches, folder)
-        watchers.append(pictures)
-    if recipe.tensorboard:
-        watchers.append(recorder.TensorBoard(state, log, pictures, folder))
-    return watchers
+
+    def compile(self, cache_folder):
+        """Compiles the steps that are still to come, and says how long it took; in sink mode each
+        is compiled with its first batch.
+        """
+        if has_sink_mode():
+            print("each training graph is compiled with its first steps", flush=True)
+            return
+        config, data = self.config, self.config.data
+        steps = self.steps[self.state.stage(config.training) :]
+        number = f"{len(steps)} training graphs" if len(steps) > 1 else "the training graph"
+        print(f"compiling {number}", flush=True)
+        begin = time.perf_counter()
+        counts = [data.input_frames, data.forecast_frames]
+        if self.train_source.encoding.weighted:
+            counts.append(sum(counts))
+        size = config.model.channels, *config.network_size
+        sequences = config.training.sequences_per_step(1)
+        batch = [ops.zeros((sequences, frames, *size)) for frames in counts]
+        found = compile_cache.compile_steps(
+            steps,
+            batch,
+            config.graph_settings(len(steps)),
+            None if self.ranks.size > 1 else cache_folder,
+        )
+        origin = ", from the cache" if found else ""
+        print(f"compiled in {time.perf_counter() - begin:.1f} s{origin}", flush=True)
+
+    def log_summary(self):
+        """Says what is about to be trained, on what, and where it goes."""
+        training, ranks = self.config.training, self.ranks.size
+        parameters = sum(p.size for p in self.network.trainable_params())
+        print(f"preset: {self.config.preset}, {parameters:,} parameters")
+        print(
+            f"recipe: {training.optimizer}, learning rate {training.learning_rate:g} "
+            f"({training.lr_schedule}), batches of {training.batch_size}, loss {training.loss}, "
+            f"seed {training.seed}"
+        )
+        if training.sequences_per_step(ranks) > training.batch_size:
+            print(
+                f"a step: {ranks} rank(s), {training.accumulate_steps} batch(es) of each, "
+                f"{training.sequences_per_step(ranks)} sequences"
+            )
+        if training.curriculum:
+            print(f"curriculum: {' '.join(map(str, training.curriculum))}, then whole sequences")
+        if self.network.execution.float16:
+            print("amp_level O2: convolutions in float16, dynamic loss scale")
+        print(f"training data: {self.train_source.name}")
+        print(f"validation data: {self.validation_source.name}")
+        print(f"run folder: {self.folder}", flush=True)
 
 
-def falling_weight(state, recipe, weight):
-    """The callback that lets the encoder's loss fade, where the recipe says so."""
-    if recipe.encoder_loss_weight and recipe.encoder_loss_decay:
-        yield callback.EncoderLossWeight(state, recipe, weight)
-
-
-def compile_graphs(steps, config, weighted, cache_folder):
-    """Compiles the training steps before the first batch, and says how long it took."""
-    number = f"{len(steps)} training graphs" if len(steps) > 1 else "the training graph"
-    print(f"compiling {number}", flush=True)
-    start, data = time.perf_counter(), config.data
-    size, counts = (config.model.channels, *config.network_size), [data.input_frames]
-    counts += [data.forecast_frames] + [data.input_frames + data.forecast_frames] * weighted
-    batch = [ops.zeros((config.training.sequences_per_step(1), frames, *size)) for frames in counts]
-    found = compile_cache.compile_steps(steps, batch, config, cache_folder)
-    seconds, origin = time.perf_counter() - start, ", from the cache" if found else ""
-    print(f"compiled in {seconds:.1f} s{origin}", flush=True)
-
-
-def run_epochs(model, callbacks, config, source, state, ranks):
+def run_epochs(model, callbacks, config, train_source, state, ranks):
     """Trains to the end of an epoch that has begun, or from a whole epoch to the end of the run;
     to where another clip is due, if that comes first.
     """
     epoch, batch = divmod(state.step, state.steps_per_epoch)
     dataset = make_dataset(
-        source,
+        train_source,
         config.training.sequences_per_step(1),
         config.data.input_frames,
         first_epoch=epoch,
@@ -168,54 +183,19 @@ def run_epochs(model, callbacks, config, source, state, ranks):
     )
     last = epoch + 1 if batch else config.training.epochs
     callbacks = callback.ByEpochs(state, config.training, callbacks)
-    if trainer.is_used():
+    if has_sink_mode():
         steps = state.steps_per_epoch - batch
-        size = trainer.steps_at_once(config.training.sink_size, steps)
-        print(trainer.describe(size), flush=True)
+        size = steps_at_once(config.training.sink_size, steps)
+        print(describe_sinks(size), flush=True)
         sinks = (last - epoch) * steps // size
         model.train(sinks, dataset, callbacks, dataset_sink_mode=True, sink_size=size)
     else:
         model.train(last, dataset, callbacks, dataset_sink_mode=False, initial_epoch=epoch)
 
 
-def announce(config, network, sources, folder, ranks):
-    """Says what is about to be trained, on what, and where it goes."""
-    train_source, validation_source = sources
-    recipe, parameters = config.training, sum(p.size for p in network.trainable_params())
-    print(f"preset: {config.preset}, {parameters:,} parameters")
-    print(
-        f"recipe: {recipe.optimizer}, learning rate {recipe.learning_rate:g} "
-        f"({recipe.lr_schedule}), batches of {recipe.batch_size}, loss {recipe.loss}, "
-        f"seed {recipe.seed}"
-    )
-    if recipe.sequences_per_step(ranks.size) > recipe.batch_size:
-        print(
-            f"a step: {ranks.size} rank(s), {recipe.accumulate_steps} batch(es) of each, "
-            f"{recipe.sequences_per_step(ranks.size)} sequences"
-        )
-    if recipe.curriculum:
-        print(f"curriculum: {' '.join(map(str, recipe.curriculum))}, then whole sequences")
-    if network.execution.float16:
-        print("amp_level O2: convolutions in float16, dynamic loss scale")
-    print(f"training data: {train_source.name}\nvalidation data: {validation_source.name}")
-    print(f"run folder: {folder}", flush=True)
-
-
-def is_used():
+def has_sink_mode():
     """Whether the device in use has sink mode."""
     return ms.get_context("device_target") == "Ascend"
-
-
-def settle(config, target):
-    """The `Config` as it will be used: without an Ascend its `sink_size` is 1, which it says."""
-    training = config.training
-    if target == "Ascend" or training.sink_size == 1:
-        return config
-    print(
-        f"sink_size {training.sink_size} is not used: MindSpore has no sink mode on a {target}; "
-        "steps run one by one"
-    )
-    return dataclasses.replace(config, training=dataclasses.replace(training, sink_size=1))
 
 
 def steps_at_once(sink_size, steps):
@@ -223,7 +203,7 @@ def steps_at_once(sink_size, steps):
     return max(size for size in range(1, sink_size + 1) if steps % size == 0)
 
 
-def describe(size):
+def describe_sinks(size):
     """One line for the log."""
     if size == 1:
         return "sink mode: 1 step at a time"

@@ -63,9 +63,9 @@ def test_data_is_copied_in_and_unpacked(tmp_path, url):
     store.mkdir()
     make_zip(store / "data.zip", f"data/{DIGITS}", "data/mnist_test_seq.npy")
     args = arguments(data_url=url.format(store))
-    with cloud.job(args) as upload:
-        assert upload is None
-        folder = cloud.Path(args.data_path)
+    with cloud.cloud_job(args) as job:
+        assert job.upload is None
+        folder = cloud.Path(job.settings["data_path"])
         assert contents(folder) == {name: f"data/{name}" for name in (DIGITS, "mnist_test_seq.npy")}
     assert not folder.exists()
     assert [path.name for path in store.iterdir()] == ["data.zip"]
@@ -108,34 +108,34 @@ def test_data_that_is_not_there(tmp_path, damage, message):
     store = tmp_path / "store"
     store.mkdir()
     damage(make_zip(store / "data.zip", DIGITS))
-    with pytest.raises(InputError, match=message), cloud.job(arguments(data_url=str(store))):
+    with pytest.raises(InputError, match=message), cloud.cloud_job(arguments(data_url=str(store))):
         pass
 
 
 def test_urls_that_cannot_be(tmp_path):
     with pytest.raises(InputError, match="distribute: a cloud job copies its data in once"):
-        cloud.job(arguments(data_url=str(tmp_path), distribute=True)).__enter__()
+        cloud.cloud_job(arguments(data_url=str(tmp_path), distribute=True)).__enter__()
     with pytest.raises(InputError, match="data_url is obs://b/d: object storage needs MoXing"):
         storage.store_of("obs://b/d", "data_url")
     with pytest.raises(InputError, match="train_url is http://b/d: it must begin with obs://"):
         storage.store_of("http://b/d", "train_url")
     both = arguments(data_url=str(tmp_path), data_path="here")
-    with pytest.raises(InputError, match="data_url and data_path"), cloud.job(both):
+    with pytest.raises(InputError, match="data_url and data_path"), cloud.cloud_job(both):
         pass
 
 
 def test_what_is_new_is_copied_out_and_what_is_gone_removed(tmp_path):
     run, store = tmp_path / "run", tmp_path / "store"
     args = arguments(train_url=str(store), train_path=str(run))
-    with cloud.job(args) as upload:
+    with cloud.cloud_job(args) as job:
         run.mkdir()
         (run / "last.ckpt").write_text("1")
         (run / ".lock").touch()
-        assert upload()
+        assert job.upload()
         assert contents(store) == {"last.ckpt": "1"}
         (store / "last.ckpt").write_text("unchanged files are not copied again")
         (run / "epoch_0001.ckpt").write_text("e")
-        assert upload()
+        assert job.upload()
         assert set(contents(store)) == {"last.ckpt", "epoch_0001.ckpt"}
         assert contents(store)["last.ckpt"].startswith("unchanged")
         (run / "last.ckpt").write_text("22")
@@ -166,7 +166,7 @@ def test_an_upload_that_fails_in_the_end(tmp_path):
     """The job says so by its exit code, and where the results are."""
     run, store = tmp_path / "run", tmp_path / "store"
     args = arguments(train_url=str(store / "run"), train_path=str(run))
-    with pytest.raises(DiskError, match=f"all of them are in {run}"), cloud.job(args):
+    with pytest.raises(DiskError, match=f"all of them are in {run}"), cloud.cloud_job(args):
         save(run, then=lambda: store.write_text("in the way"))
     assert contents(run) == {"last.ckpt": "1"}
 
@@ -179,7 +179,7 @@ def test_half_of_a_run_is_not_gone_on_with(tmp_path):
     (store / "last.ckpt").symlink_to("nowhere")
     args = arguments(train_url=str(store), train_path=str(tmp_path / "run"))
     message = f"{store}/last.ckpt: No such file or directory"
-    with pytest.raises(InputError, match=message), cloud.job(args):
+    with pytest.raises(InputError, match=message), cloud.cloud_job(args):
         pass
     assert not (tmp_path / "run").exists()
 
@@ -187,7 +187,7 @@ def test_half_of_a_run_is_not_gone_on_with(tmp_path):
 def test_a_training_that_is_stopped_is_copied_out_too(tmp_path):
     run, store = tmp_path / "run", tmp_path / "store"
     args = arguments(train_url=str(store), train_path=str(run))
-    with pytest.raises(StoppedError, match="signal"), cloud.job(args):
+    with pytest.raises(StoppedError, match="signal"), cloud.cloud_job(args):
         save(run, then=stop)
     assert contents(store) == {"last.ckpt": "1"}
 
@@ -199,13 +199,13 @@ def test_a_job_that_starts_again_goes_on(tmp_path):
     (store / "last.ckpt").write_text("1")
     (store / "config.json").write_text("{}")
     args = arguments(train_url=str(store), train_path=str(tmp_path / "run"))
-    with cloud.job(args):
-        assert args.resume is True
+    with cloud.cloud_job(args) as job:
+        assert job.settings == {"train_path": str(tmp_path / "run"), "resume": True}
         assert contents(tmp_path / "run") == {"last.ckpt": "1", "config.json": "{}"}
     assert not list(tmp_path.glob(".*"))
     args = arguments(train_url=str(store), train_path=str(tmp_path / "new"), overwrite=True)
-    with cloud.job(args):
-        assert args.resume is None
+    with cloud.cloud_job(args) as job:
+        assert job.settings == {"train_path": str(tmp_path / "new")}
         assert not (tmp_path / "new").exists()
 
 
@@ -224,31 +224,36 @@ def test_c2net_supplies_what_the_flags_leave_open(mounted):
     (mounted / "dataset" / "mnist").mkdir()
     (mounted / "dataset" / "mnist" / DIGITS).touch()
     args = arguments()
-    with cloud.job(args) as upload:
-        assert args.data_path == str(mounted / "dataset" / "mnist")
-        assert args.train_path == str(mounted / "output" / "run")
-        assert upload()
+    with cloud.cloud_job(args) as job:
+        assert job.settings == {
+            "data_path": str(mounted / "dataset" / "mnist"),
+            "train_path": str(mounted / "output" / "run"),
+        }
+        assert job.upload()
     args = arguments(data_path="mine", train_path="here")
-    with cloud.job(args) as upload:
-        assert (args.data_path, args.train_path, upload) == ("mine", "here", None)
+    with cloud.cloud_job(args) as job:
+        assert job == cloud.CloudJob()
 
 
 @OPEN_FOLDERS
 def test_c2net_without_its_digits_and_without_its_variables(mounted, monkeypatch):
-    with cloud.job(arguments()) as upload:  # no data set selected: the embedded digits
-        assert upload is not None
+    with cloud.cloud_job(arguments()) as job:  # no data set selected: the embedded digits
+        assert job.upload is not None
     shutil.copy(__file__, mounted / "dataset" / "other.py")
-    with pytest.raises(InputError, match="dataset.*holds no train-images"), cloud.job(arguments()):
+    with (
+        pytest.raises(InputError, match="dataset.*holds no train-images"),
+        cloud.cloud_job(arguments()),
+    ):
         pass
     monkeypatch.delenv("LOCAL_CODE_PATH")
-    with pytest.raises(InputError, match="c2net cannot prepare this job"), cloud.job(arguments()):
+    with (
+        pytest.raises(InputError, match="c2net cannot prepare this job"),
+        cloud.cloud_job(arguments()),
+    ):
         pass
 
 
 def test_without_cloud_flags_nothing_happens():
     assert cloud.C2NET_VARIABLE not in os.environ
-    args = arguments(data_path="d", train_path="t")
-    before = dict(vars(args))
-    with cloud.job(args) as upload:
-        assert upload is None
-        assert vars(args) == before
+    with cloud.cloud_job(arguments(data_path="d", train_path="t")) as job:
+        assert job == cloud.CloudJob()

@@ -4,12 +4,13 @@ import pytest
 
 from src.config import cli
 from src.config.presets import make_config
+from src.tools.start import given_flags
 
 
 def parse(*options):
     parser = cli.Parser("a test")
     cli.add_config_flags(parser)
-    return cli.options_of(parser.parse_args(options))
+    return given_flags(parser.parse_args(options))
 
 
 def test_pairs():

@@ -57,8 +57,7 @@ def assert_same_forecasts(path, network):
     with torch.no_grad():
         expected = network(torch.from_numpy(inputs), STEPS).numpy()
     loaded = checkpoint.load(path)
-    ours = EncoderForecaster(loaded.config.model, STEPS)
-    checkpoint.load_weights(ours, loaded)
+    ours = loaded.network(STEPS)
     assert expected.std() > 0.03
     np.testing.assert_allclose(ours(ms.Tensor(inputs)).asnumpy(), expected, rtol=0, atol=1e-5)
 
@@ -78,10 +77,10 @@ def test_training_starts_from_it_and_does_not_resume(converted):
     args = cli.Parser("")
     cli.add_config_flags(args)
     loaded = checkpoint.load(converted)
-    config = cli.config_from(args.parse_args([]), "CPU", loaded)
+    config, _ = start.new_config(start.given_flags(args.parse_args([])), "CPU", loaded)
     checkpoint.check_same_network(loaded, config)
     with pytest.raises(InputError, match="start from it with --pretrained_model"):
-        start.config_of(loaded, {})
+        start.resumed_config(loaded, {})
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pth.tar", ".safetensors"])

@@ -10,11 +10,12 @@ import pytest
 import xarray as xr
 
 from src.config.presets import make_config
-from src.data import own_data
+from src.tools.start import resolve_dataset
 from src.data.record import split_by_time
 from src.data.sources import evaluation_source, mean_image_source, training_sources
 from src.errors import InputError
 from src.formats.grid import time_order
+from src.tools.start import resolve_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = {"input_frames": 3, "forecast_frames": 2}
@@ -23,7 +24,7 @@ HOURS = pd.date_range("2001-02-03", periods=60, freq="h")
 
 def config_of(path, **options):
     options = {"dataset": str(path), "value_range": (0.0, 100.0), **FRAMES} | options
-    return make_config("small", own_data.options_of({"batch_size": 1} | options))
+    return make_config("small", resolve_dataset({"batch_size": 1} | options)[0])
 
 
 def numbered(count=60):
@@ -218,7 +219,7 @@ from src.data import own_data
 
 for path in sys.argv[1:]:
     options = {"dataset": path, "value_range": (0.0, 255.0), "window_stride": 1}
-    config = make_config("small", own_data.options_of(options))
+    config = make_config("small", resolve_dataset(options)[0])
     train, _ = own_data.training_sources(config)
     last = own_data.evaluation_source(config).frames([0])
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(train), train.frames([3]).max(),

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from src.config.presets import make_config
-from src.data import own_data
 from src.data.normalizer import Encoding
 from src.data.sequences import PARTS, OwnSequences, Split
 from src.data.sources import evaluation_source, mean_image_source, training_sources
 from src.errors import InputError
 from src.evaluation.evaluate import mean_image
+from src.tools.start import resolve_dataset
 
 FRAMES = {"input_frames": 2, "forecast_frames": 1}
 
@@ -24,7 +24,7 @@ def path(tmp_path, rng):
 
 def config_of(path, **options):
     options = {**FRAMES, "dataset": path, "value_range": (200.0, 300.0), "batch_size": 4} | options
-    return make_config("small", own_data.options_of(options))
+    return make_config("small", resolve_dataset(options)[0])
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PEAKS = """
 import resource
 import numpy as np
-from src.config import make_config
+from src.config.presets import make_config
 from src.data.sources import evaluation_source
-from src.tools import device
-from src.tools.evaluation import baselines, evaluate
+from src.runtime import device
+from src.evaluation.evaluate import baselines, evaluate
 
 device.set_up("CPU")
 forecasters = {"copy_last": baselines(10, np.zeros((1, 64, 64), np.float32))["copy_last"]}

@@ -9,6 +9,7 @@ import numpy as np
 from src.config.presets import PRESETS, make_config
 from src.evaluation import summary
 from src.model import EncoderForecaster, Execution
+from src.tools import optimizers
 from tests.conftest import NARROW
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
@@ -64,11 +65,11 @@ def test_macs_are_those_of_the_compiled_graph():
 
 def test_the_card(tmp_path, capsys):
     path = tmp_path / "x.ckpt"
-    path.write_bytes(bytes(12_345))
-    summary.show(make_config("small", {}), path)
+    summary.show(make_config("small", {}), 12_345, path)
     text = capsys.readouterr().out
     assert "preset:      small, 926,736 parameters" in text
     assert "cost:        2.289 GMAC a sequence, forward" in text
     assert f"checkpoint:  12,345 bytes: {path}" in text
-    summary.show(make_config("small", {}))
+    config = make_config("small", {})
+    summary.show(config, optimizers.state_bytes(config))
     assert "checkpoint:  about 7.4 MB, with the optimizer's moments" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import pytest
 from src.data.normalizer import Encoding
 from src.data.sequences import OwnSequences
 from src.data.sources import First
+from src.evaluation.scores import CATEGORICAL, CONTINUOUS
 from src.evaluation.verification import Climatology, Verification
 from src.plots.curves import score_figure
 
@@ -88,7 +89,9 @@ def test_curves(array):
     verification = Verification(source_of(array), READS, source_of(array), (20.0, 99.0), (3,))
     scores_of(verification, None, np.full((6, FORECASTS, 1, 8, 8), 0.5, np.float32))
     result = verification.result()
-    panels = [a for a in score_figure(result, "a test").axes if a.get_visible()]
+    panels = [
+        a for a in score_figure(result, "a test", CONTINUOUS, CATEGORICAL).axes if a.get_visible()
+    ]
     titles = [panel.get_title() for panel in panels]
     assert len(titles) == len(set(titles)) == 3 + 2 * 6
     (csi,) = [panel for panel in panels if panel.get_title() == "CSI, at or above 20"]

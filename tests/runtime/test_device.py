@@ -17,16 +17,19 @@ VERBOSE = {"ONEDNN_VERBOSE": "1", "DNNL_VERBOSE": "1"}
 PROGRAM = """
 import sys
 from mindspore import ops
-from src.config import make_config
+from src.config.presets import make_config
 from src.model import EncoderForecaster
-from src.tools import device, optimizers, training
+from src.runtime import device
+from src.tools import optimizers
+from src.tools.loss import ForecastLoss
+from src.tools.train_step import TrainStep
 
 print(device.describe(device.set_up("CPU")))
 for preset in sys.argv[1:]:
     config = make_config(preset, {})
     network = EncoderForecaster(config.model, 2)
-    loss = training.ForecastLoss(network, config.training.loss, 1.0)
-    step = training.TrainStep(loss, optimizers.make_optimizer(network, config.training))
+    loss = ForecastLoss(network, config.training.loss, 1.0)
+    step = TrainStep(loss, optimizers.make_optimizer(network, config.training))
     step(ops.zeros((2, 2, 1, 64, 64)), ops.zeros((2, 2, 1, 64, 64)))[0].asnumpy()
 """
 

@@ -64,7 +64,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 LOCKED = """
 import os, signal, sys
 from pathlib import Path
-from src.tools.run_folder import _lock
+from src.run_folder import _lock
 _lock(Path(sys.argv[1]))
 if os.fork() == 0:
     signal.pause()

@@ -51,7 +51,9 @@ def test_the_scale_is_part_of_a_weighted_graph():
     for weights, same in ((None, True), (((2.0, 2.0),), False)):
         options["loss_weights"] = weights
         keys = [
-            compile_cache.key_of(make_config("small", options | {"value_range": value_range}), 1)
+            compile_cache.key_of(
+                make_config("small", options | {"value_range": value_range}).graph_settings(1)
+            )
             for value_range in ((0.0, 60.0), (0.0, 30.0))
         ]
         assert (keys[0] == keys[1]) is same

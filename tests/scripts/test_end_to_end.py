@@ -12,16 +12,12 @@ from PIL import Image
 
 from src import checkpoint
 from src.config.schema import Config
-from src.model import EncoderForecaster
 from tests.scripts.conftest import TINY, run
 
 
 def network_of(path):
     """The network of a checkpoint, from the checkpoint alone."""
-    loaded = checkpoint.load(path)
-    network = EncoderForecaster(loaded.config.model, loaded.config.data.forecast_frames)
-    checkpoint.load_weights(network, loaded)
-    return network
+    return checkpoint.load(path).network()
 
 
 def test_a_run_leaves_what_it_should(trained, data_path):

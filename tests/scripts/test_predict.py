@@ -11,13 +11,13 @@ from PIL import Image
 
 from src import checkpoint
 from src.config.presets import make_config
-from src.data import own_data
 from src.data.sequences import Split
 from src.data.sources import training_sources
 from src.errors import InputError
 from src.export import exporter
 from src.forecast import prediction, predictor
 from src.tools import start
+from src.tools.start import resolve_dataset
 from tests.scripts.conftest import run
 from tests.scripts.test_bad_input import refuse
 from tests.scripts.test_end_to_end import network_of
@@ -157,18 +157,18 @@ def test_a_resumed_run_keeps_its_dataset(tmp_path, pixels, trained):
     np.save(tmp_path / "own.npy", np.concatenate([pixels] * 2))
     names = {"input_frames": 3, "forecast_frames": 3, "dataset": str(tmp_path / "own.npy")}
     options = {**names, "value_range": (0.0, 255.0), "batch_size": 4}
-    config = make_config("small", own_data.options_of(options))
+    config = make_config("small", resolve_dataset(options)[0])
     found = checkpoint.Checkpoint(tmp_path / "last.ckpt", config, {}, {}, {"epoch": 1})
     moved = shutil.copy(tmp_path / "own.npy", tmp_path / "moved.npy")
-    same = start.config_of(found, {"dataset": str(moved)})
+    same = start.resumed_config(found, {"dataset": str(moved)})
     assert len(training_sources(same)[0]) == 8
     np.save(moved, np.load(moved)[::-1])
     with pytest.raises(InputError, match="is another file than the run began with"):
-        training_sources(start.config_of(found, {"dataset": str(moved)}))
+        training_sources(start.resumed_config(found, {"dataset": str(moved)}))
     with pytest.raises(InputError, match="value_range .* there, .* here"):
-        start.config_of(found, {"value_range": (0.0, 256.0)})
+        start.resumed_config(found, {"value_range": (0.0, 256.0)})
     with pytest.raises(InputError, match="this run is of moving digits"):
-        start.config_of(checkpoint.load(trained / "best.ckpt"), {"dataset": str(moved)})
+        start.resumed_config(checkpoint.load(trained / "best.ckpt"), {"dataset": str(moved)})
 
 
 def test_overwrite(tmp_path, pixels, by_checkpoint):

@@ -9,11 +9,11 @@ import xarray as xr
 
 from src import checkpoint
 from src.config.presets import make_config
-from src.data import own_data
 from src.data.sources import evaluation_source
 from src.errors import InputError
 from src.forecast import prediction, predictor
 from src.tools import start
+from src.tools.start import resolve_dataset
 from tests.scripts.conftest import run
 from tests.scripts.test_bad_input import refuse
 
@@ -104,10 +104,10 @@ def test_a_resumed_run_keeps_its_scale(tmp_path, rain_file):
     """auto is what it was when the run began; other settings of the data are refused."""
     options = {"dataset": str(rain_file), "value_range": ("auto",), "missing": "mask", "pad": True}
     options |= {"input_frames": 3, "forecast_frames": 3, "batch_size": 4}
-    config = make_config("small", own_data.options_of(options))
+    config = make_config("small", resolve_dataset(options)[0])
     assert config.data.value_range == pytest.approx((0, 20), abs=1e-6)
     found = checkpoint.Checkpoint(tmp_path / "last.ckpt", config, {}, {}, {"epoch": 1})
-    assert start.config_of(found, options) == config
+    assert start.resumed_config(found, options) == config
     for change in (
         {"transform": "dbz"},
         {"window_stride": 2},
@@ -115,10 +115,12 @@ def test_a_resumed_run_keeps_its_scale(tmp_path, rain_file):
         {"missing": "refuse"},
     ):
         with pytest.raises(InputError):
-            start.config_of(found, change)
-    explicit = make_config("small", own_data.options_of({**options, "value_range": (0.0, 50.0)}))
+            start.resumed_config(found, change)
+    explicit = make_config("small", resolve_dataset({**options, "value_range": (0.0, 50.0)})[0])
     with pytest.raises(InputError, match="value_range is .'auto',.: it must be a list of float"):
-        start.config_of(checkpoint.Checkpoint(tmp_path, explicit, {}, {}, {"epoch": 1}), options)
+        start.resumed_config(
+            checkpoint.Checkpoint(tmp_path, explicit, {}, {}, {"epoch": 1}), options
+        )
 
 
 def test_what_a_forecast_knows_of_its_grid(rain_file):
@@ -130,7 +132,7 @@ def test_what_a_forecast_knows_of_its_grid(rain_file):
         "pad": True,
     }
     options |= {"input_frames": 3, "forecast_frames": 3, "batch_size": 4}
-    config = make_config("small", own_data.options_of(options))
+    config = make_config("small", resolve_dataset(options)[0])
     test = evaluation_source(config)
     times = test.times(len(test) - 1)
     assert times[-1] == np.datetime64("2001-01-01T04:05")

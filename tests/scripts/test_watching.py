@@ -11,7 +11,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from src import checkpoint
 from src.data.sources import training_sources
-from src.model import EncoderForecaster
 from src.plots.frames import Look, png_of, strip_figure
 from tests.scripts.conftest import run
 
@@ -42,8 +41,7 @@ def test_the_same_sequences_at_every_evaluation(trained):
     """The last picture shows what the last checkpoint forecasts of the first validation set."""
     assert sorted(p.name for p in (trained / "pictures").iterdir()) == NAMES
     loaded = checkpoint.load(trained / "last.ckpt")
-    network = EncoderForecaster(loaded.config.model, 3)
-    checkpoint.load_weights(network, loaded)
+    network = loaded.network()
     frames = training_sources(loaded.config)[1].frames([0, 1]).astype(np.float32)
     forecast = 255 * network(ms.Tensor(frames[:, :3] / 255)).asnumpy()
     for k in (0, 1):

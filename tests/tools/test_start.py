@@ -38,31 +38,31 @@ def damage(path):
 
 def test_the_newest_good_state(folder, capsys):
     """A damaged newer one is reported in one line; with no good one left there is an error."""
-    assert start.find(True, folder).state["step"] == 3
+    assert start.find_resumable(True, folder).state["step"] == 3
     assert capsys.readouterr().err == ""
     damage(folder / run_folder.LAST)
-    assert start.find(True, folder).state["step"] == 2
+    assert start.find_resumable(True, folder).state["step"] == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "last.ckpt: damaged: its checksum is wrong; going on from previous.ckpt" in line
     (folder / run_folder.PREVIOUS).unlink()
-    assert start.find(True, folder).state["step"] == 1
+    assert start.find_resumable(True, folder).state["step"] == 1
     damage(folder / "epoch_0001.ckpt")
     with pytest.raises(InputError, match="no good state to resume: .*last.ckpt.*epoch_0001.ckpt"):
-        start.find(True, folder)
+        start.find_resumable(True, folder)
 
 
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(InputError, match="holds no state to resume"):
-        start.find(True, tmp_path)
+        start.find_resumable(True, tmp_path)
     with pytest.raises(InputError, match="resume needs --train_path"):
-        start.find(True, None)
+        start.find_resumable(True, None)
 
 
 def test_what_may_change(folder):
-    found = start.find(True, folder)
-    assert start.config_of(found, {}) == found.config
+    found = start.find_resumable(True, folder)
+    assert start.resumed_config(found, {}) == found.config
     changes = {"learning_rate": 1e-5, "epochs": 7, "keep": 1, "num_parallel_workers": 2}
-    config = start.config_of(found, changes)
+    config = start.resumed_config(found, changes)
     assert config.training.learning_rate == 1e-5
     assert config.data.num_parallel_workers == 2
     assert config.model == found.config.model
@@ -73,15 +73,15 @@ def test_what_may_change(folder):
     [{"batch_size": 4}, {"seed": 2}, {"input_frames": 9}, {"output_activation": "identity"}],
 )
 def test_what_may_not_change(folder, options):
-    found = start.find(True, folder)
+    found = start.find_resumable(True, folder)
     (name,) = options
     options = {**options, "loss": "mse"} if name == "output_activation" else options
     with pytest.raises(InputError, match=f"other settings: .*{name} .* there, .* here"):
-        start.config_of(found, options)
+        start.resumed_config(found, options)
 
 
 def test_a_damaged_training_state(folder):
-    found = start.find(True, folder)
+    found = start.find_resumable(True, folder)
     for change in ({"step": -1.5}, {"step": "3"}, {"best_mse": [1]}, {"surplus": 1}):
         broken = dataclasses.replace(found, state={**found.state, **change})
         with pytest.raises(InputError, match="training state is damaged"):

@@ -88,7 +88,7 @@ class SinkingModel:
 
 
 class Run:
-    """A training of two epochs in a folder, by the callbacks of `trainer.train`."""
+    """A training of two epochs in a folder, by the callbacks of `Trainer`."""
 
     def __init__(self, folder, first_step=0, **settings):
         data = {"batch_size": 1, "epoch_size": STEPS, "input_frames": 1, "curriculum": ()}
@@ -126,7 +126,7 @@ class Run:
         return SimpleNamespace(means=lambda: {"mse": 1.0, "mae": 1.0, "ssim": 1.0})
 
     def train(self):
-        """What `trainer.train` does."""
+        """What `Trainer.train` does."""
         self.log.open()
         while not self.state.is_complete(self.config.training):
             trainer.run_epochs(
@@ -146,7 +146,7 @@ def checkpoint_step(folder):
 @pytest.fixture(autouse=True)
 def sink_mode(monkeypatch):
     """As on an Ascend."""
-    monkeypatch.setattr(trainer, "is_used", lambda: True)
+    monkeypatch.setattr(trainer, "has_sink_mode", lambda: True)
 
 
 def test_steps_at_once():
@@ -237,7 +237,7 @@ def test_nan_is_found_at_the_end_of_a_sink(tmp_path):
 
 
 def test_what_is_said():
-    text = trainer.describe(3)
+    text = trainer.describe_sinks(3)
     assert text.startswith("sink mode: 3 steps at a time; saves, stop signals, --max_minutes")
     assert text.endswith("act at multiples of 3")
-    assert trainer.describe(1) == "sink mode: 1 step at a time"
+    assert trainer.describe_sinks(1) == "sink mode: 1 step at a time"
