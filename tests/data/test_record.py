@@ -10,7 +10,6 @@ import pytest
 import xarray as xr
 
 from src.config.presets import make_config
-from src.tools.start import resolve_dataset
 from src.data.record import split_by_time
 from src.data.sources import evaluation_source, mean_image_source, training_sources
 from src.errors import InputError
@@ -216,13 +215,16 @@ import resource, sys
 import numpy as np
 from src.config.presets import make_config
 from src.data import own_data
+from src.data.record import Record
+from src.formats.readers import Names
 
 for path in sys.argv[1:]:
     options = {"dataset": path, "value_range": (0.0, 255.0), "window_stride": 1}
-    config = make_config("small", resolve_dataset(options)[0])
+    options |= {"image_size": (512, 512), "dataset_crc": Record(path, Names()).fingerprint()}
+    config = make_config("small", options)
     train, _ = own_data.training_sources(config)
     last = own_data.evaluation_source(config).frames([0])
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(train), train.frames([3]).max(),
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(train.indices), train.frames([3]).max(),
           last.max())
 """
 
