@@ -22,9 +22,11 @@ from src.runtime.files import sync_folder, write_atomically
 from src.runtime.progress import progress
 from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
 
+# What a validation measures, and its columns "val_...".
+VALIDATION_METRICS = ("mse", "mae", "ssim")
 COLUMNS = (
     "epoch", "step", "sequences", "work", "minutes", "sequences_per_second", "learning_rate",
-    "loss", "grad_norm", "val_mse", "val_mae", "val_ssim",
+    "loss", "grad_norm", *(f"val_{name}" for name in VALIDATION_METRICS),
 )  # fmt: skip
 
 
@@ -185,7 +187,7 @@ class Validation(Callback):
     Args:
         state: the `TrainingState`.
         training: the `TrainingConfig`.
-        evaluate: a function that returns `FrameMetrics`.
+        evaluate: a function of the names of metrics that returns their `FrameMetrics`.
     """
 
     def __init__(self, state, training, evaluate):
@@ -203,7 +205,7 @@ class Validation(Callback):
         state, training = self.state, self.training
         if not is_due(training.eval_every, state, training):
             return
-        self.result = self.evaluate().means()
+        self.result = self.evaluate(VALIDATION_METRICS).means()
         self.is_best = state.best_mse is None or self.result["mse"] < state.best_mse
         if self.is_best:
             state.best_mse = self.result["mse"]
@@ -260,9 +262,9 @@ class LossLog(Callback):
 
     def on_train_epoch_end(self, run_context):
         result = self.validation.result
-        self.write_row({f"val_{name}": result[name] for name in ("mse", "mae", "ssim") if result})
+        self.write_row({f"val_{name}": value for name, value in result.items()})
         if result:
-            scores = ", ".join(f"{name} {result[name]:.4g}" for name in ("mse", "mae", "ssim"))
+            scores = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
             where = f"epoch {self.state.epoch}, step {self.state.step}"
             print(f"{where}: validation {scores}", flush=True)
 

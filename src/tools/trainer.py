@@ -94,7 +94,7 @@ def make_callbacks(config, network, optimizer, source, folder, state, signals, o
     validation = callback.Validation(
         state,
         recipe,
-        lambda: evaluate.evaluate_network(network, source, config, "validate", ranks),
+        lambda names: evaluate.evaluate_network(network, source, config, "validate", ranks, names),
     )
     log, writing = callback.LossLog(state, config, validation, folder), []
     if ranks.is_first:
