@@ -4,7 +4,7 @@ import mindspore as ms
 import numpy as np
 
 from src.data.pipeline import make_dataset
-from src.evaluation.metrics import FrameMetrics
+from src.evaluation.metrics import NAMES, FrameMetrics
 from src.evaluation.verification import MODEL
 from src.runtime.distributed import Ranks
 from src.runtime.progress import progress
@@ -17,7 +17,7 @@ NOTHING = np.float32(1e-9)
 
 def evaluate(
     forecasters, source, batch_size, input_frames, description="evaluate", ranks=None,
-    verification=None,
+    verification=None, names=NAMES,
 ):  # fmt: skip
     """Measures forecasters on every sequence of a source, in one pass.
 
@@ -30,6 +30,7 @@ def evaluate(
         description: name of the progress display.
         ranks: the `Ranks` that share the sequences; None for this process alone.
         verification: a `Verification` that is given the forecasts of "model", or None.
+        names: the metrics to measure, of `NAMES`.
 
     Returns:
         A dict of `FrameMetrics`, of all sequences on every rank.
@@ -39,7 +40,7 @@ def evaluate(
     dataset = make_dataset(
         source, batch_size, input_frames, keep_all=True, num_shards=ranks.size, shard_id=ranks.rank
     )
-    metrics = {name: FrameMetrics() for name in forecasters}
+    metrics = {name: FrameMetrics(names) for name in forecasters}
     done, crop = 0, source.encoding.crop
     with progress(len(source), description, hidden=not ranks.is_first) as bar:
         batches = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
@@ -68,11 +69,11 @@ def forecaster_of(network):
     return lambda inputs: network(ms.Tensor(inputs)).asnumpy()
 
 
-def evaluate_network(network, source, config, description, ranks=None):
+def evaluate_network(network, source, config, description, ranks=None, names=NAMES):
     """The `FrameMetrics` of one network on a source, in batches as in its training."""
     forecasters = {MODEL: forecaster_of(network)}
     sizes = config.training.batch_size, config.data.input_frames
-    return evaluate(forecasters, source, *sizes, description, ranks)[MODEL]
+    return evaluate(forecasters, source, *sizes, description, ranks, names=names)[MODEL]
 
 
 def baselines(forecast_frames, mean_image=None):

@@ -19,6 +19,9 @@ from src.runtime.distributed import Ranks
 from src.runtime.files import sync_folder
 from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
 
+# What a validation measures; metrics.csv has a column val_... for each.
+VALIDATION_METRICS = ("mse", "mae", "ssim")
+
 
 def is_due(every, state, training):
     """Whether what happens every so many epochs, and when the run ends, happens now."""
@@ -177,7 +180,7 @@ class Validation(Callback):
     Args:
         state: the `TrainingState`.
         training: the `TrainingConfig`.
-        evaluate: a function that returns `FrameMetrics`.
+        evaluate: a function of the names of metrics that returns their `FrameMetrics`.
     """
 
     def __init__(self, state, training, evaluate):
@@ -195,7 +198,7 @@ class Validation(Callback):
         state, training = self.state, self.training
         if not is_due(training.eval_every, state, training):
             return
-        self.result = self.evaluate().means()
+        self.result = self.evaluate(VALIDATION_METRICS).means()
         self.is_best = state.best_mse is None or self.result["mse"] < state.best_mse
         if self.is_best:
             state.best_mse = self.result["mse"]

@@ -14,11 +14,11 @@ from src.errors import DiskError, InputError
 from src.evaluation.evaluate import forecaster_of
 from src.runtime.files import write_atomically
 from src.runtime.progress import progress
-from src.tools.callback import epoch_ends, is_passed
+from src.tools.callback import VALIDATION_METRICS, epoch_ends, is_passed
 
 COLUMNS = (
     "epoch", "step", "sequences", "work", "minutes", "sequences_per_second", "learning_rate",
-    "loss", "grad_norm", "val_mse", "val_mae", "val_ssim",
+    "loss", "grad_norm", *(f"val_{name}" for name in VALIDATION_METRICS),
 )  # fmt: skip
 NAME = re.compile(r"sequence_\d+_epoch_(\d+)\.png")
 
@@ -74,9 +74,9 @@ class LossLog(Recorder):
 
     def on_train_epoch_end(self, run_context):
         result = self.validation.result
-        self.write_row({f"val_{name}": result[name] for name in ("mse", "mae", "ssim") if result})
+        self.write_row({f"val_{name}": value for name, value in result.items()})
         if result:
-            scores = ", ".join(f"{name} {result[name]:.4g}" for name in ("mse", "mae", "ssim"))
+            scores = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
             where = f"epoch {self.state.epoch}, step {self.state.step}"
             print(f"{where}: validation {scores}", flush=True)
 

@@ -109,10 +109,10 @@ class Trainer:
             callbacks.append(profiling.Profiling(profile_folder, state))
         return [*callbacks, callback.StopWhenTold(state, training, signals, self.folder)]
 
-    def validate(self):
+    def validate(self, names):
         """The `FrameMetrics` of the validation sequences."""
         return evaluate.evaluate_network(
-            self.network, self.validation_source, self.config, "validate", self.ranks
+            self.network, self.validation_source, self.config, "validate", self.ranks, names
         )
 
     def compile(self, cache_folder):

@@ -224,8 +224,8 @@ for path in sys.argv[1:]:
     config = make_config("small", options)
     train, _ = own_data.training_sources(config)
     last = own_data.evaluation_source(config).frames([0])
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(train.indices), train.frames([3]).max(),
-          last.max())
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(train.indices),
+          train.frames([3]).max(), last.max())
 """
 
 

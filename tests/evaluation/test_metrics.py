@@ -1,72 +1,162 @@
-"""The metrics against scikit-image, hand-computed frames and the trivial forecasts."""
+"""The metrics against hand-computed frames, scikit-image's PSNR and the trivial forecasts."""
 
 import numpy as np
 import pytest
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from numpy.lib.stride_tricks import sliding_window_view
+from skimage.metrics import peak_signal_noise_ratio
 
 from src.config.presets import make_config
 from src.data.normalizer import to_unit_range
 from src.data.sources import evaluation_source, training_sources
-from src.evaluation.evaluate import baselines, evaluate, mean_image
+from src.evaluation.evaluate import baselines, evaluate, evaluate_network, mean_image
 from src.evaluation.metrics import NAMES, FrameMetrics, frame_scores, ssim
+from src.runtime.distributed import Ranks
+
+C1, C2 = 0.01**2, 0.03**2
+# Of 49 pixels one is 1 and the others are 0: mean and sample variance are 1/49. Beside a black
+# window, whose variance and covariance with it are 0, both factors of the SSIM keep a constant.
+ONE_BRIGHT_PIXEL = C1 * C2 / ((1 / 49**2 + C1) * (1 / 49 + C2))
 
 
-def frames_of(kind, shape, rng, digits):
-    """Pairs of prediction and target, (2, 3, 1, H, W)."""
-    if kind == "random":
-        return rng.normal(0.5, 0.5, (2, 3, 1, *shape)), rng.random((2, 3, 1, *shape))
-    if kind == "constant":
-        return np.full((2, 3, 1, *shape), 0.25), np.full((2, 3, 1, *shape), 0.75)
-    canvas = np.zeros((2, 3, 1, *shape))
-    canvas[..., 3:31, 2:30] = digits[:6].reshape(2, 3, 1, 28, 28) / 255
-    return np.roll(canvas, 1, axis=-1), canvas
+def ssims(scores, *index):
+    """The three SSIMs of a frame."""
+    return [scores[name][index] for name in ("ssim", "ssim_uint8", "ssim_range2")]
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (33, 47)])
-@pytest.mark.parametrize("kind", ["random", "constant", "real"])
-def test_ssim_and_psnr_are_scikit_images(kind, shape, rng, digits):
-    prediction, target = frames_of(kind, shape, rng, digits)
-    prediction, target = prediction.astype(np.float32), target.astype(np.float32)
-    scores = frame_scores(prediction, target)
-    for b, t in np.ndindex(2, 3):
-        x, y = np.float64(np.clip(prediction[b, t, 0], 0, 1)), np.float64(target[b, t, 0])
-        for name, data_range in (("ssim", 1.0), ("ssim_range2", 2.0)):
-            expected = structural_similarity(x, y, data_range=data_range)
-            assert scores[name][b, t] == pytest.approx(expected, abs=1e-6)
-        x8, y8 = np.uint8(np.float32(x) * 255), np.uint8(np.float32(y) * 255)
-        expected = structural_similarity(x8, y8, data_range=255)
-        assert scores["ssim_uint8"][b, t] == pytest.approx(expected, abs=1e-6)
-        expected = peak_signal_noise_ratio(y, x, data_range=1)
-        assert scores["psnr"][b, t] == pytest.approx(expected, abs=1e-6)
+@pytest.mark.parametrize("shape", [(7, 7), (9, 11), (64, 64)])
+def test_ssim_of_constant_frames(shape):
+    """Without variances (2 a b + C1) / (a^2 + b^2 + C1) is left; as uint8 0.25 and 0.75 are 63 and
+    191.
+    """
+    forecast, target = (np.full((1, 1, 1, *shape), v, np.float32) for v in (0.25, 0.75))
+    scores = frame_scores(forecast, target)
+    expected = [0.3751 / 0.6251, (24066 + 2.55**2) / (40450 + 2.55**2), 0.3754 / 0.6254]
+    assert ssims(scores, 0, 0) == pytest.approx(expected, abs=1e-12)
 
 
-def pairs_of(kind, shape, rng):
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        # Means 1/49 and 0, variances 1/49 and 0, covariance 0.
+        (((0, 0, 1.0), (0, 0, 0.0)), ONE_BRIGHT_PIXEL),
+        # Half as bright: mean 1/98, variance 1/196, covariance 1/98.
+        (
+            ((3, 3, 1.0), (3, 3, 0.5)),
+            (1 / 2401 + C1) * (2 / 98 + C2) / ((1.25 / 2401 + C1) * (1.25 / 49 + C2)),
+        ),
+        # Elsewhere: equal means, so that the first factor is 1; covariance -1/49^2 * 49/48.
+        (((0, 0, 1.0), (6, 6, 1.0)), (C2 - 2 / 2352) / (C2 + 2 / 49)),
+    ],
+)
+def test_ssim_of_a_single_window(pixels, expected):
+    """Frames of 7x7, black but for a pixel each: (row, column, value)."""
+    frames = np.zeros((2, 1, 1, 1, 7, 7), np.float32)
+    for frame, (row, column, value) in zip(frames, pixels, strict=True):
+        frame[..., row, column] = value
+    assert ssim(*frames, 1.0).item() == pytest.approx(expected, abs=1e-12)
+    # Range and frames scaled alike: the same number.
+    assert ssim(*(frames * 2), 2.0).item() == pytest.approx(expected, abs=1e-12)
+
+
+def corner_pair():
+    """Black frames of 9x11, 3 x 5 windows, but for a pixel of the forecast in the first of them."""
+    forecast, target = np.zeros((2, 1, 1, 1, 9, 11), np.float32)
+    forecast[..., 0, 0] = 1
+    return forecast, target
+
+
+def test_no_window_crosses_the_border():
+    """A pixel in the corner is in one window of 15; one in the middle, at (4, 5), is in all."""
+    forecast, target = corner_pair()
+    scores = frame_scores(forecast, target)
+    expected = (14 + ONE_BRIGHT_PIXEL) / 15
+    assert scores["ssim"].item() == pytest.approx(expected, abs=1e-12)
+    assert scores["ssim_uint8"].item() == pytest.approx(expected, abs=1e-12)
+    forecast[..., 0, 0], forecast[..., 4, 5] = 0, 1
+    assert ssim(forecast, target, 1.0).item() == pytest.approx(ONE_BRIGHT_PIXEL, abs=1e-12)
+
+
+def test_ssim_is_the_mean_over_channels():
+    """A black channel, one with the bright corner and one of constants: as far apart as they go."""
+    corner, black = corner_pair()
+    forecast = np.concatenate([black, corner, black + 0.25], 2)
+    target = np.concatenate([black, black, black + 0.75], 2)
+    channels = [1, (14 + ONE_BRIGHT_PIXEL) / 15, 0.3751 / 0.6251]
+    assert ssim(forecast, target, 1.0).item() == pytest.approx(np.mean(channels), abs=1e-12)
+
+
+def test_each_frame_has_its_own_ssim():
+    """2 sequences of 3 frames, told apart by their constants."""
+    values = np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1, 1) / 8
+    frames = np.broadcast_to(values, (2, 3, 1, 9, 11))
+    expected = C1 / (np.arange(6).reshape(2, 3) ** 2 / 64 + C1)
+    np.testing.assert_allclose(ssim(frames, np.zeros_like(frames), 1.0), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ssim_of_equal_frames_is_one(channels, rng):
+    frames = rng.random((2, 3, channels, 9, 11), np.float32)
+    scores = frame_scores(frames, frames)
+    for name in ("ssim", "ssim_uint8", "ssim_range2"):
+        np.testing.assert_allclose(scores[name], 1, atol=1e-12)
+
+
+def ssim_by_definition(x, y, data_range):
+    """The SSIM of each window of two frames, (C, H - 6, W - 6), as Wang et al. 2004 write it."""
+    x, y = (sliding_window_view(np.float64(image), (7, 7), (-2, -1)) for image in (x, y))
+    axes, (c1, c2) = (-2, -1), ((k * data_range) ** 2 for k in (0.01, 0.03))
+    x_mean, y_mean = (windows.mean(axes, keepdims=True) for windows in (x, y))
+    covariance = ((x - x_mean) * (y - y_mean)).sum(axes) / 48
+    variances = x.var(axes, ddof=1) + y.var(axes, ddof=1)
+    x_mean, y_mean = x_mean[..., 0, 0], y_mean[..., 0, 0]
+    means = (2 * x_mean * y_mean + c1) / (x_mean**2 + y_mean**2 + c1)
+    return means * (2 * covariance + c2) / (variances + c2)
+
+
+KINDS = ("digits", "noise", "white and nearly white", "steps")
+
+
+def pairs_of(kind, shape, rng, digits):
     """Pairs that are hard on a variance taken as a difference, (2, 3, C, H, W), in [0, 1]."""
     noise = rng.normal(0, 1e-3, (2, *shape))
+    canvas = np.zeros((2, *shape))
+    canvas[0, ..., 3:31, 2:30] = canvas[1, ..., 3:31, 3:31] = digits[7] / 255
     x, y = {
+        "digits": canvas,
         "noise": rng.random((2, *shape)),
-        "black": np.zeros((2, *shape)),
         "white and nearly white": 1 - np.abs(noise) * [[[[[[0]]]]], [[[[[1]]]]]],
-        "constant": np.broadcast_to(np.reshape([0.9, 0.013], (2, 1, 1, 1, 1, 1)), (2, *shape)),
         "steps": np.floor(np.linspace(0, 2.999, shape[-1])) / 3.1 + 0.01 + np.abs(noise),
     }[kind]
     return x.astype(np.float32), y.astype(np.float32)
 
 
 @pytest.mark.parametrize("data_range", [1.0, 2.0, 255.0])
-@pytest.mark.parametrize("shape", [(2, 3, 1, 64, 64), (2, 3, 2, 9, 31), (1, 40, 3, 20, 7)])
-@pytest.mark.parametrize("kind", ["noise", "black", "white and nearly white", "constant", "steps"])
-def test_ssim_is_scikit_images(kind, shape, data_range, rng):
-    """Several channels and chunks, oblong frames; uint8 where the range is 255."""
-    x, y = pairs_of(kind, shape, rng)
+@pytest.mark.parametrize("shape", [(2, 3, 1, 33, 47), (1, 4, 3, 32, 31)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_ssim_is_the_mean_of_its_definition(kind, shape, data_range, rng, digits):
+    """Several frames and channels, whole and with missing pixels; uint8 where the range is 255."""
+    x, y = pairs_of(kind, shape, rng, digits)
     if data_range == 255:
         x, y = np.uint8(x * 255), np.uint8(y * 255)
-    got = ssim(x, y, data_range)
-    assert got.shape == shape[:2]
+    there = rng.random(shape) > 0.01
+    got, masked = ssim(x, y, data_range), ssim(x, y, data_range, there)
+    assert got.shape == masked.shape == shape[:2]
     for b, t in np.ndindex(shape[:2]):
-        frames = x[b, t].astype(np.float64), y[b, t].astype(np.float64)
-        expected = structural_similarity(*frames, data_range=data_range, channel_axis=0)
-        assert got[b, t] == pytest.approx(expected, abs=1e-9)
+        windows = ssim_by_definition(x[b, t], y[b, t], data_range)
+        assert got[b, t] == pytest.approx(windows.mean(), abs=1e-9)
+        whole = sliding_window_view(there[b, t], (7, 7), (1, 2)).all((-2, -1))
+        channels = [channel[w].mean() for channel, w in zip(windows, whole, strict=True)]
+        assert masked[b, t] == pytest.approx(np.mean(channels), abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_psnr_is_scikit_images(kind, rng, digits):
+    forecast, target = pairs_of(kind, (2, 3, 1, 33, 47), rng, digits)
+    scores = frame_scores(2 * forecast - 0.5, target)
+    for b, t in np.ndindex(2, 3):
+        clipped = np.float64(np.clip(2 * forecast[b, t] - 0.5, 0, 1))
+        expected = peak_signal_noise_ratio(np.float64(target[b, t]), clipped, data_range=1)
+        assert scores["psnr"][b, t] == pytest.approx(expected, abs=1e-6)
 
 
 def test_hand_computed_frames():
@@ -130,7 +220,7 @@ def test_every_sequence_counts_once(batch_size):
 
 def test_what_is_missing_counts_nothing(rng):
     """Other values under the mask, in forecast or target, change no score; by hand and beside
-    scikit-image on the part where nothing is missing.
+    the scores of the part where nothing is missing.
     """
     forecast, target = (rng.random((2, 3, 1, 12, 15), np.float32) for _ in range(2))
     weights = np.ones_like(target)
@@ -153,20 +243,38 @@ def test_what_is_missing_counts_nothing(rng):
     assert metrics.values_per_frame == 5 * 12 * 11 / 6
 
 
-def test_windows_that_hold_something_missing(rng):
-    """One pixel in the middle of 9x9: only the windows that it is not in are left, none of 7x7."""
-    forecast, target = (rng.random((1, 1, 1, 9, 9), np.float32) for _ in range(2))
+def test_windows_that_hold_something_missing():
+    """9x11 with the bright corner: a pixel is in one window, in some columns of them, or in all."""
+    forecast, target = corner_pair()
+
+    def scores_without(*pixel):
+        weights = np.ones_like(target)
+        weights[(..., *pixel)] = 0
+        return frame_scores(forecast, target, weights)
+
+    # Missing in the corner, what differs is left out; in the opposite one, a window of zeros is.
+    assert ssims(scores_without(0, 0), 0, 0) == pytest.approx([1, 1, 1], abs=1e-12)
+    opposite = scores_without(8, 10)
+    assert opposite["ssim"].item() == pytest.approx((13 + ONE_BRIGHT_PIXEL) / 14, abs=1e-12)
+    assert opposite["ssim_uint8"].item() == pytest.approx((13 + ONE_BRIGHT_PIXEL) / 14, abs=1e-12)
+    # Only the windows that begin in column 0 do not reach column 7: one in each of 3 rows.
+    column = scores_without(slice(None), 7)
+    assert column["ssim"].item() == pytest.approx((2 + ONE_BRIGHT_PIXEL) / 3, abs=1e-12)
+    middle = scores_without(4, 5)
+    assert np.isnan(ssims(middle, 0, 0)).all()
+    assert np.isfinite(middle["psnr"].item())
+
+
+def test_a_channel_without_a_whole_window_leaves_the_others_average():
+    """The middle of the second channel is missing: the mean of the first and the third."""
+    corner, black = corner_pair()
+    forecast = np.concatenate([corner, corner, black + 0.25], 2)
+    target = np.concatenate([black, black, black + 0.75], 2)
     weights = np.ones_like(target)
-    weights[..., 4, 4] = 0
+    weights[:, :, 1, 4, 5] = 0
+    expected = ((14 + ONE_BRIGHT_PIXEL) / 15 + 0.3751 / 0.6251) / 2
     scores = frame_scores(forecast, target, weights)
-    assert np.isnan(scores["ssim"][0, 0])
-    assert np.isfinite(scores["psnr"][0, 0])
-    weights[..., 4, 4], weights[..., 0, 0] = 1, 0
-    got = frame_scores(forecast, target, weights)["ssim"][0, 0]
-    windows = [(y, x) for y in range(3) for x in range(3) if (y, x) != (0, 0)]
-    cut = [tuple(f[0, 0, 0, y : y + 7, x : x + 7] for f in (forecast, target)) for y, x in windows]
-    expected = [structural_similarity(a, b, data_range=1.0) for a, b in cut]
-    assert got == pytest.approx(np.mean(expected), rel=1e-5)
+    assert scores["ssim"].item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_frame_of_nothing_leaves_the_others_average(rng):
@@ -177,3 +285,38 @@ def test_a_frame_of_nothing_leaves_the_others_average(rng):
     metrics.update(forecast, target, weights)
     assert metrics.per_frame()["mse"][0] == pytest.approx(((forecast - target)[0, 0] ** 2).sum())
     assert np.isnan(metrics.per_frame()["mse"][1])
+
+
+def test_only_the_metrics_that_are_named(rng):
+    """Fewer names, in another order: the same numbers, and two ranks still add up."""
+    forecast, target = rng.random((2, 3, 4, 1, 9, 11), np.float32)
+    names = ("ssim", "mse")
+    every, some = FrameMetrics(), FrameMetrics(names)
+    for metrics in (every, some):
+        metrics.update(forecast, target)
+    assert tuple(every.means()) == NAMES
+    assert tuple(some.means()) == names
+    assert some.per_frame() == {name: every.per_frame()[name] for name in names}
+    alone = some.per_frame()
+    some.add_other_ranks(TwoAlike(), 4)
+    assert some.sequences == 6
+    assert some.per_frame() == alone
+
+
+class TwoAlike(Ranks):
+    """Two ranks that have measured the same."""
+
+    def gather(self, values):
+        return np.repeat(super().gather(values), 2, 0)
+
+
+def test_a_network_is_measured_by_the_metrics_that_are_named():
+    """A network that repeats its input, in batches that do not divide the sequences."""
+    config = make_config("small", {"batch_size": 4})
+    source = evaluation_source(config, limit=6)
+    metrics = evaluate_network(lambda x: x, source, config, "validate", names=("mse", "ssim"))
+    assert metrics.sequences == 6
+    frames = to_unit_range(source.frames(range(6)))
+    expected = ((frames[:, :10] - frames[:, 10:]) ** 2).sum((2, 3, 4)).mean()
+    similarity = ssim(frames[:, :10], frames[:, 10:], 1.0).mean()
+    assert metrics.means() == pytest.approx({"mse": expected, "ssim": similarity}, rel=1e-5)

@@ -19,6 +19,7 @@ from src.tools.callback import (
     Validation,
 )
 from src.tools.optimizers import Adam
+from src.tools.recorder import COLUMNS
 from src.tools.state import TrainingState
 from src.tools.train_step import TrainStep
 
@@ -75,7 +76,9 @@ def validate(scores, **settings):
     validation = Validation(
         state,
         recipe,
-        lambda: SimpleNamespace(means=lambda: {"mse": next(results), "mae": 0.0, "ssim": 0.0}),
+        lambda names: SimpleNamespace(
+            means=lambda: dict.fromkeys(names, 0) | {"mse": next(results)}
+        ),
     )
     recorder = Recorder(on_epoch=lambda: (state.epoch, validation.is_best))
     train(state, [validation, recorder], [0.0], recipe.epochs)
@@ -100,6 +103,19 @@ def test_early_stop():
 
 def test_eval_every():
     assert validate([3, 2], eval_every=5)[1] == [5, 10]
+
+
+def test_validation_measures_only_what_metrics_csv_shows():
+    asked = []
+
+    def evaluate(names):
+        asked.extend(f"val_{name}" for name in names)
+        return SimpleNamespace(means=lambda: dict.fromkeys(names, 0))
+
+    state = TrainingState(1)
+    train(state, [Validation(state, TrainingConfig(epochs=1), evaluate)], [0.0])
+    assert asked == ["val_mse", "val_mae", "val_ssim"]
+    assert asked == [name for name in COLUMNS if name.startswith("val_")]
 
 
 def test_the_clock_stops_when_the_minutes_are_over(monkeypatch):

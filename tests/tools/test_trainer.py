@@ -121,9 +121,9 @@ class Run:
         self.model = SinkingModel(TrainStep(self.network, optimizer))
         self.rows = folder / "metrics.csv"
 
-    def validate(self):
+    def validate(self, names):
         self.validated.append((self.state.epoch, self.state.step))
-        return SimpleNamespace(means=lambda: {"mse": 1.0, "mae": 1.0, "ssim": 1.0})
+        return SimpleNamespace(means=lambda: dict.fromkeys(names, 1.0))
 
     def train(self):
         """What `Trainer.train` does."""
