@@ -32,7 +32,7 @@ def parse_args(argv=None):
 
 def main(args):
     """Device, checkpoint, export, comparison."""
-    target = device.of_flags(args)
+    target = device.setup_device(args)
     exporter.check_format(args.file_format, target, args.batch_size)
     loaded = checkpoint.load(args.pretrained_model)
     if args.summary:

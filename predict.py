@@ -55,7 +55,7 @@ def parse_args(argv=None):
 
 def main(args):
     """Device, network, sequences, forecast."""
-    target = device.of_flags(args)
+    target = device.setup_device(args)
     if args.summary:
         loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
         return summary.show(loaded.config, loaded.path.stat().st_size, loaded.path)

@@ -41,7 +41,7 @@ def parse_args(argv=None):
 
 def main(args):
     """Device, checkpoint, data, evaluation, report."""
-    target = device.of_flags(args)
+    target = device.setup_device(args)
     team = distributed.join(args.distribute)
     loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
     config, frames = loaded.config, loaded.config.data.forecast_frames

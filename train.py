@@ -40,7 +40,7 @@ def parse_args(argv=None):
 
 def main(args, job):
     """Device, data, network, training."""
-    target = device.of_flags(args)
+    target = device.setup_device(args)
     ranks = distributed.join(args.distribute)
     cache_folder = compile_cache.open_folder(args.compile_cache)
     start = resolve_start(given_flags(args) | job.settings, target)

@@ -12,7 +12,7 @@ def ascend_is_usable():
     return ms.get_context("device_target") == "Ascend"
 
 
-def of_flags(args):
+def setup_device(args):
     """Sets up the device that the parsed flags ask for; returns the target that is in use."""
     one_of_many = getattr(args, "distribute", False)
     return set_up(args.device_target, None if one_of_many else args.device_id, args.jit_level)
