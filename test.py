@@ -42,7 +42,7 @@ def parse_args(argv=None):
 def main(args):
     """Device, checkpoint, data, evaluation, report."""
     target = device.setup_device(args)
-    team = distributed.join(args.distribute)
+    ranks = distributed.init_distributed(args.distribute)
     loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
     config, frames = loaded.config, loaded.config.data.forecast_frames
     if args.summary:
@@ -60,10 +60,10 @@ def main(args):
     forecasters = {"model": timed_network.Forecaster(loaded.network(), shape)}
     if args.baselines:
         forecasters |= evaluation.baselines(frames, training and evaluation.mean_image(training))
-    metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=team, verification=scores)
+    metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=ranks, verification=scores)
     result = report.make(metrics, source, forecasters["model"].timing(), scores)
     report.show(result)
-    if team.is_first:
+    if ranks.is_main:
         report.write(result, metrics, args.json, args.plot)
 
 

@@ -41,7 +41,7 @@ def parse_args(argv=None):
 def main(args, job):
     """Device, data, network, training."""
     target = device.setup_device(args)
-    ranks = distributed.join(args.distribute)
+    ranks = distributed.init_distributed(args.distribute)
     cache_folder = compile_cache.open_folder(args.compile_cache)
     start = resolve_start(given_flags(args) | job.settings, target)
     config = start.config
@@ -57,7 +57,7 @@ def main(args, job):
 
     ms.set_seed(config.training.seed)
     network = start.network(target)
-    if ranks.is_first:
+    if ranks.is_main:
         run_folder.open_run_folder(start.folder, config, args.overwrite, start.continues)
     print(device.describe(target))
     trainer = Trainer(start, network, sources, ranks)

@@ -42,7 +42,7 @@ def evaluate(
     )
     metrics = {name: FrameMetrics(names) for name in forecasters}
     done, crop = 0, source.encoding.crop
-    with progress(len(source), description, hidden=not ranks.is_first) as bar:
+    with progress(len(source), description, hidden=not ranks.is_main) as bar:
         batches = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
         for inputs, targets, *weights in batches:
             first = done + ranks.rank * batch_size

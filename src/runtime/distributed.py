@@ -35,7 +35,7 @@ class Ranks:
         self.total = SumOverRanks() if size > 1 else None
 
     @property
-    def is_first(self):
+    def is_main(self):
         """Whether this is the rank that prints and writes."""
         return self.rank == 0
 
@@ -59,7 +59,7 @@ class Ranks:
         """Whether a flag is set on some rank."""
         return bool(self.gather([flag]).any())
 
-    def wait(self):
+    def barrier(self):
         """Returns once all ranks are here."""
         self.gather([0])
 
@@ -79,7 +79,7 @@ class Ranks:
         if self.size == 1 or not parameters:
             return
         flat = np.concatenate([p.asnumpy().ravel().astype(np.float32) for p in parameters])
-        flat = self.total(ms.Tensor(flat if self.is_first else np.zeros_like(flat))).asnumpy()
+        flat = self.total(ms.Tensor(flat if self.is_main else np.zeros_like(flat))).asnumpy()
         sums = self.gather([zlib.crc32(flat)])
         if (sums != sums[0]).any():
             raise RuntimeError("the ranks start from different parameters")
@@ -101,7 +101,7 @@ class SumOverRanks(nn.Cell):
         return self.sum(x)
 
 
-def join(distribute):
+def init_distributed(distribute):
     """Joins the ranks that msrun started; to be called after the device is set up.
 
     The scheduler that msrun starts beside them serves here until the job is over, and exits.
@@ -130,7 +130,7 @@ def join(distribute):
         parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True, device_num=ranks.size
     )
     print(f"rank {ranks.rank} of {ranks.size}, process {os.getpid()}", flush=True)
-    if not ranks.is_first:
+    if not ranks.is_main:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     return ranks
 

@@ -263,7 +263,7 @@ class StopWhenTold(Callback):
     def stop_if_told(self):
         """Raises `StoppedError` on all ranks together."""
         if self.signals.told_to_stop:
-            self.signals.ranks.wait()
+            self.signals.ranks.barrier()
             raise StoppedError(
                 f"stopped, resumable: step {self.state.step} is saved in {self.folder}; "
                 f"train.py --resume --train_path '{self.folder}' goes on"

@@ -95,7 +95,7 @@ class Trainer:
             weight = self.steps[0].loss.encoder_loss_weight
             callbacks.append(callback.EncoderLossWeight(state, training, weight))
         callbacks += [callback.StopOnNonFinite(state), validation, signals]
-        if self.ranks.is_first:
+        if self.ranks.is_main:
             callbacks += recorder.make_recorders(
                 state, config, self.network, self.validation_source, validation, self.folder
             )

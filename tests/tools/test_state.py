@@ -64,7 +64,7 @@ def test_steps_of_an_epoch():
 
 def test_ranks_need_msrun_and_msrun_needs_ranks(monkeypatch):
     alone = Ranks()
-    assert (alone.gather([0.1, 2]).tolist(), alone.is_first) == ([[0.1, 2.0]], True)
+    assert (alone.gather([0.1, 2]).tolist(), alone.is_main) == ([[0.1, 2.0]], True)
     with pytest.raises(InputError, match="distribute needs msrun"):
         join(True)
     monkeypatch.setenv("MS_ROLE", "MS_WORKER")
