@@ -58,9 +58,9 @@ def evaluate(
             done += of_all
             bar.update(of_all)
     for each in metrics.values():
-        each.add_other_ranks(ranks, targets.shape[1])
+        each.merge(ranks, targets.shape[1])
     if verification:
-        verification.scores.add_other_ranks(ranks, targets.shape[1])
+        verification.scores.merge(ranks, targets.shape[1])
     return metrics
 
 

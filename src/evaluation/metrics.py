@@ -138,7 +138,7 @@ class FrameMetrics:
         """How many values a frame has on average."""
         return self.values / self.frames
 
-    def add_other_ranks(self, ranks, frames):
+    def merge(self, ranks, frames):
         """Adds what the other ranks have measured; `frames` is the number of forecast frames."""
         own = [np.broadcast_to(x, frames) for x in (*self.sums.values(), *self.counts.values())]
         numbers = [self.sequences, self.values, self.frames, *np.concatenate(own)]

@@ -102,7 +102,7 @@ class Scores:
                 sums = np.stack([_total((ours - theirs) ** 2), _total(ours**2 + theirs**2)])
                 self.squares[name, threshold, n] = self.squares[name, threshold, n] + sums
 
-    def add_other_ranks(self, ranks, frames):
+    def merge(self, ranks, frames):
         """Adds what the other ranks have counted; `frames` is the number of forecast frames."""
         tables = ((self.observed, 1), (self.errors, 3), (self.counts, 3), (self.squares, 2))
         places = [(table, key, rows) for table, rows in tables for key in table]

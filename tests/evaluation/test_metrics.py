@@ -298,7 +298,7 @@ def test_only_the_metrics_that_are_named(rng):
     assert tuple(some.means()) == names
     assert some.per_frame() == {name: every.per_frame()[name] for name in names}
     alone = some.per_frame()
-    some.add_other_ranks(TwoAlike(), 4)
+    some.merge(TwoAlike(), 4)
     assert some.sequences == 6
     assert some.per_frame() == alone
 
