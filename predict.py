@@ -57,12 +57,12 @@ def main(args):
     """Device, network, sequences, forecast."""
     target = device.setup_device(args)
     if args.summary:
-        loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
+        loaded = checkpoint.load(checkpoint.checkpoint_path(args.pretrained_model))
         return summary.show(loaded.config, loaded.path.stat().st_size, loaded.path)
     if args.mindir:
         model = predictor.from_mindir(args.mindir, args.forecast_frames)
     else:
-        path = checkpoint.given_or_ours(args.pretrained_model)
+        path = checkpoint.checkpoint_path(args.pretrained_model)
         model = predictor.from_checkpoint(path, args.forecast_frames)
     if args.input:
         source = prediction.sequences_of_input(model, args.input, args.value_range, args.truth)

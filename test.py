@@ -43,7 +43,7 @@ def main(args):
     """Device, checkpoint, data, evaluation, report."""
     target = device.setup_device(args)
     ranks = distributed.init_distributed(args.distribute)
-    loaded = checkpoint.load(checkpoint.given_or_ours(args.pretrained_model))
+    loaded = checkpoint.load(checkpoint.checkpoint_path(args.pretrained_model))
     config, frames = loaded.config, loaded.config.data.forecast_frames
     if args.summary:
         return summary.show(config, loaded.path.stat().st_size, loaded.path)

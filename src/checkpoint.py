@@ -29,7 +29,7 @@ from src.model import EncoderForecaster
 from src.runtime.files import write_atomically
 
 # The weights in the box.
-OURS = ROOT / "weights" / "small.ckpt"
+BUNDLED = ROOT / "weights" / "small.ckpt"
 # Under this name a MINDIR carries the configuration of its checkpoint.
 CONFIG_KEY = "convlstm_config"
 OPTIMIZER_PREFIX = "optimizer."
@@ -74,7 +74,7 @@ class Checkpoint:
         return network
 
 
-def given_or_ours(path):
+def checkpoint_path(path):
     """The checkpoint of --pretrained_model, or the one that comes with the project.
 
     Args:
@@ -85,10 +85,12 @@ def given_or_ours(path):
     """
     if path is not None:
         return path
-    if not OURS.is_file():
-        raise InputError(f"--pretrained_model is missing: name a checkpoint; {OURS} is not there")
-    print(f"no --pretrained_model: {OURS}", flush=True)
-    return OURS
+    if not BUNDLED.is_file():
+        raise InputError(
+            f"--pretrained_model is missing: name a checkpoint; {BUNDLED} is not there"
+        )
+    print(f"no --pretrained_model: {BUNDLED}", flush=True)
+    return BUNDLED
 
 
 def save_weights(path, loaded):

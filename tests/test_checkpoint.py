@@ -118,13 +118,13 @@ def test_another_network(saved, config):
 
 def test_the_checkpoint_that_comes_with_the_project(tmp_path, monkeypatch, capsys):
     """A given one wins; without one the project's own is used and named, or missed in a line."""
-    monkeypatch.setattr(checkpoint, "OURS", tmp_path / "small.ckpt")
-    assert checkpoint.given_or_ours("some.ckpt") == "some.ckpt"
+    monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path / "small.ckpt")
+    assert checkpoint.checkpoint_path("some.ckpt") == "some.ckpt"
     with pytest.raises(InputError, match="pretrained_model is missing: .*small.ckpt is not there"):
-        checkpoint.given_or_ours(None)
-    checkpoint.OURS.touch()
-    assert checkpoint.given_or_ours(None) == checkpoint.OURS
-    assert str(checkpoint.OURS) in capsys.readouterr().out
+        checkpoint.checkpoint_path(None)
+    checkpoint.BUNDLED.touch()
+    assert checkpoint.checkpoint_path(None) == checkpoint.BUNDLED
+    assert str(checkpoint.BUNDLED) in capsys.readouterr().out
 
 
 def test_weights_alone(saved, config):
