@@ -74,7 +74,7 @@ def main(args):
     low, high = source.value_range
     print(f"value range: {low:g} is 0 to the network, {high:g} is 1", flush=True)
     if model.config:
-        timed_network.say_if_long(model.config.preset, target, len(source))
+        timed_network.warn_if_slow(model.config.preset, target, len(source))
     forecaster = prediction.predict(model, source, folder, args.batch_size, args.pictures)
     print(timed_network.describe(forecaster.timing()))
     print(f"{folder / prediction.FORECAST}: {len(source):,} forecasts")

@@ -54,7 +54,7 @@ def main(args):
     training = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
     scores = verification.of_test(args, config, source, training)
     print(f"{device.describe(target)}\npreset: {config.preset}\ntest data: {source.name}")
-    timed_network.say_if_long(config.preset, target, len(source))
+    timed_network.warn_if_slow(config.preset, target, len(source))
 
     shape = timed_network.batch_shape(source, args.batch_size, config.data.input_frames)
     forecasters = {"model": timed_network.Forecaster(loaded.network(), shape)}

@@ -16,7 +16,7 @@ def batch_shape(source, batch_size, input_frames):
     return (min(batch_size, len(source)), input_frames, *frame.shape[2:])
 
 
-def say_if_long(preset, target, sequences):
+def warn_if_slow(preset, target, sequences):
     """Says what would take hours."""
     if target == "CPU" and preset == "multiscale" and sequences > 1000:
         print(
