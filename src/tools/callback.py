@@ -33,9 +33,9 @@ def epoch_ends(state, training):
     return state.step % state.steps_per_epoch == 0 or state.is_complete(training)
 
 
-def is_passed(every, before, now):
-    """Whether a multiple of `every` lies in the steps after `before` up to `now`; 0: never."""
-    return bool(every) and now // every > before // every
+def crossed_multiple(every, previous, current):
+    """Whether a multiple of `every` lies after `previous` and up to `current`; of 0 none does."""
+    return bool(every) and current // every > previous // every
 
 
 class ByEpochs(Callback):
@@ -222,27 +222,27 @@ class StopSignals(Callback):
     def __init__(self, ranks):
         super().__init__()
         self.ranks = ranks
-        self.noted = self.told_to_stop = False
+        self.signal_received = self.stop_requested = False
 
     def listen(self):
         """Makes SIGTERM and SIGINT stop the training after the step that is under way."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.stop_soon)
+            signal.signal(number, self.request_stop)
 
-    def stop_soon(self, number, frame):
+    def request_stop(self, number, frame):
         """Notes a first signal, and leaves a second one to the system."""
-        self.noted = True
+        self.signal_received = True
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)
 
     def on_train_step_end(self, run_context):
-        self.told_to_stop = self.ranks.any(self.noted)
+        self.stop_requested = self.ranks.any(self.signal_received)
 
     def on_train_epoch_end(self, run_context):
-        self.told_to_stop = self.ranks.any(self.noted)
+        self.stop_requested = self.ranks.any(self.signal_received)
 
 
-class StopWhenTold(Callback):
+class StopOnRequest(Callback):
     """Ends the run if a signal asked for it, after rank 0 has saved; comes last."""
 
     def __init__(self, state, training, signals, folder):
@@ -254,15 +254,15 @@ class StopWhenTold(Callback):
 
     def on_train_step_end(self, run_context):
         if not epoch_ends(self.state, self.training):
-            self.stop_if_told()
+            self.stop_if_requested()
 
     def on_train_epoch_end(self, run_context):
         if not self.state.is_complete(self.training):
-            self.stop_if_told()
+            self.stop_if_requested()
 
-    def stop_if_told(self):
+    def stop_if_requested(self):
         """Raises `StoppedError` on all ranks together."""
-        if self.signals.told_to_stop:
+        if self.signals.stop_requested:
             self.signals.ranks.barrier()
             raise StoppedError(
                 f"stopped, resumable: step {self.state.step} is saved in {self.folder}; "
@@ -294,7 +294,7 @@ class SaveCheckpoints(Callback):
     def on_train_step_end(self, run_context):
         if epoch_ends(self.state, self.config.training):
             return
-        if self.save_steps_are_over() or self.signals.told_to_stop:
+        if self.save_steps_are_over() or self.signals.stop_requested:
             self.save_last()
             self.saved()
 
@@ -303,7 +303,7 @@ class SaveCheckpoints(Callback):
         if self.validation.is_best:
             self.save(run_folder.BEST)
         due = is_due(training.save_every, self.state, training)
-        if self.save_steps_are_over() or due or self.signals.told_to_stop:
+        if self.save_steps_are_over() or due or self.signals.stop_requested:
             self.save_last()
         if due:
             self.save(run_folder.epoch_file(self.state.epoch))
@@ -314,7 +314,7 @@ class SaveCheckpoints(Callback):
     def save_steps_are_over(self):
         """Whether `save_steps` have passed since it was asked last."""
         before, self.seen = self.seen, self.state.step
-        return is_passed(self.config.training.save_steps, before, self.seen)
+        return crossed_multiple(self.config.training.save_steps, before, self.seen)
 
     def saved(self):
         """Tells whoever wants to know that there are new files."""

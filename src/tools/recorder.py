@@ -14,7 +14,7 @@ from src.errors import DiskError, InputError
 from src.evaluation.evaluate import forecaster_of
 from src.runtime.files import write_atomically
 from src.runtime.progress import progress
-from src.tools.callback import VALIDATION_METRICS, epoch_ends, is_passed
+from src.tools.callback import VALIDATION_METRICS, crossed_multiple, epoch_ends
 
 COLUMNS = (
     "epoch", "step", "sequences", "work", "minutes", "sequences_per_second", "learning_rate",
@@ -68,7 +68,7 @@ class LossLog(Recorder):
         self.state.loss_count += 1
         self.show()
         before, self.seen = self.seen, self.state.step
-        due = is_passed(self.training.log_every, before, self.seen)
+        due = crossed_multiple(self.training.log_every, before, self.seen)
         if due and not epoch_ends(self.state, self.training):
             self.write_row({})
 

@@ -107,7 +107,7 @@ class Trainer:
             )  # fmt: skip
         if profile_folder:
             callbacks.append(profiling.Profiling(profile_folder, state))
-        return [*callbacks, callback.StopWhenTold(state, training, signals, self.folder)]
+        return [*callbacks, callback.StopOnRequest(state, training, signals, self.folder)]
 
     def validate(self, names):
         """The `FrameMetrics` of the validation sequences."""

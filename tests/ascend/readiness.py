@@ -32,14 +32,11 @@ from mindspore.train import mind_ir_pb2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.compiled_graph import Node, Output, compiled_graph, peak  # noqa: E402
-from src.config import cli
+from src.config import cli  # noqa: E402
 from src.config.presets import PRESETS, make_config  # noqa: E402
 from src.model import EncoderForecaster, Execution  # noqa: E402
-from src.runtime import device
-from src.tools import (
-    optimizers,  # noqa: E402
-    train_step,  # noqa: E402
-)
+from src.runtime import device  # noqa: E402
+from src.tools import loss, optimizers, train_step  # noqa: E402
 from tests.ascend import platforms  # noqa: E402
 
 FRAMES, SIDE = 10, 64
@@ -83,12 +80,12 @@ def make_batch(size):
 
 def training_step(preset):
     """What `compiled_graph` builds: the step of the preset's own recipe, and its batch."""
-    recipe = make_config(preset, {}).training
-    network = make_network(preset, train_step.execution_of(recipe, "Ascend"))
-    optimizer = optimizers.make_optimizer(network, recipe)
-    loss = train_step.ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
+    training = make_config(preset, {}).training
+    network = make_network(preset, train_step.execution_of(training, "Ascend"))
+    optimizer = optimizers.make_optimizer(network, training)
+    step_loss = loss.ForecastLoss(network, training.loss, training.encoder_loss_weight)
     frames = make_batch(BATCH_SIZE)
-    return train_step.TrainStep(loss, optimizer, recipe.grad_clip), (frames, frames)
+    return train_step.TrainStep(step_loss, optimizer, training.grad_clip), (frames, frames)
 
 
 def training_report(name, build, *inputs):

@@ -72,16 +72,16 @@ def train(state, callbacks, data, epochs=1, optimizer=None, loss=None, clock=Non
 def validate(scores, **settings):
     """Trains one step an epoch with the given validation MSEs; returns state and best epochs."""
     state, results = TrainingState(1), iter(scores)
-    recipe = TrainingConfig(epochs=settings.get("eval_every", 1) * len(scores), **settings)
+    training = TrainingConfig(epochs=settings.get("eval_every", 1) * len(scores), **settings)
     validation = Validation(
         state,
-        recipe,
+        training,
         lambda names: SimpleNamespace(
             means=lambda: dict.fromkeys(names, 0) | {"mse": next(results)}
         ),
     )
     recorder = Recorder(on_epoch=lambda: (state.epoch, validation.is_best))
-    train(state, [validation, recorder], [0.0], recipe.epochs)
+    train(state, [validation, recorder], [0.0], training.epochs)
     return state, [epoch for epoch, is_best in recorder.seen if is_best]
 
 
@@ -135,10 +135,10 @@ def test_the_schedule_reaches_the_optimizer():
     """Warm-up over 4 steps: Adam's first steps move by the learning rate."""
     state, loss = TrainingState(5), Distance()
     settings = {"lr_schedule": "cosine", "warmup_steps": 4, "epochs": 10**6}
-    recipe = TrainingConfig(learning_rate=0.1, **settings)
+    training = TrainingConfig(learning_rate=0.1, **settings)
     optimizer = Adam(loss.trainable_params(), 123.0)
     recorder = Recorder(on_step=lambda: (state.learning_rate, loss.weight.asnumpy().item()))
-    callbacks = [LearningRate(state, recipe, optimizer), recorder]
+    callbacks = [LearningRate(state, training, optimizer), recorder]
     train(state, callbacks, [-99.0] * 5, optimizer=optimizer, loss=loss)
     rates, weights = zip(*recorder.seen, strict=True)
     assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])

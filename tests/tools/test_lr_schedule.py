@@ -9,8 +9,8 @@ from src.tools.lr_schedule import learning_rate
 
 def rates(points, **settings):
     """The rate at (step, progress) points."""
-    recipe = TrainingConfig(learning_rate=1.0, **settings)
-    return [learning_rate(recipe, step, progress) for step, progress in points]
+    training = TrainingConfig(learning_rate=1.0, **settings)
+    return [learning_rate(training, step, progress) for step, progress in points]
 
 
 def test_constant():
@@ -41,5 +41,5 @@ def test_one_cycle_equals_torch():
 
 
 def test_plateau_halves():
-    recipe = TrainingConfig(learning_rate=1e-4, lr_schedule="plateau")
-    assert [learning_rate(recipe, 0, 0, n) for n in (0, 1, 2)] == [1e-4, 5e-5, 2.5e-5]
+    training = TrainingConfig(learning_rate=1e-4, lr_schedule="plateau")
+    assert [learning_rate(training, 0, 0, n) for n in (0, 1, 2)] == [1e-4, 5e-5, 2.5e-5]

@@ -18,11 +18,11 @@ def test_another_number_of_ranks_between_epochs():
     """20 sequences in steps of 2 on 2 ranks, then on 1: the epoch stays, the steps are counted
     anew.
     """
-    state, recipe = TrainingState(5, ranks=2, epoch=3, step=15), TrainingConfig(batch_size=2)
-    assert state.sequences(recipe) == 60
+    state, training = TrainingState(5, ranks=2, epoch=3, step=15), TrainingConfig(batch_size=2)
+    assert state.sequences(training) == 60
     state.continue_on(1, 10, "x.ckpt")
     assert (state.ranks, state.steps_per_epoch, state.step) == (1, 10, 30)
-    assert state.sequences(recipe) == 60
+    assert state.sequences(training) == 60
 
 
 def test_another_number_of_ranks_within_an_epoch():
@@ -82,10 +82,10 @@ def test_each_clip_gets_its_share_of_the_work_not_of_the_steps():
 
 def test_a_run_of_steps_spends_its_work_as_the_curriculum_says():
     """1,900 steps: 1,000 of 6 frames, 500 of 12 and 400 of 20, each half a step more at most."""
-    recipe, state = TrainingConfig(epochs=19, curriculum=CLIPS), TrainingState(100)
+    training, state = TrainingConfig(epochs=19, curriculum=CLIPS), TrainingState(100)
     counts = [0, 0, 0]
-    while state.progress(recipe) < 1:
-        counts[state.stage(recipe)] += 1
+    while state.progress(training) < 1:
+        counts[state.stage(training)] += 1
         state.step += 1
     assert state.step == 1900
     assert counts == pytest.approx([1000, 500, 400], abs=1)
@@ -100,6 +100,6 @@ def test_progress_is_that_of_the_nearest_limit():
 
 def test_work_decides_the_stage():
     """A budget of 10 whole sequences of 20 frames; 60 frames are 0.3 of it."""
-    recipe = TrainingConfig(max_work=10, curriculum=CLIPS)
-    stages = [TrainingState(10**6, frames=n).stage(recipe) for n in (0, 59, 60, 119, 120, 200)]
+    training = TrainingConfig(max_work=10, curriculum=CLIPS)
+    stages = [TrainingState(10**6, frames=n).stage(training) for n in (0, 59, 60, 119, 120, 200)]
     assert stages == [0, 0, 1, 1, 2, 2]

@@ -107,9 +107,9 @@ def test_training_lowers_the_loss_on_a_fixed_batch(layout, rng):
     for t in range(6):
         frames[:, t, 0, 2 + t : 7 + t, 4:9] = 1
     network = EncoderForecaster(NARROW[layout], 3)
-    recipe = TrainingConfig(loss="bce", learning_rate=1e-2, encoder_loss_weight=1.0)
-    loss = ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
-    step = TrainStep(loss, make_optimizer(network, recipe), 1.0)
+    training = TrainingConfig(loss="bce", learning_rate=1e-2, encoder_loss_weight=1.0)
+    loss = ForecastLoss(network, training.loss, training.encoder_loss_weight)
+    step = TrainStep(loss, make_optimizer(network, training), 1.0)
     batch = ms.Tensor(frames[:, :3]), ms.Tensor(frames[:, 3:])
     losses = [float(step(*batch)[0].asnumpy()) for _ in range(20)]
     assert losses[-1] < 0.5 * losses[0]
@@ -129,22 +129,22 @@ def test_a_clip_is_the_beginning_of_a_sequence(rng):
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
 
 
-def half_step(network, recipe):
+def half_step(network, training):
     """A training step with convolutions in float16, and its loss scaler."""
     scaler = make_scaler()
-    loss = ForecastLoss(network, recipe.loss, recipe.encoder_loss_weight)
-    return TrainStep(loss, make_optimizer(network, recipe, scaler), 1.0, scaler), scaler
+    loss = ForecastLoss(network, training.loss, training.encoder_loss_weight)
+    return TrainStep(loss, make_optimizer(network, training, scaler), 1.0, scaler), scaler
 
 
 def test_float16_convolutions_train(rng):
     """Close to float32's loss, lower after ten steps, weights and moments in float32."""
-    recipe = TrainingConfig(loss="bce", learning_rate=1e-2, amp_level="O2")
-    network = EncoderForecaster(NARROW["multiscale"], 2, execution_of(recipe, "CPU"))
+    training = TrainingConfig(loss="bce", learning_rate=1e-2, amp_level="O2")
+    network = EncoderForecaster(NARROW["multiscale"], 2, execution_of(training, "CPU"))
     batch = [ms.Tensor(rng.random((2, 2, 1, 16, 16), np.float32)) for _ in range(2)]
     plain = EncoderForecaster(NARROW["multiscale"], 2)
     ms.load_param_into_net(plain, network.parameters_dict())
     expected = float(ForecastLoss(plain, "bce")(*batch).asnumpy())
-    step, _ = half_step(network, recipe)
+    step, _ = half_step(network, training)
     losses = [float(step(*batch)[0].asnumpy()) for _ in range(10)]
     assert losses[0] == pytest.approx(expected, rel=1e-3)
     assert losses[0] != expected
@@ -156,9 +156,9 @@ def test_float16_convolutions_train(rng):
 
 def test_an_overflowing_step_is_left_out(rng):
     """Weights and moments stay, the loss scale is halved, the norm says 0; then it goes on."""
-    recipe = TrainingConfig(amp_level="O2")
-    network = EncoderForecaster(NARROW["paper"], 2, execution_of(recipe, "CPU"))
-    step, scaler = half_step(network, recipe)
+    training = TrainingConfig(amp_level="O2")
+    network = EncoderForecaster(NARROW["paper"], 2, execution_of(training, "CPU"))
+    step, scaler = half_step(network, training)
     batch = [ms.Tensor(rng.random((1, 2, 1, 16, 16), np.float32)) for _ in range(2)]
     scaler.scale_value.set_data(ms.Tensor(1e38, ms.float32))
     before = [p.asnumpy().copy() for p in step.optimizer.parameters]
@@ -191,10 +191,10 @@ def test_recomputing_changes_nothing(rng):
     batch = [ms.Tensor(rng.random((2, 2, 1, 16, 16), np.float32)) for _ in range(2)]
     results = []
     for recompute in (False, True):
-        recipe = TrainingConfig(recompute=recompute, learning_rate=1e-2)
+        training = TrainingConfig(recompute=recompute, learning_rate=1e-2)
         ms.set_seed(3)
-        network = EncoderForecaster(NARROW["multiscale"], 2, execution_of(recipe, "CPU"))
-        step = TrainStep(ForecastLoss(network, "mse"), make_optimizer(network, recipe))
+        network = EncoderForecaster(NARROW["multiscale"], 2, execution_of(training, "CPU"))
+        step = TrainStep(ForecastLoss(network, "mse"), make_optimizer(network, training))
         results.append([[float(x.asnumpy()) for x in step(*batch)] for _ in range(3)])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
 

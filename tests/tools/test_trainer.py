@@ -21,7 +21,7 @@ from src.data.normalizer import Encoding
 from src.errors import NonFiniteError, StoppedError
 from src.runtime.distributed import Ranks
 from src.tools import callback, recorder, trainer
-from src.tools.callback import is_passed
+from src.tools.callback import crossed_multiple
 from src.tools.optimizers import Adam
 from src.tools.state import TrainingState
 from src.tools.train_step import TrainStep
@@ -94,13 +94,13 @@ class Run:
         data = {"batch_size": 1, "epoch_size": STEPS, "input_frames": 1, "curriculum": ()}
         settings = {"epochs": 2, "lr_schedule": "constant", **data, **settings}
         self.config = make_config("small", settings)
-        recipe = self.config.training
+        training = self.config.training
         frames = self.config.clips[-1].frames
         self.state = TrainingState(STEPS, sequence_frames=frames, step=first_step)
         self.validated = []
         self.network = Distance()
-        optimizer = Adam(self.network.trainable_params(), recipe.learning_rate)
-        validation = callback.Validation(self.state, recipe, self.validate)
+        optimizer = Adam(self.network.trainable_params(), training.learning_rate)
+        validation = callback.Validation(self.state, training, self.validate)
         self.log = recorder.LossLog(self.state, self.config, validation, folder)
         self.saves = []
         self.signals = callback.StopSignals(Ranks())
@@ -110,13 +110,13 @@ class Run:
         )  # fmt: skip
         self.callbacks = [
             callback.Clock(self.state, self.config),
-            callback.LearningRate(self.state, recipe, optimizer),
+            callback.LearningRate(self.state, training, optimizer),
             callback.StopOnNonFinite(self.state),
             validation,
             self.signals,
             self.log,
             saving,
-            callback.StopWhenTold(self.state, recipe, self.signals, folder),
+            callback.StopOnRequest(self.state, training, self.signals, folder),
         ]
         self.model = SinkingModel(TrainStep(self.network, optimizer))
         self.rows = folder / "metrics.csv"
@@ -169,10 +169,10 @@ def test_another_clip_begins_between_sinks(tmp_path):
 
 def test_what_is_due_within_a_sink():
     """Every 5 steps, in sinks of 3: at 6, 12, 15."""
-    due = [now for now in range(3, 16, 3) if is_passed(5, now - 3, now)]
+    due = [now for now in range(3, 16, 3) if crossed_multiple(5, now - 3, now)]
     assert due == [6, 12, 15]
-    assert [now for now in range(1, 12) if is_passed(5, now - 1, now)] == [5, 10]
-    assert not is_passed(0, 0, 100)
+    assert [now for now in range(1, 12) if crossed_multiple(5, now - 1, now)] == [5, 10]
+    assert not crossed_multiple(0, 0, 100)
 
 
 def test_saves_rows_and_validation_act_at_multiples(tmp_path):
@@ -221,7 +221,7 @@ def test_minutes_end_a_run_at_the_end_of_a_sink(tmp_path, monkeypatch):
 
 def test_a_signal_is_obeyed_at_the_end_of_a_sink(tmp_path):
     run = Run(tmp_path, sink_size=3)
-    run.model.before_sink = lambda: run.signals.stop_soon(15, None)
+    run.model.before_sink = lambda: run.signals.request_stop(15, None)
     with pytest.raises(StoppedError, match="step 3 is saved"):
         run.train()
     assert checkpoint_step(tmp_path) == 3
