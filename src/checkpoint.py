@@ -259,18 +259,17 @@ def _set(path, parameters, arrays):
 
 def check_same_network(checkpoint, config):
     """Raises `InputError` with the differences if `config` is of another network."""
-    theirs, ours = checkpoint.config, config
-    differences = list(different_fields(theirs.model, ours.model))
+    differences = list(different_fields(checkpoint.config.model, config.model))
     if differences:
         raise InputError(
-            f"{checkpoint.path}: is of another network (preset {theirs.preset} there, "
-            f"{ours.preset} here): " + "; ".join(differences[:3])
+            f"{checkpoint.path}: is of another network (preset {checkpoint.config.preset} there, "
+            f"{config.preset} here): " + "; ".join(differences[:3])
         )
 
 
-def different_fields(theirs, ours, besides=()):
+def different_fields(saved, current, ignore=()):
     """Says of each field that differs between two dataclasses what it is in each."""
-    for f in fields(ours):
-        there, here = getattr(theirs, f.name), getattr(ours, f.name)
-        if there != here and f.name not in besides:
+    for f in fields(current):
+        there, here = getattr(saved, f.name), getattr(current, f.name)
+        if there != here and f.name not in ignore:
             yield f"{f.name} {there!r} there, {here!r} here"
