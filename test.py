@@ -57,7 +57,7 @@ def main(args):
     timed_network.warn_if_slow(config.preset, target, len(source))
 
     shape = timed_network.batch_shape(source, args.batch_size, config.data.input_frames)
-    forecasters = {"model": timed_network.Forecaster(loaded.network(), shape)}
+    forecasters = {"model": timed_network.TimedNetwork(loaded.network(), shape)}
     if args.baselines:
         forecasters |= evaluation.baselines(frames, training and evaluation.mean_image(training))
     metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=ranks, verification=scores)

@@ -34,7 +34,7 @@ def make(metrics, source, timing, scores=None):
     Args:
         metrics: the `FrameMetrics` of "model" and of any baselines.
         source: the test sequences.
-        timing: of `inference.Forecaster.timing`.
+        timing: of `TimedNetwork.timing`.
         scores: the `Verification` of the model, or None.
     """
     model, (low, high) = metrics["model"], source.value_range

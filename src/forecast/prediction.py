@@ -87,11 +87,11 @@ def predict(predictor, source, folder, batch_size, count):
     pictures of the first `count` sequences.
 
     Returns:
-        The `inference.Forecaster`, which kept the time.
+        The `TimedNetwork`, which kept the time.
     """
     fixed, frames, *_ = predictor.inputs
     shape = timed_network.batch_shape(source, batch_size, frames)
-    forecaster = timed_network.Forecaster(predictor.network, (fixed or shape[0], *shape[1:]))
+    forecaster = timed_network.TimedNetwork(predictor.network, (fixed or shape[0], *shape[1:]))
     drawn = []
 
     def pieces():

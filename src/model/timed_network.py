@@ -25,7 +25,7 @@ def warn_if_slow(preset, target, sequences):
         )
 
 
-class Forecaster:
+class TimedNetwork:
     """Runs a network on batches of one shape; compiled when made.
 
     Args:
@@ -67,7 +67,7 @@ class Forecaster:
 
 
 def describe(timing):
-    """`Forecaster.timing` in a line."""
+    """`TimedNetwork.timing` in a line."""
     return (
         f"network: {1000 * timing['seconds_per_sequence']:.3g} ms a sequence, "
         f"{timing['sequences_per_second']:.3g} sequences/s, in batches of "
