@@ -133,7 +133,7 @@ TRIALS = {
 }
 
 
-def training_macs(config, clip):
+def training_macs(config, horizon):
     """Multiply-accumulates of the convolutions that train on one sequence.
 
     Forward, for the input and for the weight are the same number; nobody needs the gradient of the
@@ -145,7 +145,7 @@ def training_macs(config, clip):
     below = model.channels * model.patch_size**2
     hidden = [stage.hidden_channels for stage in model.stages]
     forward, first = 0, 0
-    frames_in, frames_out = clip.input_frames, clip.forecast_frames
+    frames_in, frames_out = horizon.input_frames, horizon.forecast_frames
     for k, stage in enumerate(model.stages):
         h, conv = stage.hidden_channels, stage.conv_channels
         pixels //= stage.stride**2
@@ -169,7 +169,7 @@ def training_macs(config, clip):
 
 def whole_macs(config):
     """`training_macs` of a whole sequence."""
-    return training_macs(config, config.clips[-1])
+    return training_macs(config, config.horizons[-1])
 
 
 def one_u():
@@ -201,11 +201,11 @@ def budget_flags(budget, config):
 
 
 def macs_per_work(config):
-    """Multiply-accumulates of a unit of `--max_work`: a clip counts there by its frames."""
-    begin, total, whole = 0.0, 0.0, config.clips[-1]
-    for clip in config.clips:
-        per_unit = training_macs(config, clip) * whole.frames / clip.frames
-        total, begin = total + (clip.until - begin) * per_unit, clip.until
+    """Multiply-accumulates of a unit of `--max_work`: a horizon counts there by its frames."""
+    begin, total, whole = 0.0, 0.0, config.horizons[-1]
+    for horizon in config.horizons:
+        per_unit = training_macs(config, horizon) * whole.frames / horizon.frames
+        total, begin = total + (horizon.until - begin) * per_unit, horizon.until
     return total
 
 

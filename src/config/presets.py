@@ -7,7 +7,7 @@ ConvLSTM-PyTorch network, less the weights that multiply its forecaster's zero i
 import dataclasses
 from dataclasses import dataclass
 
-from src.config.schema import Clip, Config, DataConfig, ModelConfig, Stage, TrainingConfig
+from src.config.schema import Config, DataConfig, Horizon, ModelConfig, Stage, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,15 @@ class Preset:
     training: dict
 
 
-# Seen on real digits: clips are cheap and teach motion first; at equal budgets the error falls by a
-# seventh. The shares are of a run's time.
-_SHORT_CLIPS = (Clip(4, 2, 0.3), Clip(7, 5, 0.6))
+# Seen on real digits: short horizons are cheap and teach motion first; at equal budgets the error
+# falls by a seventh. The shares are of a run's time.
+_SHORT_HORIZONS = (Horizon(4, 2, 0.3), Horizon(7, 5, 0.6))
 
 # Seen on real digits: these start values, rates and losses learn several times faster than
 # framework defaults when a run has minutes, not hours.
 _SHORT_RUN = {
     "batch_size": 8,
-    "curriculum": _SHORT_CLIPS,
+    "curriculum": _SHORT_HORIZONS,
     "lr_schedule": "cosine",
     "warmup_steps": 50,
     "decay_start": 0.5,
@@ -77,17 +77,19 @@ def make_config(preset, options, recipe="default"):
         )
 
     model, data = change(base.model, {}), change(DataConfig(), {})
-    clips = _clips_of(recipe.get("curriculum", ()), data)
-    own = {"curriculum": clips} | ({} if model.output_activation == "sigmoid" else {"loss": "mse"})
+    horizons = _horizons_of(recipe.get("curriculum", ()), data)
+    own = {"curriculum": horizons}
+    if model.output_activation != "sigmoid":
+        own["loss"] = "mse"
     return Config(preset, model, data, change(TrainingConfig(), recipe | own))
 
 
-def _clips_of(curriculum, data):
-    """A preset's clips, cut where the sequences are shorter; those that are whole then go."""
+def _horizons_of(curriculum, data):
+    """A preset's horizons, cut where the sequences are shorter; those that are whole then go."""
     whole = (data.input_frames, data.forecast_frames)
     sizes = [tuple(map(min, (c.input_frames, c.forecast_frames), whole)) for c in curriculum]
     return tuple(
-        Clip(*size, clip.until)
-        for size, clip in zip(sizes, curriculum, strict=True)
+        Horizon(*size, horizon.until)
+        for size, horizon in zip(sizes, curriculum, strict=True)
         if size != whole
     )

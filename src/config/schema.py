@@ -316,7 +316,7 @@ class DataConfig(Checked):
 
 
 @dataclass(frozen=True)
-class Clip(Checked):
+class Horizon(Checked):
     """The beginning of a sequence that a run trains on until a share of it is done."""
 
     input_frames: int = option(10, "frames that the network sees", at_least=1)
@@ -330,7 +330,7 @@ class Clip(Checked):
         """Reads "4+2:0.3": 4 frames in, 2 out, for the first 30 % of the run."""
         match = cls.FORM.fullmatch(text)
         if not match:
-            raise InputError(f"curriculum has {text!r}: a clip is written 4+2:0.3, in+out:until")
+            raise InputError(f"curriculum has {text!r}: a phase is written 4+2:0.3, in+out:until")
         return cls(int(match[1]), int(match[2]), float(match[3]))
 
     def __str__(self):
@@ -360,15 +360,15 @@ class TrainingConfig(Checked):
     )
     max_work: float = option(
         0.0,
-        "stop after the work of so many whole sequences, a clip counting by its frames; 0: no "
-        "limit",
+        "stop after the work of so many whole sequences, shorter ones counting by their frames; "
+        "0: no limit",
         at_least=0,
         may_change=True,
         in_graph=False,
     )
-    curriculum: tuple[Clip, ...] = option(
+    curriculum: tuple[Horizon, ...] = option(
         (),
-        "clips to begin with, each in+out:until, until a share of the run's time or work; whole "
+        "phases to begin with, each in+out:until, until a share of the run's time or work; whole "
         "sequences after them; without a value: none",
         may_be_empty=True,
     )
@@ -546,26 +546,26 @@ class Config(Checked):
         )
 
     def _check_curriculum(self):
-        """Refuses clips that are no part of a sequence, or whose turn never comes."""
+        """Refuses horizons that are no part of a sequence, or whose turn never comes."""
         before = 0.0
-        for clip in self.training.curriculum:
+        for horizon in self.training.curriculum:
             for name in ("input_frames", "forecast_frames"):
-                if getattr(clip, name) > getattr(self.data, name):
+                if getattr(horizon, name) > getattr(self.data, name):
                     raise InputError(
-                        f"curriculum has {clip}: its {name} must be at most those of the whole "
+                        f"curriculum has {horizon}: its {name} must be at most those of the whole "
                         f"sequences, {getattr(self.data, name)}"
                     )
-            if not before < clip.until < 1:
+            if not before < horizon.until < 1:
                 raise InputError(
-                    f"curriculum has {clip}: its share must be below 1 and above that of the clip "
-                    f"before it, {before:g}"
+                    f"curriculum has {horizon}: its share must be below 1 and above that of the "
+                    f"phase before it, {before:g}"
                 )
-            before = clip.until
+            before = horizon.until
 
     @property
-    def clips(self):
-        """What a run trains on: the curriculum's clips, then whole sequences."""
-        whole = Clip(self.data.input_frames, self.data.forecast_frames)
+    def horizons(self):
+        """What a run trains on: the curriculum's horizons, then whole sequences."""
+        whole = Horizon(self.data.input_frames, self.data.forecast_frames)
         return (*self.training.curriculum, whole)
 
     @property
@@ -575,15 +575,15 @@ class Config(Checked):
         return tuple(side + -side % grid for side in self.data.image_size)
 
     def graph_settings(self, count):
-        """What the training graphs of the last `count` clips are built from, as JSON values."""
+        """What the training graphs of the last `count` horizons are built from, as JSON values."""
         parts = (self.model, self.data, self.training)
         in_graph = set(names(*map(type, parts), in_graph=True))
         if self.training.loss_weights:
             # The graph holds their thresholds in the network's units.
             in_graph |= {"value_range", "transform"}
         settings = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
-        clips = [(clip.input_frames, clip.forecast_frames) for clip in self.clips[-count:]]
-        return {k: v for k, v in settings.items() if k in in_graph} | {"curriculum": clips}
+        horizons = [(h.input_frames, h.forecast_frames) for h in self.horizons[-count:]]
+        return {k: v for k, v in settings.items() if k in in_graph} | {"curriculum": horizons}
 
     @property
     def eval_size(self):

@@ -58,7 +58,7 @@ def compile_steps(steps, inputs, settings, folder):
     leave no half of one.
 
     Args:
-        steps: the Cells to compile, those of the last of the run's clips.
+        steps: the Cells to compile, those of the last of the run's horizons.
         inputs: tensors of the shapes that each will be given.
         settings: what they were built from, of `Config.graph_settings`.
         folder: of `open_folder`.

@@ -41,7 +41,7 @@ def crossed_multiple(every, previous, current):
 class ByEpochs(Callback):
     """Passes `Model`'s events on to callbacks: an epoch is over when its last step is.
 
-    `Model` ends one with every sink, and where the training goes on with another clip.
+    `Model` ends one with every sink, and where the training goes on with another horizon.
 
     Args:
         state: the `TrainingState`, whose `step` the first of the callbacks counts.
@@ -79,7 +79,7 @@ class ByEpochs(Callback):
 
 class Clock(Callback):
     """Counts steps, frames and training time; has `Model` stop where the run is over, or where
-    another clip is due.
+    another horizon is due.
 
     In sink mode a call stands for as many steps as were sunk at once. The first step of a graph,
     which sets the kernels up, is not timed; neither are validation and saving.
@@ -90,7 +90,7 @@ class Clock(Callback):
         super().__init__()
         self.state = state
         self.training = config.training
-        self.clips = config.clips
+        self.horizons = config.horizons
         self.ranks = ranks or Ranks()
         self.mark = None
 
@@ -101,7 +101,7 @@ class Clock(Callback):
 
     def on_train_step_end(self, run_context):
         state, training, now = self.state, self.training, time.perf_counter()
-        stage = state.stage(training)
+        stage = state.phase(training)
         if self.mark is not None:
             state.seconds += now - self.mark
         self.mark = now
@@ -111,8 +111,8 @@ class Clock(Callback):
         steps = call.sink_size if call.dataset_sink_mode else 1
         state.step += steps
         sequences = steps * training.sequences_per_step(self.ranks.size)
-        state.frames += sequences * self.clips[stage].frames
-        if state.stage(training) != stage:
+        state.frames += sequences * self.horizons[stage].frames
+        if state.phase(training) != stage:
             self.mark = None
             run_context.request_stop()
         if state.progress(training) >= 1:

@@ -19,7 +19,7 @@ class ForecastLoss(nn.Cell):
             network that ends with a sigmoid.
         encoder_loss_weight: weight of the encoder's loss, a number or a Parameter; 0 leaves it out
             of the graph.
-        clip: the beginning of the sequences to train on, a `Clip`; None for all frames.
+        horizon: the beginning of the sequences to train on, a `Horizon`; None for all frames.
         pixel_weights: pairs (threshold, weight) of rising thresholds, of `in_unit_range`: the
             squared or absolute error of a pixel whose target is at or above a threshold counts so
             much, below all of them 1. Not with "bce". With a weight of 1, 2, 5, 10 and 30 below and
@@ -36,12 +36,12 @@ class ForecastLoss(nn.Cell):
         The loss, a scalar.
     """
 
-    def __init__(self, network, loss, encoder_loss_weight=0.0, clip=None, pixel_weights=()):
+    def __init__(self, network, loss, encoder_loss_weight=0.0, horizon=None, pixel_weights=()):
         super().__init__(auto_prefix=False)
         self.network = network
-        self.is_cut = clip is not None
-        self.input_frames = clip.input_frames if clip else 0
-        self.forecast_frames = clip.forecast_frames if clip else network.forecast_frames
+        self.is_cut = horizon is not None
+        self.input_frames = horizon.input_frames if horizon else 0
+        self.forecast_frames = horizon.forecast_frames if horizon else network.forecast_frames
         self.loss = loss
         self.encoder_loss_weight = encoder_loss_weight
         self.has_encoder_loss = isinstance(encoder_loss_weight, Parameter) or (
@@ -68,7 +68,7 @@ class ForecastLoss(nn.Cell):
         return loss
 
     def cut(self, inputs, targets):
-        """The clip's inputs and targets."""
+        """The horizon's inputs and targets."""
         begin, end = self.input_frames, self.input_frames + self.forecast_frames
         frames = ops.concat((inputs, targets), 1)
         return frames[:, :begin], frames[:, begin:end]

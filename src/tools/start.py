@@ -78,7 +78,7 @@ class Start:
         """
         steps_per_epoch = self.config.steps_per_epoch(ranks.size)
         if not self.resumed:
-            return TrainingState(steps_per_epoch, ranks.size, self.config.clips[-1].frames)
+            return TrainingState(steps_per_epoch, ranks.size, self.config.horizons[-1].frames)
         state = TrainingState.from_checkpoint(self.resumed)
         state.continue_on(ranks.size, steps_per_epoch, self.resumed.path)
         return state

@@ -86,10 +86,10 @@ class TrainingState(Checked):
             share = max(share, self.work / training.max_work)
         return share
 
-    def stage(self, training):
-        """Which of `Config.clips` the next step trains on."""
+    def phase(self, training):
+        """Which of `Config.horizons` the next step trains on."""
         progress = self.progress(training)
-        return sum(progress >= clip.until for clip in training.curriculum)
+        return sum(progress >= horizon.until for horizon in training.curriculum)
 
     def is_complete(self, training):
         """Whether nothing is left to train."""
@@ -98,15 +98,15 @@ class TrainingState(Checked):
 
 
 def share_of_work(curriculum, sequence_frames, share_of_steps):
-    """The share of a run's work that the first steps are, when each clip gets its share of work.
+    """The share of a run's work that the first steps are, when each horizon gets its share of work.
 
-    A clip's work goes with its frames, so a short one gets more steps than its share.
+    A horizon's work goes with its frames, so a short one gets more steps than its share.
     """
     if not curriculum or share_of_steps >= 1:
         return share_of_steps
-    begins = [0.0, *(clip.until for clip in curriculum)]
+    begins = [0.0, *(horizon.until for horizon in curriculum)]
     spans = [end - begin for begin, end in zip(begins, [*begins[1:], 1.0], strict=True)]
-    lengths = [*(clip.frames for clip in curriculum), sequence_frames]
+    lengths = [*(horizon.frames for horizon in curriculum), sequence_frames]
     steps = [span / length for span, length in zip(spans, lengths, strict=True)]
     left, stage = share_of_steps * sum(steps), 0
     while stage < len(steps) - 1 and left >= steps[stage]:

@@ -107,13 +107,13 @@ class TrainStep(nn.Cell):
 
 
 def make_steps(config, network, optimizer, pixel_weights=(), scaler=None, ranks=1):
-    """A list of `TrainStep` for each of a run's `clips`; they share weights and optimizer."""
+    """A list of `TrainStep` for each of a run's `horizons`; they share weights and optimizer."""
     training, weight = config.training, config.training.encoder_loss_weight
     if weight and training.encoder_loss_decay:
         weight = Parameter(Tensor(weight, ms.float32), "encoder_loss_weight", requires_grad=False)
     losses = [
-        ForecastLoss(network, training.loss, weight, clip, pixel_weights)
-        for clip in (*training.curriculum, None)
+        ForecastLoss(network, training.loss, weight, horizon, pixel_weights)
+        for horizon in (*training.curriculum, None)
     ]
     return [
         TrainStep(loss, optimizer, training.grad_clip, scaler, training.accumulate_steps, ranks)

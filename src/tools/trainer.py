@@ -74,7 +74,7 @@ class Trainer:
         self.compile(cache_folder)
         try:
             while not state.is_complete(training):
-                model = Model(self.steps[state.stage(training)])
+                model = Model(self.steps[state.phase(training)])
                 run_epochs(model, callbacks, self.config, self.train_source, state, self.ranks)
         finally:
             for each in recorders:
@@ -123,7 +123,7 @@ class Trainer:
             print("each training graph is compiled with its first steps", flush=True)
             return
         config, data = self.config, self.config.data
-        steps = self.steps[self.state.stage(config.training) :]
+        steps = self.steps[self.state.phase(config.training) :]
         number = f"{len(steps)} training graphs" if len(steps) > 1 else "the training graph"
         print(f"compiling {number}", flush=True)
         begin = time.perf_counter()
@@ -168,7 +168,7 @@ class Trainer:
 
 def run_epochs(model, callbacks, config, train_source, state, ranks):
     """Trains to the end of an epoch that has begun, or from a whole epoch to the end of the run;
-    to where another clip is due, if that comes first.
+    to where another horizon is due, if that comes first.
     """
     epoch, batch = divmod(state.step, state.steps_per_epoch)
     dataset = make_dataset(

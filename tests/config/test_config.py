@@ -5,7 +5,7 @@ import json
 import pytest
 
 from src.config.presets import PRESETS, make_config
-from src.config.schema import Clip, Config, DataConfig, ModelConfig, Stage
+from src.config.schema import Config, DataConfig, Horizon, ModelConfig, Stage
 from src.errors import InputError
 
 
@@ -35,18 +35,18 @@ def test_published_recipe_and_short_run_recipe():
 
 
 def test_the_curriculum_is_cut_to_the_sequences():
-    """A preset's clips are no longer than the sequences; explicit ones have to fit."""
-    assert list(map(str, make_config("small", {}).clips)) == ["4+2:0.3", "7+5:0.6", "10+10:1"]
+    """A preset's horizons are no longer than the sequences; explicit ones have to fit."""
+    assert list(map(str, make_config("small", {}).horizons)) == ["4+2:0.3", "7+5:0.6", "10+10:1"]
     short = make_config("small", {"input_frames": 5, "forecast_frames": 3})
-    assert list(map(str, short.clips)) == ["4+2:0.3", "5+3:1"]
-    clips = (Clip.parse("2+1:0.25"), Clip.parse("3+1:.5"))
-    assert make_config("multiscale", {"curriculum": clips}).training.curriculum == clips
+    assert list(map(str, short.horizons)) == ["4+2:0.3", "5+3:1"]
+    horizons = (Horizon.parse("2+1:0.25"), Horizon.parse("3+1:.5"))
+    assert make_config("multiscale", {"curriculum": horizons}).training.curriculum == horizons
 
 
 @pytest.mark.parametrize("text", ["4+2", "4-2:0.3", "4+2:", "0+2:0.3", "4+2:0", "4+2:1.5"])
 def test_what_is_no_clip(text):
     with pytest.raises(InputError):
-        Clip.parse(text)
+        Horizon.parse(text)
 
 
 def test_eval_size_follows_the_epoch():
@@ -68,9 +68,15 @@ def test_eval_size_follows_the_epoch():
         ({"num_digits": ()}, "num_digits"),
         ({"num_digits": (2, 0)}, "num_digits is 0"),
         ({"epochs": 1.5}, "epochs is 1.5: it must be a whole number"),
-        ({"curriculum": (Clip(11, 2, 0.3),)}, "11.2:0.3: its input_frames must be at most .* 10"),
-        ({"curriculum": (Clip(4, 2, 1.0),)}, "4.2:1: its share must be below 1"),
-        ({"curriculum": (Clip(4, 2, 0.5), Clip(7, 5, 0.5))}, "7.5:0.5: .* above .* before it, 0.5"),
+        (
+            {"curriculum": (Horizon(11, 2, 0.3),)},
+            "11.2:0.3: its input_frames must be at most .* 10",
+        ),
+        ({"curriculum": (Horizon(4, 2, 1.0),)}, "4.2:1: its share must be below 1"),
+        (
+            {"curriculum": (Horizon(4, 2, 0.5), Horizon(7, 5, 0.5))},
+            "7.5:0.5: .* above .* before it, 0.5",
+        ),
         ({"loss_weights": ((2.0, 2.0),)}, "loss_weights is given with loss 'bce'"),
         ({"loss": "mse", "loss_weights": ((5, 5.0), (5, 9.0))}, "threshold 5 after 5"),
         ({"loss": "mse", "loss_weights": ((5, 0.0),)}, "loss_weights has 5:0"),

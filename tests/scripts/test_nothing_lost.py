@@ -19,8 +19,8 @@ OPTIONS = [
     *("--preset", "small", "--image_size", "32", "32", "--input_frames", "2"),
     *("--forecast_frames", "2", "--batch_size", "2", "--eval_size", "2", "--epochs", "3"),
     *("--epoch_size", "40", "--lr_schedule", "plateau", "--log_every", "3", "--pictures", "0"),
-    # Whole sequences from step 22 of 60 on: the clips' 3 frames of 4 make 0.3 / 3 of the steps,
-    # beside 0.7 / 4.
+    # Whole sequences from step 22 of 60 on: the short phase's 3 frames of 4 make 0.3 / 3 of the
+    # steps, beside 0.7 / 4.
     *("--curriculum", "2+1:0.3"),
 ]
 
@@ -56,7 +56,7 @@ def reference(tmp_path_factory):
 def test_a_stop_in_the_middle_of_an_epoch(tmp_path, reference, number, workers, rows, epoch):
     """Exit code 3 and one line; resumed, it ends as the run that nobody stopped, line by line.
 
-    Four lines are there while it trains on clips, ten when it has gone over to whole sequences.
+    Four lines are there in the short phase, ten when it has gone over to whole sequences.
     """
     folder = tmp_path / "run"
     process = start(folder, "--num_parallel_workers", workers)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mindspore import nn
 
-from src.config.schema import Clip, TrainingConfig
+from src.config.schema import Horizon, TrainingConfig
 from src.data.normalizer import Encoding, to_unit_range
 from src.model import EncoderForecaster
 from src.tools.loss import ForecastLoss, in_unit_range, mean
@@ -119,11 +119,13 @@ def test_a_clip_is_the_beginning_of_a_sequence(rng):
     """Its loss and the step after it are those of shorter sequences and the same weights."""
     frames = rng.random((2, 8, 1, 16, 16), np.float32)
     results = []
-    for clip, inputs in ((Clip(3, 2, 0.5), 4), (None, 3)):
+    for horizon, inputs in ((Horizon(3, 2, 0.5), 4), (None, 3)):
         ms.set_seed(3)
-        network = EncoderForecaster(NARROW["paper"], 4 if clip else 2)
-        step = TrainStep(ForecastLoss(network, "bce", 1.0, clip), make_optimizer(network, RECIPE))
-        end = 8 if clip else 5
+        network = EncoderForecaster(NARROW["paper"], 4 if horizon else 2)
+        step = TrainStep(
+            ForecastLoss(network, "bce", 1.0, horizon), make_optimizer(network, RECIPE)
+        )
+        end = 8 if horizon else 5
         batch = ms.Tensor(frames[:, :inputs]), ms.Tensor(frames[:, inputs:end])
         results.append([[float(x.asnumpy()) for x in step(*batch)] for _ in range(2)])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)

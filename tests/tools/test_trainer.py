@@ -16,7 +16,7 @@ from mindspore.train.callback import _InternalCallbackParam
 
 from src import checkpoint
 from src.config.presets import make_config
-from src.config.schema import Clip
+from src.config.schema import Horizon
 from src.data.normalizer import Encoding
 from src.errors import NonFiniteError, StoppedError
 from src.runtime.distributed import Ranks
@@ -95,7 +95,7 @@ class Run:
         settings = {"epochs": 2, "lr_schedule": "constant", **data, **settings}
         self.config = make_config("small", settings)
         training = self.config.training
-        frames = self.config.clips[-1].frames
+        frames = self.config.horizons[-1].frames
         self.state = TrainingState(STEPS, sequence_frames=frames, step=first_step)
         self.validated = []
         self.network = Distance()
@@ -157,10 +157,10 @@ def test_steps_at_once():
 
 def test_another_clip_begins_between_sinks(tmp_path):
     """2 frames for 0.2 of the work, then 4: 0.2 / 2 of the steps beside 0.8 / 4, 4 of 12."""
-    clips = {"curriculum": (Clip(1, 1, 0.2),), "forecast_frames": 3}
+    horizons = {"curriculum": (Horizon(1, 1, 0.2),), "forecast_frames": 3}
     for size, switch in ((1, 4), (2, 4), (3, 6)):
         (folder := tmp_path / str(size)).mkdir()
-        run = Run(folder, sink_size=size, **clips)
+        run = Run(folder, sink_size=size, **horizons)
         run.train()
         assert run.state.frames == switch * 2 + (12 - switch) * 4
         assert run.model.seen == list(range(12))
