@@ -101,27 +101,32 @@ class ModelConfig(Checked):
             )
 
     @property
-    def grid(self):
+    def size_multiple(self):
         """The number that has to divide a frame's height and width."""
         return self.patch_size * math.prod(stage.stride for stage in self.stages)
 
     def check_image_size(self, image_size, file=None):
-        """Raises `InputError` unless the grid divides (height, width), of the frames of a file."""
-        if all(side % self.grid == 0 for side in image_size):
+        """Raises `InputError` unless `size_multiple` divides height and width.
+
+        Args:
+            image_size: (height, width).
+            file: the dataset whose frames they are, or None.
+        """
+        multiple, (height, width) = self.size_multiple, image_size
+        if all(side % multiple == 0 for side in image_size):
             return
-        height, width = image_size
         if file is None:
-            nearest = [max(1, round(side / self.grid)) * self.grid for side in image_size]
+            nearest = [max(1, round(side / multiple)) * multiple for side in image_size]
             raise InputError(
-                f"image_size is {height} {width}: this preset needs multiples of "
-                f"{self.grid}, {nearest[0]} {nearest[1]} for example"
+                f"image_size is {height} {width}: this preset needs multiples of {multiple}, "
+                f"{nearest[0]} {nearest[1]} for example"
             )
-        less = [side // self.grid * self.grid for side in image_size]
-        more = [side + -side % self.grid for side in image_size]
+        less = [side // multiple * multiple for side in image_size]
+        more = [side + -side % multiple for side in image_size]
         crop = f"crop them to {less[0]}x{less[1]} or " if all(less) else ""
         raise InputError(
             f"{file}: has frames of {height}x{width}, and this network needs multiples of "
-            f"{self.grid}: {crop}pad them to {more[0]}x{more[1]} (np.pad; --pad does it by "
+            f"{multiple}: {crop}pad them to {more[0]}x{more[1]} (np.pad; --pad does it by "
             "reflection)"
         )
 
@@ -571,8 +576,8 @@ class Config(Checked):
     @property
     def network_size(self):
         """(height, width) of the frames that the network reads: padded where the data's are."""
-        grid = self.model.grid
-        return tuple(side + -side % grid for side in self.data.image_size)
+        size_multiple = self.model.size_multiple
+        return tuple(side + -side % size_multiple for side in self.data.image_size)
 
     def graph_settings(self, count):
         """What the training graphs of the last `count` horizons are built from, as JSON values."""

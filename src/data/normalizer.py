@@ -106,8 +106,8 @@ class Encoding:
         fill: what the network reads where a value is missing (NaN), in the data's units; None where
             nothing may be missing.
         frame_size: (height, width) of the data's frames.
-        grid: number that has to divide what the network reads: the frames are padded to it by
-            reflection, below and to the right; 1: they are not padded.
+        size_multiple: what has to divide the sides of what the network reads: the frames are padded
+            to it by reflection, below and to the right; 1: they are not padded.
         clips: whether values beyond `value_range` are clipped for the network.
     """
 
@@ -115,16 +115,16 @@ class Encoding:
     transform: str = "none"
     fill: float | None = None
     frame_size: tuple[int, int] = (1, 1)
-    grid: int = 1
+    size_multiple: int = 1
     clips: bool = False
 
     @property
     def padding(self):
         """Rows below and columns to the right."""
-        return tuple(-side % self.grid for side in self.frame_size)
+        return tuple(-side % self.size_multiple for side in self.frame_size)
 
     @property
-    def weighted(self):
+    def has_mask(self):
         """Whether some of what the network reads is no data."""
         return self.fill is not None or any(self.padding)
 
@@ -140,7 +140,7 @@ class Encoding:
             np.clip(scaled, 0, 1, out=scaled)
         return self._pad(scaled, "reflect")
 
-    def weights(self, frames):
+    def mask(self, frames):
         """Of the same shape as what the network reads: 1 where there is a value of the data."""
         return self._pad(np.isfinite(frames).astype(np.float32), "constant")
 
@@ -186,6 +186,6 @@ def encoding_of(config, frame_size, value_range=None):
         data.transform,
         data.fill,
         tuple(frame_size),
-        config.model.grid if data.pad else 1,
+        config.model.size_multiple if data.pad else 1,
         data.window_stride is not None,
     )

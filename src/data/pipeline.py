@@ -30,7 +30,7 @@ class BatchNumbers:
 
 class BatchMaker:
     """Makes batch b of epoch e: inputs and targets, (B, T, C, H, W), float32 in [0, 1]; where some
-    of them is no data, the weights of all frames too.
+    of them is no data, the mask of all frames too.
     """
 
     def __init__(self, source, batch_size, input_frames, num_shards, shard_id, exact=False):
@@ -52,7 +52,7 @@ class BatchMaker:
             encoding.to_network(inputs),
             encoding.to_network(targets, clip=False if self.exact else None),
         ]
-        return (*batch, encoding.weights(frames)) if encoding.weighted else tuple(batch)
+        return (*batch, encoding.mask(frames)) if encoding.has_mask else tuple(batch)
 
 
 def make_dataset(
@@ -60,7 +60,7 @@ def make_dataset(
     shard_id=0, num_parallel_workers=1,
 ):  # fmt: skip
     """A dataset with the columns inputs and targets, (B, T, C, H, W), float32 in [0, 1]; of a
-    source whose encoding is weighted weights too, (B, inputs and targets, C, H, W), 0 or 1.
+    source whose encoding has a mask that too, (B, inputs and targets, C, H, W), 0 or 1.
 
     Args:
         source: has `frames(indices, epoch)`, an `encoding` and a length.
@@ -84,7 +84,7 @@ def make_dataset(
     return numbers.map(
         BatchMaker(source, batch_size, input_frames, num_shards, shard_id, keep_all),
         input_columns=["number"],
-        output_columns=["inputs", "targets"] + ["weights"] * source.encoding.weighted,
+        output_columns=["inputs", "targets"] + ["mask"] * source.encoding.has_mask,
         num_parallel_workers=workers,
         python_multiprocessing=workers > 1,
     )

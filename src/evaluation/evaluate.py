@@ -44,10 +44,10 @@ def evaluate(
     done, crop = 0, source.encoding.crop
     with progress(len(source), description, hidden=not ranks.is_main) as bar:
         batches = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
-        for inputs, targets, *weights in batches:
+        for inputs, targets, *mask in batches:
             first = done + ranks.rank * batch_size
             count = min(batch_size, max(0, len(source) - first))
-            truth = [targets, *(of_all[:, input_frames:] for of_all in weights)]
+            truth = [targets, *(of_all[:, input_frames:] for of_all in mask)]
             truth = [crop(frames)[:count] for frames in truth]
             for name, forecaster in forecasters.items() if count else ():
                 forecast = forecaster(inputs)[:count]
@@ -100,7 +100,7 @@ def mean_image(source, sequences=1000):
     encoding, total, count = source.encoding, 0.0, 0.0
     for start in range(0, min(sequences, len(source)), MEAN_BATCH):
         frames = source.frames(range(start, min(start + MEAN_BATCH, sequences, len(source))))
-        weights = np.maximum(encoding.weights(frames), NOTHING)
-        total += (encoding.to_network(frames) * weights).sum((0, 1), np.float64)
-        count += weights.sum((0, 1), np.float64)
+        mask = np.maximum(encoding.mask(frames), NOTHING)
+        total += (encoding.to_network(frames) * mask).sum((0, 1), np.float64)
+        count += mask.sum((0, 1), np.float64)
     return (total / count).astype(np.float32)

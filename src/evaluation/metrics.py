@@ -72,13 +72,13 @@ def _psnr(prediction, target, values):
         return -10 * np.log10(_squared_error(prediction, target) / values)
 
 
-def frame_scores(prediction, target, weights=None, names=NAMES):
+def frame_scores(prediction, target, mask=None, names=NAMES):
     """Metrics of each frame.
 
     Args:
         prediction: (B, T, C, H, W), float32, not clipped.
         target: (B, T, C, H, W), float32; what leaves [0, 1] is clipped for the SSIM alone.
-        weights: (B, T, C, H, W), 1 where there is a value and 0 where it is missing; default: all
+        mask: (B, T, C, H, W), 1 where there is a value and 0 where it is missing; default: all
             are there.
         names: which of `NAMES` to compute.
 
@@ -86,8 +86,8 @@ def frame_scores(prediction, target, weights=None, names=NAMES):
         A dict of (B, T) arrays, float64, by `names`; NaN where nothing is there.
     """
     there, values = None, np.prod(target.shape[2:])
-    if weights is not None:
-        there = weights > 0
+    if mask is not None:
+        there = mask > 0
         prediction, target = (np.where(there, x, np.float32(0)) for x in (prediction, target))
         values = there.sum((2, 3, 4))
     clipped = np.clip(prediction, 0, 1)
@@ -123,12 +123,12 @@ class FrameMetrics:
         self.sums = {name: 0.0 for name in names}
         self.counts = {name: 0 for name in names}
 
-    def update(self, prediction, target, weights=None):
+    def update(self, prediction, target, mask=None):
         """Adds a batch, (B, T, C, H, W) all, as `frame_scores` takes it."""
         self.sequences += len(target)
-        self.values += target.size if weights is None else int((weights > 0).sum())
+        self.values += target.size if mask is None else int((mask > 0).sum())
         self.frames += target.shape[0] * target.shape[1]
-        for name, scores in frame_scores(prediction, target, weights, self.names).items():
+        for name, scores in frame_scores(prediction, target, mask, self.names).items():
             known = ~np.isnan(scores)
             self.sums[name] = self.sums[name] + np.where(known, scores, 0).sum(0)
             self.counts[name] = self.counts[name] + known.sum(0)

@@ -37,7 +37,7 @@ class EncoderForecaster(nn.Cell):
         execution: how to compute it, an `Execution`.
 
     Inputs:
-        - **inputs** - (B, T, C, H, W), float32 in [0, 1]; the grid of `config` divides H and W.
+        - **inputs** - (B, T, C, H, W), float32 in [0, 1]; `config.size_multiple` divides H and W.
 
     Outputs:
         (B, forecast_frames, C, H, W), float32; in [0, 1] where `output_activation` is a sigmoid.

@@ -29,7 +29,7 @@ class ForecastLoss(nn.Cell):
     Inputs:
         - **inputs** - (B, T, C, H, W), float32 in [0, 1].
         - **targets** - (B, forecast_frames, C, H, W), float32 in [0, 1].
-        - **weights** - (B, T + forecast_frames, C, H, W), float32, or None: what is 0 counts
+        - **mask** - (B, T + forecast_frames, C, H, W), float32, or None: what is 0 counts
           nothing, in the loss and its gradients.
 
     Outputs:
@@ -51,17 +51,17 @@ class ForecastLoss(nn.Cell):
         before = (1.0, *weights)
         self.rises = [(t, w - b) for t, w, b in zip(thresholds, weights, before, strict=False)]
 
-    def construct(self, inputs, targets, weights=None):
+    def construct(self, inputs, targets, mask=None):
         if self.is_cut:
             inputs, targets = self.cut(inputs, targets)
         outputs, states = self.network.encode(inputs)
         forecast = self.network.forecast(states, self.forecast_frames)
         begin = inputs.shape[1]
-        counts = None if weights is None else weights[:, begin : begin + self.forecast_frames]
+        counts = None if mask is None else mask[:, begin : begin + self.forecast_frames]
         loss = self.pixel_loss(self.network.head(forecast, inputs[:, -1:]), targets, counts)
         if self.has_encoder_loss:
             next_frames = ops.concat((inputs[:, 1:], targets[:, :1]), 1)
-            counts = None if weights is None else weights[:, 1 : begin + 1]
+            counts = None if mask is None else mask[:, 1 : begin + 1]
             loss = loss + self.encoder_loss_weight * self.pixel_loss(
                 self.network.head(outputs, inputs), next_frames, counts
             )
@@ -73,19 +73,19 @@ class ForecastLoss(nn.Cell):
         frames = ops.concat((inputs, targets), 1)
         return frames[:, :begin], frames[:, begin:end]
 
-    def pixel_loss(self, logits, targets, weights=None):
+    def pixel_loss(self, logits, targets, mask=None):
         """The loss of frames before their activation."""
         if self.loss == "bce":
             # -(y log s(z) + (1 - y) log(1 - s(z))) without overflow.
             return mean(
-                ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits))), weights
+                ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits))), mask
             )
         error = self.network.activate(logits) - targets
         square = ops.square(error)
         loss = square + ops.abs(error) if self.loss == "mse+mae" else square
         if self.rises:
             loss = loss * self.weights_of(targets)
-        return mean(loss, weights)
+        return mean(loss, mask)
 
     def weights_of(self, targets):
         """The weight of each pixel's error."""
@@ -95,11 +95,11 @@ class ForecastLoss(nn.Cell):
         return weights
 
 
-def mean(values, weights=None):
-    """The mean of values where their weight is 1; 0 where there are none."""
-    if weights is None:
+def mean(values, mask=None):
+    """The mean of values where their mask is 1; 0 where there are none."""
+    if mask is None:
         return values.mean()
-    return (values * weights).sum() / ops.maximum(weights.sum(), 1.0)
+    return (values * mask).sum() / ops.maximum(mask.sum(), 1.0)
 
 
 def in_unit_range(loss_weights, encoding):

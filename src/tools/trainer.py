@@ -128,7 +128,7 @@ class Trainer:
         print(f"compiling {number}", flush=True)
         begin = time.perf_counter()
         counts = [data.input_frames, data.forecast_frames]
-        if self.train_source.encoding.weighted:
+        if self.train_source.encoding.has_mask:
             counts.append(sum(counts))
         size = config.model.channels, *config.network_size
         sequences = config.training.sequences_per_step(1)

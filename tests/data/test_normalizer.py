@@ -53,16 +53,16 @@ def test_ranges_that_a_transform_cannot_have(value_range, transform):
 def test_padding_by_reflection(rng):
     """6x9 in fours: two rows below and three columns to the right, which weigh nothing."""
     frames = rng.random((2, 3, 1, 6, 9), np.float32)
-    encoding = Encoding((0.0, 1.0), frame_size=(6, 9), grid=4)
+    encoding = Encoding((0.0, 1.0), frame_size=(6, 9), size_multiple=4)
     padded = encoding.to_network(frames)
     assert padded.shape == (2, 3, 1, 8, 12)
     np.testing.assert_array_equal(padded[..., 6:, :9], frames[..., [4, 3], :])
     np.testing.assert_array_equal(padded[..., :6, 9:], frames[..., [7, 6, 5]])
     np.testing.assert_array_equal(encoding.crop(padded), frames)
-    weights = encoding.weights(frames)
+    weights = encoding.mask(frames)
     assert weights.sum() == frames.size
     assert encoding.crop(weights).min() == 1
-    assert not Encoding(frame_size=(8, 12), grid=4).weighted
+    assert not Encoding(frame_size=(8, 12), size_multiple=4).has_mask
 
 
 def test_missing_values(rng):
@@ -70,11 +70,11 @@ def test_missing_values(rng):
     frames = rng.random((1, 3, 1, 6, 9), np.float32)
     frames[:, :, :, 2, 3] = np.nan
     frames[:, 1, :, 5, 5] = np.nan
-    encoding = Encoding((0.0, 2.0), fill=0.5, frame_size=(6, 9), grid=4)
+    encoding = Encoding((0.0, 2.0), fill=0.5, frame_size=(6, 9), size_multiple=4)
     read = encoding.to_network(frames)
     assert np.isfinite(read).all()
     assert (read[0, :, 0, 2, 3] == 0.25).all()
-    np.testing.assert_array_equal(encoding.crop(encoding.weights(frames)), np.isfinite(frames))
+    np.testing.assert_array_equal(encoding.crop(encoding.mask(frames)), np.isfinite(frames))
     forecast = encoding.from_network(np.ones((1, 2, 1, 8, 12), np.float32), frames)
     expected = np.full((1, 2, 1, 6, 9), 2, np.float32)
     expected[:, :, :, 2, 3] = np.nan
@@ -82,7 +82,7 @@ def test_missing_values(rng):
 
 
 def source_of(frames, **changes):
-    encoding = Encoding((0.0, 1.0), fill=0.5, frame_size=frames.shape[3:], grid=4)
+    encoding = Encoding((0.0, 1.0), fill=0.5, frame_size=frames.shape[3:], size_multiple=4)
     encoding = dataclasses.replace(encoding, **changes)
     return OwnSequences(frames, np.arange(len(frames)), frames.shape[1], encoding, "x")
 
@@ -113,7 +113,7 @@ def test_scores_are_inside_the_crop_and_beside_the_mask(rng):
     def forecaster(inputs):
         n = len(inputs)
         target = source.encoding.to_network(frames[forecaster.seen : forecaster.seen + n, 2:])
-        weights = source.encoding.weights(frames[forecaster.seen : forecaster.seen + n, 2:])
+        weights = source.encoding.mask(frames[forecaster.seen : forecaster.seen + n, 2:])
         forecaster.seen += n
         return target + np.where(weights > 0, np.float32(0.1), np.float32(9))
 

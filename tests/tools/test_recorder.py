@@ -30,7 +30,7 @@ def test_pictures_are_in_the_datas_units(tmp_path, rng):
     """Of padded frames with a gap: half is 30 of 0 to 60, and what is missing stays so."""
     rain = rng.uniform(0, 60, (2, 5, 1, 6, 7)).astype(np.float32)
     rain[..., 0, :3] = np.nan
-    encoding = Encoding((0.0, 60.0), fill=5.0, frame_size=(6, 7), grid=4)
+    encoding = Encoding((0.0, 60.0), fill=5.0, frame_size=(6, 7), size_multiple=4)
     source = OwnSequences(rain, np.arange(2), 5, encoding, "a test")
     batches = first_batches(source, 1, 1, 3)
     assert batches[0][0].shape == (1, 3, 1, 8, 8)
