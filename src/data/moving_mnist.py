@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.normalizer import PIXELS, Encoding
+from src.data.normalizer import PIXELS, Normalizer
 from src.errors import InputError
 from src.formats.arrays import UNREADABLE
 
@@ -119,7 +119,7 @@ class MovingMNIST:
         self.key = np.array([seed, SPLITS[split]], np.uint64)
         self.name = name
         self.value_range = PIXELS
-        self.encoding = Encoding()
+        self.normalizer = Normalizer()
 
     def __len__(self):
         return self.size
@@ -213,7 +213,7 @@ class SequenceFile:
         self.name = str(path)
         self.num_frames = frames
         self.value_range = PIXELS
-        self.encoding = Encoding()
+        self.normalizer = Normalizer()
         try:
             self.array = np.lib.format.open_memmap(path, mode="r")
         except FileNotFoundError:

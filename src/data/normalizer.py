@@ -15,7 +15,7 @@ REFLECTIVITY, EXPONENT = 200.0, 1.6
 DRY = REFLECTIVITY ** (-1 / EXPONENT)
 
 
-def to_unit_range(frames, value_range=PIXELS, transform="none"):
+def normalize(frames, value_range=PIXELS, transform="none"):
     """Values -> float32, contiguous; the two values of `value_range` become 0 and 1.
 
     Args:
@@ -38,7 +38,7 @@ def to_unit_range(frames, value_range=PIXELS, transform="none"):
     return scaled
 
 
-def from_unit_range(frames, value_range=PIXELS, transform="none"):
+def denormalize(frames, value_range=PIXELS, transform="none"):
     """The way back, float32; nothing is clipped, but 0 dBZ and less are 0 mm/h."""
     low, high = value_range
     if transform != "none":
@@ -97,7 +97,7 @@ def check_value_range(value_range, file, transform="none"):
 
 
 @dataclass(frozen=True)
-class Encoding:
+class Normalizer:
     """Filled, scaled and padded on the way in; the reverse on the way out.
 
     Args:
@@ -128,14 +128,14 @@ class Encoding:
         """Whether some of what the network reads is no data."""
         return self.fill is not None or any(self.padding)
 
-    def to_network(self, frames, clip=None):
+    def normalize(self, frames, clip=None):
         """(B, T, C, H, W) of the data -> float32 in [0, 1], as large as the network needs it.
 
         `clip` says otherwise than `clips`: scores are against values as they are.
         """
         if self.fill is not None and frames.dtype.kind == "f":
             frames = np.where(np.isfinite(frames), frames, frames.dtype.type(self.fill))
-        scaled = to_unit_range(frames, self.value_range, self.transform)
+        scaled = normalize(frames, self.value_range, self.transform)
         if self.clips if clip is None else clip:
             np.clip(scaled, 0, 1, out=scaled)
         return self._pad(scaled, "reflect")
@@ -144,7 +144,7 @@ class Encoding:
         """Of the same shape as what the network reads: 1 where there is a value of the data."""
         return self._pad(np.isfinite(frames).astype(np.float32), "constant")
 
-    def from_network(self, forecasts, inputs):
+    def denormalize(self, forecasts, inputs):
         """Forecasts in the data's units, float32; NaN where all input frames are missing, as over
         land.
 
@@ -152,7 +152,7 @@ class Encoding:
             forecasts: (B, F, C, H', W'), of the network.
             inputs: (B, T, C, H, W), of the data.
         """
-        values = from_unit_range(self.crop(forecasts), self.value_range, self.transform)
+        values = denormalize(self.crop(forecasts), self.value_range, self.transform)
         if self.fill is not None:
             never = ~np.isfinite(inputs).any(1, keepdims=True)
             values[np.broadcast_to(never, values.shape)] = np.nan
@@ -172,8 +172,8 @@ class Encoding:
         return np.pad(frames, [(0, 0)] * (frames.ndim - 2) + [(0, below), (0, right)], mode)
 
 
-def encoding_of(config, frame_size, value_range=None):
-    """The `Encoding` of a `Config` for frames of (height, width).
+def make_normalizer(config, frame_size, value_range=None):
+    """The `Normalizer` of a `Config` for frames of (height, width).
 
     Args:
         config: the `Config`.
@@ -181,7 +181,7 @@ def encoding_of(config, frame_size, value_range=None):
         value_range: the scale in place of the configuration's.
     """
     data = config.data
-    return Encoding(
+    return Normalizer(
         tuple(value_range or data.value_range or PIXELS),
         data.transform,
         data.fill,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.normalizer import check_value_range, encoding_of
+from src.data.normalizer import check_value_range, make_normalizer
 from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
 from src.errors import InputError
@@ -75,10 +75,10 @@ def training_sources(config, file=None):
                 "training, validation and test would no longer hold"
             )
         file.check_length(data)
-    encoding = encoding_of(config, file.frame_shape[1:])
-    file.check_values(data, encoding)
-    train = file.part(data, "train", encoding, data.epoch_size, config.training.seed)
-    return train, file.part(data, "validation", encoding)
+    normalizer = make_normalizer(config, file.frame_shape[1:])
+    file.check_values(data, normalizer)
+    train = file.part(data, "train", normalizer, data.epoch_size, config.training.seed)
+    return train, file.part(data, "validation", normalizer)
 
 
 def evaluation_source(config, dataset=None, value_range=None):
@@ -105,13 +105,13 @@ def evaluation_source(config, dataset=None, value_range=None):
         raise InputError(f"{path}: was trained on with value_range {low:g} {high:g}; leave it out")
     check_frames(file.frame_shape, path, config)
     check_units(file, data.transform)
-    encoding = encoding_of(config, file.frame_shape[1:], scale)
+    normalizer = make_normalizer(config, file.frame_shape[1:], scale)
     if known:
         file.check_length(data)
-        file.warn_of_values(data, encoding, "test")
-        return file.part(data, "test", encoding)
-    source = file.whole(data, encoding)
-    file.warn_of_values(data, encoding)
+        file.warn_of_values(data, normalizer, "test")
+        return file.part(data, "test", normalizer)
+    source = file.whole(data, normalizer)
+    file.warn_of_values(data, normalizer)
     return source
 
 
@@ -123,8 +123,8 @@ def training_part(config, dataset=None):
     file = open_file(dataset or data.dataset, data)
     if file.fingerprint() != data.dataset_crc:
         return None
-    encoding = encoding_of(config, file.frame_shape[1:])
-    source = file.part(data, "train", encoding)
+    normalizer = make_normalizer(config, file.frame_shape[1:])
+    source = file.part(data, "train", normalizer)
     spread = np.linspace(0, len(source) - 1, min(len(source), SAMPLED_WINDOWS)).astype(int)
     source.indices = source.indices[spread]
     source.size = len(spread)

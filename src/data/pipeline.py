@@ -45,14 +45,14 @@ class BatchMaker:
         epoch, batch = number.tolist()
         start = (batch * self.num_shards + self.shard_id) * self.batch_size
         indices = np.minimum(np.arange(start, start + self.batch_size), len(self.source) - 1)
-        frames, encoding = self.source.frames(indices, epoch), self.source.encoding
+        frames, normalizer = self.source.frames(indices, epoch), self.source.normalizer
         inputs, targets = frames[:, : self.input_frames], frames[:, self.input_frames :]
         # Contiguous both: of a view MindSpore copies element by element, 50 times slower.
         batch = [
-            encoding.to_network(inputs),
-            encoding.to_network(targets, clip=False if self.exact else None),
+            normalizer.normalize(inputs),
+            normalizer.normalize(targets, clip=False if self.exact else None),
         ]
-        return (*batch, encoding.mask(frames)) if encoding.has_mask else tuple(batch)
+        return (*batch, normalizer.mask(frames)) if normalizer.has_mask else tuple(batch)
 
 
 def make_dataset(
@@ -60,10 +60,10 @@ def make_dataset(
     shard_id=0, num_parallel_workers=1,
 ):  # fmt: skip
     """A dataset with the columns inputs and targets, (B, T, C, H, W), float32 in [0, 1]; of a
-    source whose encoding has a mask that too, (B, inputs and targets, C, H, W), 0 or 1.
+    source whose normalizer has a mask that too, (B, inputs and targets, C, H, W), 0 or 1.
 
     Args:
-        source: has `frames(indices, epoch)`, an `encoding` and a length.
+        source: has `frames(indices, epoch)`, an `normalizer` and a length.
         batch_size: sequences in a batch, of each shard.
         input_frames: frames in `inputs`; the others are `targets`.
         keep_all: to measure: a last batch that is not full is filled up with copies of the last
@@ -84,7 +84,7 @@ def make_dataset(
     return numbers.map(
         BatchMaker(source, batch_size, input_frames, num_shards, shard_id, keep_all),
         input_columns=["number"],
-        output_columns=["inputs", "targets"] + ["mask"] * source.encoding.has_mask,
+        output_columns=["inputs", "targets"] + ["mask"] * source.normalizer.has_mask,
         num_parallel_workers=workers,
         python_multiprocessing=workers > 1,
     )

@@ -162,7 +162,7 @@ class Windows(OwnSequences):
         record: the `Record`.
         indices: the first frames of the windows.
         frames: frames of a window.
-        encoding, name, size, seed: as `OwnSequences`'.
+        normalizer, name, size, seed: as `OwnSequences`'.
     """
 
     @property
@@ -252,33 +252,33 @@ class RecordFile:
         """A `Scan` of the training part."""
         return self.record.scan(self.record.parts(data)["train"], value_range)
 
-    def check_values(self, data, encoding):
+    def check_values(self, data, normalizer):
         """Refuses values that are missing and may not be, and frames without any; says how much of
         the training part the scale clips, if it is more than a hundredth.
         """
         train = self.record.parts(data)["train"]
-        found = self._check(train, encoding, encoding.value_range)
-        self._check(range(train.stop, len(self.record)), encoding)
+        found = self._check(train, normalizer, normalizer.value_range)
+        self._check(range(train.stop, len(self.record)), normalizer)
         share = found.beyond / found.values
         if share > CLIPPED:
-            low, high = encoding.value_range
+            low, high = normalizer.value_range
             print(
                 f"warning: {self.path}: value_range {low:g} {high:g} clips {share:.1%} of the "
                 f"training part, whose values reach from {found.lowest:g} to {found.highest:g}",
                 file=sys.stderr,
             )
 
-    def warn_of_values(self, data, encoding, part=None):
+    def warn_of_values(self, data, normalizer, part=None):
         """Refuses what `check_values` does; says where values hardly fit the scale."""
         frames = self.record.parts(data)[part] if part else range(len(self.record))
-        found = self._check(frames, encoding)
+        found = self._check(frames, normalizer)
         if part is None:
-            warn_of_scale((found.lowest, found.highest), encoding.value_range, self.path)
+            warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
 
-    def _check(self, frames, encoding, value_range=None):
+    def _check(self, frames, normalizer, value_range=None):
         """The `Scan` of a range of frames, in which nothing is missing that may not be."""
         found = self.record.scan(frames, value_range)
-        if found.missing and encoding.fill is None:
+        if found.missing and normalizer.fill is None:
             self.refuse_missing(found)
         self._refuse_empty(found)
         return found
@@ -306,12 +306,12 @@ class RecordFile:
     def _when(self, frame):
         return "" if self.record.times is None else f" ({self.record.time_of(frame)})"
 
-    def part(self, data, part, encoding, size=None, seed=None):
+    def part(self, data, part, normalizer, size=None, seed=None):
         """A part of the record, "train", "validation" or "test", as a source."""
         frames = self.record.parts(data)[part]
-        return self._source(data, frames, f"{part} part", encoding, size, seed)
+        return self._source(data, frames, f"{part} part", normalizer, size, seed)
 
-    def end(self, count, encoding):
+    def end(self, count, normalizer):
         """The last frames as a source of one window.
 
         Raises:
@@ -324,12 +324,12 @@ class RecordFile:
                 f"{self.path}: its last {count} frames, {place}, are not in a row: there is a gap "
                 "or a repeat in time"
             )
-        found = self._check(frames, encoding)
-        warn_of_scale((found.lowest, found.highest), encoding.value_range, self.path)
+        found = self._check(frames, normalizer)
+        warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
         name = f"{self.path}, its last {count} frames ({place})"
-        return Windows(self.record, np.array([frames.start]), count, encoding, name)
+        return Windows(self.record, np.array([frames.start]), count, normalizer, name)
 
-    def whole(self, data, encoding):
+    def whole(self, data, normalizer):
         """All of the record as a source."""
         frames, window = range(len(self.record)), data.input_frames + data.forecast_frames
         if not len(self.record.windows(frames, window, 1)):
@@ -337,16 +337,16 @@ class RecordFile:
                 f"{self.path}: has no {window} frames in a row (input_frames + forecast_frames); "
                 f"it holds {len(self.record)} frames"
             )
-        return self._source(data, frames, "all", encoding)
+        return self._source(data, frames, "all", normalizer)
 
-    def _source(self, data, frames, what, encoding, size=None, seed=None):
+    def _source(self, data, frames, what, normalizer, size=None, seed=None):
         starts, window = self._starts(frames, data), data.input_frames + data.forecast_frames
         notes = self.record.notes()
         name = (
             f"{self.path}, {what} ({len(starts):,} windows of {window} frames, "
             f"{self.record.describe(frames)}{notes and '; ' + notes})"
         )
-        return Windows(self.record, starts, window, encoding, name, size, seed)
+        return Windows(self.record, starts, window, normalizer, name, size, seed)
 
     def _starts(self, frames, data):
         window = data.input_frames + data.forecast_frames

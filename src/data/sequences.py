@@ -40,18 +40,18 @@ class OwnSequences:
         array: (N, T, C, H, W), of `read_array`.
         indices: the sequences that are used.
         frames: frames of each that are used, the first ones.
-        encoding: the `Encoding` of the frames.
+        normalizer: the `Normalizer` of the frames.
         name: what to call the data in messages.
         size: sequences in an epoch; default: one for each index.
         seed: seed of the order, another for each pass over the indices; None: as they come.
     """
 
-    def __init__(self, array, indices, frames, encoding, name, size=None, seed=None):
+    def __init__(self, array, indices, frames, normalizer, name, size=None, seed=None):
         self.array = array
         self.indices = indices
         self.num_frames = frames
-        self.encoding = encoding
-        self.value_range = encoding.value_range
+        self.normalizer = normalizer
+        self.value_range = normalizer.value_range
         self.name = name
         self.size = len(indices) if size is None else size
         self.seed = seed
@@ -127,21 +127,21 @@ class SequencesFile:
             found.add(self.array[n, : _frames(data)], 0, value_range)
         return found
 
-    def check_values(self, data, encoding):
+    def check_values(self, data, normalizer):
         """Raises `InputError` where values are beyond the scale, or missing and may not be."""
-        values = check_values(self.array, self.path, missing=encoding.fill is not None)
-        outside = out_of_range(values, encoding.value_range)
+        values = check_values(self.array, self.path, missing=normalizer.fill is not None)
+        outside = out_of_range(values, normalizer.value_range)
         if outside:
             raise InputError(
                 f"{self.path}: {outside}: widen --value_range, or clip the file (np.clip)"
             )
 
-    def warn_of_values(self, data, encoding, part=None):
+    def warn_of_values(self, data, normalizer, part=None):
         """Refuses missing values as `check_values` does; says where a scale hardly fits."""
-        values = check_values(self.array, self.path, missing=encoding.fill is not None)
-        warn_of_scale(values, encoding.value_range, self.path)
+        values = check_values(self.array, self.path, missing=normalizer.fill is not None)
+        warn_of_scale(values, normalizer.value_range, self.path)
 
-    def part(self, data, part, encoding, size=None, seed=None):
+    def part(self, data, part, normalizer, size=None, seed=None):
         """A part of the file, "train", "validation" or "test", as a source."""
         array, path = self.array, self.path
         indices = _split(data).indices(len(array), part)
@@ -149,14 +149,14 @@ class SequencesFile:
             f"{path}, {part} part ({len(indices):,} of {len(array):,} sequences, split_seed "
             f"{data.split_seed}{_frames_used(array, data)})"
         )
-        return OwnSequences(array, indices, _frames(data), encoding, name, size, seed)
+        return OwnSequences(array, indices, _frames(data), normalizer, name, size, seed)
 
-    def whole(self, data, encoding):
+    def whole(self, data, normalizer):
         """All of the file as a source."""
         array = self.array
         _check_length(array, self.path, data)
         name = f"{self.path} (all {len(array):,} sequences{_frames_used(array, data)})"
-        return OwnSequences(array, np.arange(len(array)), _frames(data), encoding, name)
+        return OwnSequences(array, np.arange(len(array)), _frames(data), normalizer, name)
 
 
 def _split(data):

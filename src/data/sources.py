@@ -104,7 +104,7 @@ def sample_inputs(config, count):
     data = config.data
     if data.dataset is None:
         source = evaluation_source(config)
-        return source.encoding.to_network(source.frames(range(count))[:, : data.input_frames])
+        return source.normalizer.normalize(source.frames(range(count))[:, : data.input_frames])
     shape = (count, data.input_frames, config.model.channels, *config.network_size)
     return np.random.default_rng(FIXED_SEED).random(shape, np.float32)
 
@@ -145,7 +145,7 @@ class First:
         self.limit = limit
         self.name = source.name
         self.value_range = source.value_range
-        self.encoding = source.encoding
+        self.normalizer = source.normalizer
         self.grid = getattr(source, "grid", None)
 
     def __len__(self):

@@ -41,7 +41,7 @@ def evaluate(
         source, batch_size, input_frames, keep_all=True, num_shards=ranks.size, shard_id=ranks.rank
     )
     metrics = {name: FrameMetrics(names) for name in forecasters}
-    done, crop = 0, source.encoding.crop
+    done, crop = 0, source.normalizer.crop
     with progress(len(source), description, hidden=not ranks.is_main) as bar:
         batches = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
         for inputs, targets, *mask in batches:
@@ -97,10 +97,10 @@ def mean_image(source, sequences=1000):
     """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1], as large as what
     the network reads; where values are missing the mean of the others.
     """
-    encoding, total, count = source.encoding, 0.0, 0.0
+    normalizer, total, count = source.normalizer, 0.0, 0.0
     for start in range(0, min(sequences, len(source)), MEAN_BATCH):
         frames = source.frames(range(start, min(start + MEAN_BATCH, sequences, len(source))))
-        mask = np.maximum(encoding.mask(frames), NOTHING)
-        total += (encoding.to_network(frames) * mask).sum((0, 1), np.float64)
+        mask = np.maximum(normalizer.mask(frames), NOTHING)
+        total += (normalizer.normalize(frames) * mask).sum((0, 1), np.float64)
         count += mask.sum((0, 1), np.float64)
     return (total / count).astype(np.float32)

@@ -43,8 +43,8 @@ def make(metrics, source, timing, scores=None):
     shape = source.frames([0]).shape[2:]
     values = model.values_per_frame
     result["frame_shape"], result["value_range"] = shape, [low, high]
-    result["transform"] = source.encoding.transform
-    if source.encoding.transform == "none":
+    result["transform"] = source.normalizer.transform
+    if source.normalizer.transform == "none":
         result["own_units"] = {
             "rmse": math.sqrt(result["mse"] / values) * (high - low),
             "mae": result["mae"] / values * (high - low),

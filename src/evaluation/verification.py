@@ -53,7 +53,7 @@ class Verification:
         frames = self.source.frames(indices)
         inputs, truth = frames[:, : self.input_frames], frames[:, self.input_frames :]
         beside = {
-            MODEL: self.source.encoding.from_network(forecasts, inputs),
+            MODEL: self.source.normalizer.denormalize(forecasts, inputs),
             PERSISTENCE: np.broadcast_to(last_values(inputs), truth.shape),
         }
         if self.climatology is not None:

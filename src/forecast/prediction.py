@@ -49,20 +49,20 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
         return _end_of_record(predictor, file, needed, scale)
     array = file.array if file else read_sequences(path, channels)
     predictor.check(array.shape, path, needed)
-    encoding = predictor.encoding(array.shape[3:], scale)
+    normalizer = predictor.normalizer(array.shape[3:], scale)
     start = array.shape[1] - needed
     used = array[:, start:]
-    values = check_values(used, path, start, missing=encoding.fill is not None)
+    values = check_values(used, path, start, missing=normalizer.fill is not None)
     warn_of_scale(values, scale, path)
     name = f"{path} ({len(array):,} sequences, frames {start} to {start + frames - 1} of each)"
-    return OwnSequences(used, np.arange(len(array)), needed, encoding, name)
+    return OwnSequences(used, np.arange(len(array)), needed, normalizer, name)
 
 
 def _end_of_record(predictor, file, needed, scale):
     """The last frames of a record as one sequence, a source."""
     check_units(file, predictor.config.data.transform)
     predictor.check((1, len(file.record), *file.frame_shape), file.path, needed)
-    return file.end(needed, predictor.encoding(file.frame_shape[1:], scale))
+    return file.end(needed, predictor.normalizer(file.frame_shape[1:], scale))
 
 
 def open_output(path, overwrite):
@@ -123,8 +123,8 @@ def _batches(forecaster, source, input_frames):
     size, total = forecaster.batch_size, len(source)
     for start in range(0, total, size):
         sequences = source.frames(np.minimum(np.arange(start, start + size), total - 1))
-        inputs, encoding = sequences[:, :input_frames], source.encoding
-        forecasts = encoding.from_network(forecaster(encoding.to_network(inputs)), inputs)
+        inputs, normalizer = sequences[:, :input_frames], source.normalizer
+        forecasts = normalizer.denormalize(forecaster(normalizer.normalize(inputs)), inputs)
         count = min(size, total - start)
         yield sequences[:count], forecasts[:count]
 

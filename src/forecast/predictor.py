@@ -11,7 +11,7 @@ from mindspore.train.mind_ir_pb2 import ModelProto
 from src import checkpoint
 from src.config.presets import make_config
 from src.config.schema import Config
-from src.data.normalizer import PIXELS, Encoding, encoding_of
+from src.data.normalizer import PIXELS, Normalizer, make_normalizer
 from src.data.sequences import check_frames
 from src.errors import InputError
 
@@ -48,11 +48,11 @@ class Predictor:
             return make_config("small", {**names, "image_size": tuple(size), "channels": channels})
         return dataclasses.replace(self.config, data=dataclasses.replace(self.config.data, **names))
 
-    def encoding(self, frame_size, value_range):
-        """The `Encoding` of frames of (height, width) with that scale."""
+    def normalizer(self, frame_size, value_range):
+        """The `Normalizer` of frames of (height, width) with that scale."""
         if self.config is None:
-            return Encoding(value_range)
-        return encoding_of(self.config, frame_size, value_range)
+            return Normalizer(value_range)
+        return make_normalizer(self.config, frame_size, value_range)
 
     def check(self, shape, path, frames):
         """Raises `InputError` unless (N, T, C, H, W) has frames that fit, and so many of them."""
@@ -62,7 +62,7 @@ class Predictor:
         if None in size:
             check_frames(shape[2:], path, self.config)
             return
-        padding = self.encoding(shape[3:], self.value_range).padding
+        padding = self.normalizer(shape[3:], self.value_range).padding
         padded = [side + more for side, more in zip(shape[3:], padding, strict=True)]
         if (shape[2], *padded) != (channels, *size):
             raise InputError(

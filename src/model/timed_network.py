@@ -12,7 +12,7 @@ def batch_shape(source, batch_size, input_frames):
     """(B, T, C, H, W) of a source's batches as the network reads them: no more sequences than it
     has.
     """
-    frame = source.encoding.to_network(source.frames([0]))
+    frame = source.normalizer.normalize(source.frames([0]))
     return (min(batch_size, len(source)), input_frames, *frame.shape[2:])
 
 

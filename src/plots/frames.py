@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from src.data.normalizer import from_unit_range, to_unit_range
+from src.data.normalizer import denormalize, normalize
 from src.runtime.files import write_atomically
 
 DPI = 120
@@ -67,22 +67,22 @@ class Look:
     def scaled(self, frames):
         """Values -> [0, 1] of the colours, float64 where nothing is transformed; not clipped."""
         if self.transform != "none":
-            return to_unit_range(np.asarray(frames), self.value_range, self.transform)
+            return normalize(np.asarray(frames), self.value_range, self.transform)
         low, high = self.value_range
         return (np.asarray(frames, np.float64) - low) / (high - low)
 
     def values_at(self, ticks):
         """The values at places of the bar."""
-        return from_unit_range(np.array(ticks, np.float32), self.value_range, self.transform)
+        return denormalize(np.array(ticks, np.float32), self.value_range, self.transform)
 
 
 def look_of(source):
     """The `Look` of a source's frames."""
-    encoding, grid = source.encoding, getattr(source, "grid", None)
+    normalizer, grid = source.normalizer, getattr(source, "grid", None)
     label = ""
     if grid is not None:
         label = f"{grid.variable} ({grid.units})" if grid.units else grid.variable
-    return Look(encoding.value_range, encoding.transform, label)
+    return Look(normalizer.value_range, normalizer.transform, label)
 
 
 def _colour_map(name):

@@ -3,7 +3,7 @@
 import numpy as np
 from mindspore import Parameter, nn, ops
 
-from src.data.normalizer import to_unit_range
+from src.data.normalizer import normalize
 
 
 class ForecastLoss(nn.Cell):
@@ -102,13 +102,13 @@ def mean(values, mask=None):
     return (values * mask).sum() / ops.maximum(mask.sum(), 1.0)
 
 
-def in_unit_range(loss_weights, encoding):
+def in_unit_range(loss_weights, normalizer):
     """`loss_weights`, whose thresholds are in the data's units, with thresholds that are in those
     of the network: rounded as the targets are, so that a target at a threshold is at it.
     """
     if not loss_weights:
         return ()
     thresholds, weights = zip(*loss_weights, strict=True)
-    scale = encoding.value_range, encoding.transform
-    units = to_unit_range(np.array(thresholds, np.float32), *scale)
+    scale = normalizer.value_range, normalizer.transform
+    units = normalize(np.array(thresholds, np.float32), *scale)
     return tuple(zip(units.tolist(), map(float, weights), strict=True))

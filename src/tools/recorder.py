@@ -185,9 +185,9 @@ class Pictures(Recorder):
         # Imported here because it takes half a second that runs without pictures need not wait.
         from src.plots.frames import look_of, png_of, strip_figure
 
-        look, encoding = look_of(self.source), self.source.encoding
+        look, normalizer = look_of(self.source), self.source.normalizer
         for read, inputs, truth in self.batches:
-            forecasts = encoding.from_network(self.forecaster(read)[: len(inputs)], inputs)
+            forecasts = normalizer.denormalize(self.forecaster(read)[: len(inputs)], inputs)
             for k in range(len(inputs)):
                 name = f"sequence_{len(self.drawn) + 1}"
                 png = png_of(strip_figure(inputs[k], forecasts[k], truth[k], look))
@@ -247,7 +247,7 @@ def first_batches(source, count, batch_size, input_frames):
         places = np.arange(start, start + batch_size)
         frames = source.frames(np.minimum(places, len(source) - 1))
         inputs, left = frames[:, :input_frames], min(batch_size, count - start)
-        read = source.encoding.to_network(inputs)
+        read = source.normalizer.normalize(inputs)
         batches.append((read, inputs[:left], frames[:left, input_frames:]))
     return batches
 

@@ -44,7 +44,7 @@ class Trainer:
             checkpoint.load_optimizer(network, self.optimizer, start.resumed)
             state = self.state
             print(f"going on from {start.resumed.path}: epoch {state.epoch}, step {state.step}")
-        weights = loss.in_unit_range(training.loss_weights, self.train_source.encoding)
+        weights = loss.in_unit_range(training.loss_weights, self.train_source.normalizer)
         self.steps = train_step.make_steps(
             self.config, network, self.optimizer, weights, scaler, ranks.size
         )
@@ -128,7 +128,7 @@ class Trainer:
         print(f"compiling {number}", flush=True)
         begin = time.perf_counter()
         counts = [data.input_frames, data.forecast_frames]
-        if self.train_source.encoding.has_mask:
+        if self.train_source.normalizer.has_mask:
             counts.append(sum(counts))
         size = config.model.channels, *config.network_size
         sequences = config.training.sequences_per_step(1)

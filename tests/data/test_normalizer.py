@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from src.data.normalizer import Encoding, check_value_range, from_unit_range, to_unit_range
+from src.data.normalizer import Normalizer, check_value_range, denormalize, normalize
 from src.data.pipeline import make_dataset
 from src.data.sequences import OwnSequences
 from src.errors import InputError
@@ -16,20 +16,20 @@ RAIN = np.array([[0.0, 0.03, 0.1, 1.0, 10.0, 100.0]])
 
 def test_dbz_by_hand():
     """Z = 200 R^1.6: 1 mm/h is 23.01 dBZ, 10 mm/h 39.01; 0 and 0.03 mm/h count as 0 dBZ."""
-    dbz = to_unit_range(RAIN, (0.0, 100.0), "dbz") * (10 * np.log10(200 * 100**1.6))
+    dbz = normalize(RAIN, (0.0, 100.0), "dbz") * (10 * np.log10(200 * 100**1.6))
     np.testing.assert_allclose(dbz, [[0, 0, 7.0103, 23.0103, 39.0103, 55.0103]], atol=1e-4)
-    back = from_unit_range(to_unit_range(RAIN, (0.0, 100.0), "dbz"), (0.0, 100.0), "dbz")
+    back = denormalize(normalize(RAIN, (0.0, 100.0), "dbz"), (0.0, 100.0), "dbz")
     np.testing.assert_allclose(back, [[0, 0, 0.1, 1, 10, 100]], rtol=1e-5)
-    assert from_unit_range(np.float32([-0.2]), (0.0, 100.0), "dbz") == 0
-    assert np.isnan(from_unit_range(np.float32([np.nan]), (0.0, 100.0), "dbz"))
+    assert denormalize(np.float32([-0.2]), (0.0, 100.0), "dbz") == 0
+    assert np.isnan(denormalize(np.float32([np.nan]), (0.0, 100.0), "dbz"))
 
 
 def test_log_by_hand():
     """From 0.01 to 100: 1 is in the middle; 0 counts as 0.01."""
     values = np.array([[0.0, 0.01, 1.0, 100.0]])
-    scaled = to_unit_range(values, (0.01, 100.0), "log")
+    scaled = normalize(values, (0.01, 100.0), "log")
     np.testing.assert_allclose(scaled, [[0, 0, 0.5, 1]], atol=1e-6)
-    back = from_unit_range(scaled, (0.01, 100.0), "log")
+    back = denormalize(scaled, (0.01, 100.0), "log")
     np.testing.assert_allclose(back, [[0.01, 0.01, 1, 100]], rtol=1e-5)
 
 
@@ -37,8 +37,8 @@ def test_log_by_hand():
 @pytest.mark.parametrize("transform", ["none", "log", "dbz"])
 def test_the_way_there_and_back(rng, dtype, transform):
     values = rng.integers(1, 200, (2, 3, 1, 8, 8)).astype(dtype)
-    encoding = Encoding((0.5, 250.0), transform, frame_size=(8, 8))
-    back = encoding.from_network(encoding.to_network(values), values)
+    normalizer = Normalizer((0.5, 250.0), transform, frame_size=(8, 8))
+    back = normalizer.denormalize(normalizer.normalize(values), values)
     np.testing.assert_allclose(back, values, rtol=2e-5)
 
 
@@ -53,16 +53,16 @@ def test_ranges_that_a_transform_cannot_have(value_range, transform):
 def test_padding_by_reflection(rng):
     """6x9 in fours: two rows below and three columns to the right, which weigh nothing."""
     frames = rng.random((2, 3, 1, 6, 9), np.float32)
-    encoding = Encoding((0.0, 1.0), frame_size=(6, 9), size_multiple=4)
-    padded = encoding.to_network(frames)
+    normalizer = Normalizer((0.0, 1.0), frame_size=(6, 9), size_multiple=4)
+    padded = normalizer.normalize(frames)
     assert padded.shape == (2, 3, 1, 8, 12)
     np.testing.assert_array_equal(padded[..., 6:, :9], frames[..., [4, 3], :])
     np.testing.assert_array_equal(padded[..., :6, 9:], frames[..., [7, 6, 5]])
-    np.testing.assert_array_equal(encoding.crop(padded), frames)
-    weights = encoding.mask(frames)
+    np.testing.assert_array_equal(normalizer.crop(padded), frames)
+    weights = normalizer.mask(frames)
     assert weights.sum() == frames.size
-    assert encoding.crop(weights).min() == 1
-    assert not Encoding(frame_size=(8, 12), size_multiple=4).has_mask
+    assert normalizer.crop(weights).min() == 1
+    assert not Normalizer(frame_size=(8, 12), size_multiple=4).has_mask
 
 
 def test_missing_values(rng):
@@ -70,21 +70,21 @@ def test_missing_values(rng):
     frames = rng.random((1, 3, 1, 6, 9), np.float32)
     frames[:, :, :, 2, 3] = np.nan
     frames[:, 1, :, 5, 5] = np.nan
-    encoding = Encoding((0.0, 2.0), fill=0.5, frame_size=(6, 9), size_multiple=4)
-    read = encoding.to_network(frames)
+    normalizer = Normalizer((0.0, 2.0), fill=0.5, frame_size=(6, 9), size_multiple=4)
+    read = normalizer.normalize(frames)
     assert np.isfinite(read).all()
     assert (read[0, :, 0, 2, 3] == 0.25).all()
-    np.testing.assert_array_equal(encoding.crop(encoding.mask(frames)), np.isfinite(frames))
-    forecast = encoding.from_network(np.ones((1, 2, 1, 8, 12), np.float32), frames)
+    np.testing.assert_array_equal(normalizer.crop(normalizer.mask(frames)), np.isfinite(frames))
+    forecast = normalizer.denormalize(np.ones((1, 2, 1, 8, 12), np.float32), frames)
     expected = np.full((1, 2, 1, 6, 9), 2, np.float32)
     expected[:, :, :, 2, 3] = np.nan
     np.testing.assert_array_equal(forecast, expected)
 
 
 def source_of(frames, **changes):
-    encoding = Encoding((0.0, 1.0), fill=0.5, frame_size=frames.shape[3:], size_multiple=4)
-    encoding = dataclasses.replace(encoding, **changes)
-    return OwnSequences(frames, np.arange(len(frames)), frames.shape[1], encoding, "x")
+    normalizer = Normalizer((0.0, 1.0), fill=0.5, frame_size=frames.shape[3:], size_multiple=4)
+    normalizer = dataclasses.replace(normalizer, **changes)
+    return OwnSequences(frames, np.arange(len(frames)), frames.shape[1], normalizer, "x")
 
 
 def test_a_dataset_with_weights(rng):
@@ -112,8 +112,8 @@ def test_scores_are_inside_the_crop_and_beside_the_mask(rng):
 
     def forecaster(inputs):
         n = len(inputs)
-        target = source.encoding.to_network(frames[forecaster.seen : forecaster.seen + n, 2:])
-        weights = source.encoding.mask(frames[forecaster.seen : forecaster.seen + n, 2:])
+        target = source.normalizer.normalize(frames[forecaster.seen : forecaster.seen + n, 2:])
+        weights = source.normalizer.mask(frames[forecaster.seen : forecaster.seen + n, 2:])
         forecaster.seen += n
         return target + np.where(weights > 0, np.float32(0.1), np.float32(9))
 

@@ -143,8 +143,8 @@ def test_the_scale_is_that_of_the_training_part(tmp_path, capsys):
     test = evaluation_source(config)
     assert not capsys.readouterr().err
     frames = test.frames([0])
-    assert test.encoding.to_network(frames).max() == 1
-    assert test.encoding.to_network(frames, clip=False).max() == pytest.approx(58 / 37)
+    assert test.normalizer.normalize(frames).max() == 1
+    assert test.normalizer.normalize(frames, clip=False).max() == pytest.approx(58 / 37)
     training_sources(config_of(tmp_path / "r.npy", value_range=(0.0, 30.0)))
     warning = capsys.readouterr().err
     assert "value_range 0 30 clips 18.4% of the training part, whose values reach from 0" in warning
@@ -187,7 +187,7 @@ def test_missing_values(tmp_path, capsys):
     assert "missing: 6.2% of the training part" in capsys.readouterr().out
     train, _ = training_sources(config)
     assert np.isnan(train.frames([0])).sum() == 5 * 6
-    assert np.isfinite(train.encoding.to_network(train.frames([0]))).all()
+    assert np.isfinite(train.normalizer.normalize(train.frames([0]))).all()
     whole.where(whole.time != whole.time[47]).to_netcdf(tmp_path / "lost.nc")
     with pytest.raises(InputError, match=r"1 frames hold no value .* frame 47 \(2001-02-04T23:00"):
         training_sources(config_of(tmp_path / "lost.nc", missing="mask"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.config.presets import make_config
-from src.data.normalizer import Encoding
+from src.data.normalizer import Normalizer
 from src.data.sequences import PARTS, OwnSequences, Split
 from src.data.sources import evaluation_source, mean_image_source, training_sources
 from src.errors import InputError
@@ -62,11 +62,11 @@ def test_parts_hold_the_files_frames(path):
 def test_epochs_are_permutations():
     """Every epoch holds every sequence once, in another order; also where it is no whole pass."""
     array = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1, 1)
-    source = OwnSequences(array, np.array([5, 1, 3, 2]), 1, Encoding((0.0, 1.0)), "x", seed=1)
+    source = OwnSequences(array, np.array([5, 1, 3, 2]), 1, Normalizer((0.0, 1.0)), "x", seed=1)
     epochs = [source.frames(range(4), epoch).ravel().tolist() for epoch in range(8)]
     assert all(sorted(epoch) == [1, 2, 3, 5] for epoch in epochs)
     assert len(set(map(tuple, epochs))) > 2
-    long = OwnSequences(array, source.indices, 1, Encoding((0.0, 1.0)), "x", size=6, seed=1)
+    long = OwnSequences(array, source.indices, 1, Normalizer((0.0, 1.0)), "x", size=6, seed=1)
     seen = [value for epoch in range(2) for value in long.frames(range(6), epoch).ravel().tolist()]
     assert seen == sum(epochs[:3], [])
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.data.normalizer import Encoding
+from src.data.normalizer import Normalizer
 from src.data.sequences import OwnSequences
 from src.data.sources import First
 from src.evaluation.scores import CATEGORICAL, CONTINUOUS
@@ -22,8 +22,8 @@ class Timed(OwnSequences):
 
 
 def source_of(array, kind=OwnSequences):
-    frames, encoding = READS + FORECASTS, Encoding((10.0, 30.0), frame_size=array.shape[3:])
-    return kind(array, np.arange(len(array)), frames, encoding, "a test")
+    frames, normalizer = READS + FORECASTS, Normalizer((10.0, 30.0), frame_size=array.shape[3:])
+    return kind(array, np.arange(len(array)), frames, normalizer, "a test")
 
 
 @pytest.fixture

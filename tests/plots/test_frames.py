@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.normalizer import Encoding
+from src.data.normalizer import Normalizer
 from src.formats.grid import Grid
 from src.plots.frames import (
     Look,
@@ -76,8 +76,8 @@ def test_units_of_the_data(sequence):
 def test_own_data_has_a_bar_in_its_units(sequence):
     """Rain on the scale of its transform: dBZ at even steps of the bar are Z = 200 R^1.6."""
     grid = Grid("rain", units="mm h-1")
-    encoding = Encoding((0.0, 50.0), "dbz", frame_size=(16, 24))
-    look = look_of(SimpleNamespace(encoding=encoding, grid=grid))
+    normalizer = Normalizer((0.0, 50.0), "dbz", frame_size=(16, 24))
+    look = look_of(SimpleNamespace(normalizer=normalizer, grid=grid))
     inputs, forecast, truth = (50 * abs(frames) for frames in sequence)
     forecast[:, :, :4] = inputs[:, :, :4] = np.nan
     *rows, _, bar = strip_figure(inputs, forecast, truth, look).axes

@@ -35,8 +35,8 @@ def test_saved_run_goes_on_to_the_same_weights(name, tmp_path):
 def test_saved_mindir_forecasts_the_same():
     model = predictor.from_mindir(HERE / "exported.mindir")
     frames = np.random.default_rng(0).integers(0, 256, model.inputs, np.uint8)
-    encoding = model.encoding(frames.shape[3:], model.value_range)
-    forecast = model.network(ms.Tensor(encoding.to_network(frames))).asnumpy()
+    normalizer = model.normalizer(frames.shape[3:], model.value_range)
+    forecast = model.network(ms.Tensor(normalizer.normalize(frames))).asnumpy()
     np.testing.assert_allclose(
-        encoding.from_network(forecast, frames), np.load(HERE / "exported.npy"), atol=255e-5
+        normalizer.denormalize(forecast, frames), np.load(HERE / "exported.npy"), atol=255e-5
     )

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from src.data.moving_mnist import MovingMNIST
-from src.data.normalizer import Encoding
+from src.data.normalizer import Normalizer
 from src.data.sequences import OwnSequences
 from src.plots.frames import Look, png_of, strip_figure
 from src.tools.recorder import Pictures, first_batches
@@ -30,8 +30,8 @@ def test_pictures_are_in_the_datas_units(tmp_path, rng):
     """Of padded frames with a gap: half is 30 of 0 to 60, and what is missing stays so."""
     rain = rng.uniform(0, 60, (2, 5, 1, 6, 7)).astype(np.float32)
     rain[..., 0, :3] = np.nan
-    encoding = Encoding((0.0, 60.0), fill=5.0, frame_size=(6, 7), size_multiple=4)
-    source = OwnSequences(rain, np.arange(2), 5, encoding, "a test")
+    normalizer = Normalizer((0.0, 60.0), fill=5.0, frame_size=(6, 7), size_multiple=4)
+    source = OwnSequences(rain, np.arange(2), 5, normalizer, "a test")
     batches = first_batches(source, 1, 1, 3)
     assert batches[0][0].shape == (1, 3, 1, 8, 8)
     validation = SimpleNamespace(result={"mse": 1.0})

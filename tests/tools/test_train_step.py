@@ -7,7 +7,7 @@ import torch
 from mindspore import nn
 
 from src.config.schema import Horizon, TrainingConfig
-from src.data.normalizer import Encoding, to_unit_range
+from src.data.normalizer import Normalizer, normalize
 from src.model import EncoderForecaster
 from src.tools.loss import ForecastLoss, in_unit_range, mean
 from src.tools.optimizers import Adam, make_optimizer
@@ -95,8 +95,8 @@ def test_loss_weights_are_hko_7s(kind, rng):
     logits = rng.normal(size=rain.shape).astype(np.float32)
     error = 1 / (1 + np.exp(-logits.astype(float))) - rain / 60
     expected = (weights * error**2).mean() + (kind == "mse+mae") * (weights * abs(error)).mean()
-    loss = ForecastLoss(network, kind, pixel_weights=in_unit_range(given, Encoding(value_range)))
-    got = loss.pixel_loss(ms.Tensor(logits), ms.Tensor(to_unit_range(rain, value_range)))
+    loss = ForecastLoss(network, kind, pixel_weights=in_unit_range(given, Normalizer(value_range)))
+    got = loss.pixel_loss(ms.Tensor(logits), ms.Tensor(normalize(rain, value_range)))
     assert float(got.asnumpy()) == pytest.approx(expected, rel=1e-5)
 
 

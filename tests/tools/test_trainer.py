@@ -17,7 +17,7 @@ from mindspore.train.callback import _InternalCallbackParam
 from src import checkpoint
 from src.config.presets import make_config
 from src.config.schema import Horizon
-from src.data.normalizer import Encoding
+from src.data.normalizer import Normalizer
 from src.errors import NonFiniteError, StoppedError
 from src.runtime.distributed import Ranks
 from src.tools import callback, recorder, trainer
@@ -43,7 +43,7 @@ class Distance(nn.Cell):
 class Numbers:
     """Sequences whose pixels count: 6 an epoch, then on."""
 
-    encoding = Encoding()
+    normalizer = Normalizer()
 
     def __len__(self):
         return STEPS
