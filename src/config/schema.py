@@ -189,7 +189,7 @@ class DataConfig(Checked):
     value_range: tuple[float, ...] | None = option(
         None,
         "the two values of the dataset that become 0 and 1; has to be given with it; auto: the "
-        "extremes of a record's training part",
+        "extremes of a record's training split",
         length=2,
         belongs_to="dataset",
         inherited="with_dataset",

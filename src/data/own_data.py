@@ -1,4 +1,4 @@
-"""Own data: which kind of file it is, and its parts as sources.
+"""Own data: which kind of file it is, and its splits as sources.
 
 | file                                            | is                                           |
 |-------------------------------------------------|----------------------------------------------|
@@ -18,7 +18,7 @@ from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
 from src.errors import InputError
 from src.formats.arrays import read_file
-from src.formats.readers import Names, files_of, is_array
+from src.formats.readers import AxisNames, files_of, is_array
 
 # A kilogram of rain on a square metre is a millimetre.
 MILLIMETRES_PER_HOUR = (
@@ -36,7 +36,7 @@ def open_file(path, data):
         path: a file, a folder or a pattern.
         data: has the fields of a `DataConfig` that say what to read in it.
     """
-    names = Names(data.variable, data.time, data.latitude, data.longitude)
+    names = AxisNames(data.variable, data.time, data.latitude, data.longitude)
     if files_of(path) == [Path(path)] and is_array(path):
         dimensions = read_file(path).ndim
         if dimensions == 5 or (dimensions == 4 and data.window_stride is None):
@@ -56,7 +56,7 @@ def check_units(file, transform):
 
 
 def training_sources(config, file=None):
-    """The training and the validation part of `dataset`.
+    """The training and the validation split of `dataset`.
 
     Args:
         config: the run's `Config`.
@@ -77,12 +77,12 @@ def training_sources(config, file=None):
         file.check_length(data)
     normalizer = make_normalizer(config, file.frame_shape[1:])
     file.check_values(data, normalizer)
-    train = file.part(data, "train", normalizer, data.epoch_size, config.training.seed)
-    return train, file.part(data, "validation", normalizer)
+    train = file.split(data, "train", normalizer, data.epoch_size, config.training.seed)
+    return train, file.split(data, "validation", normalizer)
 
 
 def evaluation_source(config, dataset=None, value_range=None):
-    """The test part of the checkpoint's own file, or all sequences of another.
+    """The test split of the checkpoint's own file, or all sequences of another.
 
     Args:
         config: the checkpoint's `Config`.
@@ -97,7 +97,7 @@ def evaluation_source(config, dataset=None, value_range=None):
     if not known and dataset is None:
         raise InputError(
             f"{path}: is no longer the file that the checkpoint was trained on, so that its test "
-            "part is not known; of a file that is named (test.py --dataset, predict.py --input) "
+            "split is not known; of a file that is named (test.py --dataset, predict.py --input) "
             "all is used"
         )
     if known and scale != data.value_range:
@@ -109,13 +109,13 @@ def evaluation_source(config, dataset=None, value_range=None):
     if known:
         file.check_length(data)
         file.warn_of_values(data, normalizer, "test")
-        return file.part(data, "test", normalizer)
+        return file.split(data, "test", normalizer)
     source = file.whole(data, normalizer)
     file.warn_of_values(data, normalizer)
     return source
 
 
-def training_part(config, dataset=None):
+def training_split(config, dataset=None):
     """The sequences that the checkpoint was trained on, as they come, at most 1,000 evenly spread;
     None if the file has none.
     """
@@ -124,7 +124,7 @@ def training_part(config, dataset=None):
     if file.fingerprint() != data.dataset_crc:
         return None
     normalizer = make_normalizer(config, file.frame_shape[1:])
-    source = file.part(data, "train", normalizer)
+    source = file.split(data, "train", normalizer)
     spread = np.linspace(0, len(source) - 1, min(len(source), SAMPLED_WINDOWS)).astype(int)
     source.indices = source.indices[spread]
     source.size = len(spread)

@@ -1,7 +1,7 @@
 """One long record: windows of it, split by time.
 
 Windows overlap, so a split at random would train on the frames that it tests on. The record is cut
-in three instead, training first, with gaps of a window between the parts.
+in three instead, training first, with gaps of a window between the splits.
 """
 
 import sys
@@ -10,18 +10,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from src.data.sequences import PARTS, OwnSequences, warn_of_scale
+from src.data.sequences import SPLITS, OwnSequences, warn_of_scale
 from src.errors import InputError
-from src.formats.arrays import SAMPLED, scan
+from src.formats.arrays import SAMPLED, collect_statistics
 from src.formats.grid import time_order
 from src.formats.readers import files_of, open_reader
 
-# More of the training part beyond the scale than this is a warning.
+# More of the training split beyond the scale than this is a warning.
 CLIPPED = 0.01
 
 
 def split_by_time(steps, window, held_out):
-    """The frames of each part, a dict of ranges; between two parts there is a gap of a window.
+    """The frames of each split, a dict of ranges; between two splits there is a gap of a window.
 
     Args:
         steps: frames of the record.
@@ -36,8 +36,8 @@ def split_by_time(steps, window, held_out):
         raise ValueError(f"{steps} frames are fewer than five windows of {window}")
     held = min(max(window, round(held_out * steps)), (steps - 3 * window) // 2)
     test, validation = steps - held, steps - 2 * held - window
-    parts = (0, validation - window), (validation, validation + held), (test, steps)
-    return {name: range(*part) for name, part in zip(PARTS, parts, strict=True)}
+    splits = (0, validation - window), (validation, validation + held), (test, steps)
+    return {name: range(*split) for name, split in zip(SPLITS, splits, strict=True)}
 
 
 class Record:
@@ -45,7 +45,7 @@ class Record:
 
     Args:
         path: of `files_of`.
-        names: `Names`, of what to read.
+        names: `AxisNames`, of what to read.
 
     Raises:
         InputError: a file cannot be read, or the files do not belong together.
@@ -63,12 +63,13 @@ class Record:
         counts = [reader.shape[0] for reader in self.readers]
         files = np.repeat(np.arange(len(counts)), counts)
         self.places = np.stack([files, np.concatenate([np.arange(n) for n in counts])], 1)
-        self.times, self.runs = None, np.zeros(len(self.places), int)
-        self.repeats = self.gaps = 0
+        self.known = {}
+        self.times, self.segments = None, np.zeros(len(self.places), int)
+        self.duplicates = self.gaps = 0
         if all(reader.times is not None for reader in self.readers):
             times = np.concatenate([reader.times for reader in self.readers])
             numbers = _as_numbers(times, first)
-            kept, self.runs, self.repeats, self.gaps = time_order(numbers)
+            kept, self.segments, self.duplicates, self.gaps = time_order(numbers)
             self.places, self.times = self.places[kept], times[kept]
 
     def __len__(self):
@@ -92,34 +93,41 @@ class Record:
     def windows(self, frames, window, stride):
         """The first frames of the windows inside a range that no gap interrupts."""
         starts = np.arange(frames.start, frames.stop - window + 1, stride)
-        return starts[self.runs[starts] == self.runs[starts + window - 1]]
+        return starts[self.segments[starts] == self.segments[starts + window - 1]]
 
-    def parts(self, data):
-        """The frames of each part, of `split_by_time`.
+    def splits(self, data):
+        """The frames of each split, of `split_by_time`.
 
         Raises:
-            InputError: a part has not one window.
+            InputError: a split has not one window.
         """
         window = data.input_frames + data.forecast_frames
         if len(self) < 5 * window:
             raise InputError(
                 f"{self.path}: holds {len(self)} frames; a window of {window} (input_frames + "
-                f"forecast_frames) in each of three parts, and gaps as long between, need "
+                f"forecast_frames) in each of three splits, and gaps as long between, need "
                 f"{5 * window}"
             )
-        parts = split_by_time(len(self), window, data.held_out)
-        for name, frames in parts.items():
+        splits = split_by_time(len(self), window, data.held_out)
+        for name, frames in splits.items():
             if not len(self.windows(frames, window, data.window_stride or 1)):
                 raise InputError(
-                    f"{self.path}: its {name} part, {self.describe(frames)}, has no {window} "
+                    f"{self.path}: its {name} split, {self.describe(frames)}, has no {window} "
                     f"frames in a row (input_frames + forecast_frames): there are {self.gaps} gaps "
-                    f"and {self.repeats} repeats in time"
+                    f"and {self.duplicates} duplicates in time"
                 )
-        return parts
+        return splits
 
-    def scan(self, frames, value_range=None):
-        """A `Scan` of a range of frames."""
-        return scan(self.read, frames.start, frames.stop, self.frame_bytes, self.path, value_range)
+    def statistics(self, frames, value_range=None):
+        """`Statistics` of a range of frames, which are read once."""
+        key, plain = (frames, value_range), self.known.get((frames, None))
+        if key not in self.known:
+            if plain and value_range[0] <= plain.lowest and plain.highest <= value_range[1]:
+                return plain
+            self.known[key] = collect_statistics(
+                self.read, frames.start, frames.stop, self.frame_bytes, self.path, value_range
+            )
+        return self.known[key]
 
     def fingerprint(self):
         """A CRC-32 of shape, type, times and some frames, which tells one record from another."""
@@ -149,7 +157,7 @@ class Record:
         """What was found in the times, in words; "" where there is nothing to say."""
         found = [
             f"{count} {name if count > 1 else name.removesuffix('s')}"
-            for count, name in ((self.gaps, "gaps"), (self.repeats, "repeats"))
+            for count, name in ((self.gaps, "gaps"), (self.duplicates, "duplicates"))
             if count
         ]
         return f"{' and '.join(found)} in time, no window across them" if found else ""
@@ -217,7 +225,7 @@ class RecordFile:
 
     Args:
         path: a file, a folder or a pattern.
-        names: `Names`, of what to read.
+        names: `AxisNames`, of what to read.
 
     Raises:
         InputError: it cannot be read.
@@ -241,43 +249,43 @@ class RecordFile:
         return data.window_stride or 1
 
     def check_length(self, data):
-        """Raises `InputError` unless each part has a window."""
-        self.record.parts(data)
+        """Raises `InputError` unless each split has a window."""
+        self.record.splits(data)
 
     def training_size(self, data):
-        """Windows of the training part."""
-        return len(self._starts(self.record.parts(data)["train"], data))
+        """Windows of the training split."""
+        return len(self._starts(self.record.splits(data)["train"], data))
 
-    def training_scan(self, data, value_range=None):
-        """A `Scan` of the training part."""
-        return self.record.scan(self.record.parts(data)["train"], value_range)
+    def training_statistics(self, data, value_range=None):
+        """A `Statistics` of the training split."""
+        return self.record.statistics(self.record.splits(data)["train"], value_range)
 
     def check_values(self, data, normalizer):
         """Refuses values that are missing and may not be, and frames without any; says how much of
-        the training part the scale clips, if it is more than a hundredth.
+        the training split the scale clips, if it is more than a hundredth.
         """
-        train = self.record.parts(data)["train"]
+        train = self.record.splits(data)["train"]
         found = self._check(train, normalizer, normalizer.value_range)
         self._check(range(train.stop, len(self.record)), normalizer)
-        share = found.beyond / found.values
+        share = found.out_of_range / found.values
         if share > CLIPPED:
             low, high = normalizer.value_range
             print(
                 f"warning: {self.path}: value_range {low:g} {high:g} clips {share:.1%} of the "
-                f"training part, whose values reach from {found.lowest:g} to {found.highest:g}",
+                f"training split, whose values reach from {found.lowest:g} to {found.highest:g}",
                 file=sys.stderr,
             )
 
-    def warn_of_values(self, data, normalizer, part=None):
+    def warn_of_values(self, data, normalizer, split=None):
         """Refuses what `check_values` does; says where values hardly fit the scale."""
-        frames = self.record.parts(data)[part] if part else range(len(self.record))
+        frames = self.record.splits(data)[split] if split else range(len(self.record))
         found = self._check(frames, normalizer)
-        if part is None:
+        if split is None:
             warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
 
     def _check(self, frames, normalizer, value_range=None):
-        """The `Scan` of a range of frames, in which nothing is missing that may not be."""
-        found = self.record.scan(frames, value_range)
+        """The `Statistics` of a range of frames, in which nothing is missing that may not be."""
+        found = self.record.statistics(frames, value_range)
         if found.missing and normalizer.fill is None:
             self.refuse_missing(found)
         self._refuse_empty(found)
@@ -285,7 +293,7 @@ class RecordFile:
 
     def refuse_missing(self, found):
         """Raises the `InputError` that says how many values are missing, and where the first is."""
-        frame, channel, row, column = found.place
+        frame, channel, row, column = found.first_missing
         raise InputError(
             f"{self.path}: {found.missing:,} values are missing, the first in frame {frame:,}"
             f"{self._when(frame)}, channel {channel}, row {row}, column {column} (all from 0): "
@@ -306,10 +314,10 @@ class RecordFile:
     def _when(self, frame):
         return "" if self.record.times is None else f" ({self.record.time_of(frame)})"
 
-    def part(self, data, part, normalizer, size=None, seed=None):
-        """A part of the record, "train", "validation" or "test", as a source."""
-        frames = self.record.parts(data)[part]
-        return self._source(data, frames, f"{part} part", normalizer, size, seed)
+    def split(self, data, split, normalizer, size=None, seed=None):
+        """A split of the record, "train", "validation" or "test", as a source."""
+        frames = self.record.splits(data)[split]
+        return self._source(data, frames, f"{split} split", normalizer, size, seed)
 
     def end(self, count, normalizer):
         """The last frames as a source of one window.
@@ -319,10 +327,10 @@ class RecordFile:
         """
         frames = range(len(self.record) - count, len(self.record))
         place = self.record.describe(frames)
-        if self.record.runs[frames.start] != self.record.runs[frames.stop - 1]:
+        if self.record.segments[frames.start] != self.record.segments[frames.stop - 1]:
             raise InputError(
                 f"{self.path}: its last {count} frames, {place}, are not in a row: there is a gap "
-                "or a repeat in time"
+                "or a duplicate in time"
             )
         found = self._check(frames, normalizer)
         warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)

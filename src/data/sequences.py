@@ -1,4 +1,4 @@
-"""Own data: whole sequences in one file, split by sequence into parts."""
+"""Own data: whole sequences in one file, split by sequence."""
 
 import sys
 from dataclasses import dataclass
@@ -6,30 +6,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.errors import InputError
-from src.formats.arrays import Scan, check_values, fingerprint, out_of_range, read_array
+from src.formats.arrays import Statistics, check_values, fingerprint, out_of_range, read_array
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 # Values that span less than this share of their scale are likely to have another one.
 NARROW = 0.02
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which sequences of a file belong to which part."""
+    """Which sequences of a file belong to which split."""
 
     held_out: float
     seed: int
 
     def sizes(self, count):
-        """The numbers of sequences of `PARTS`: a share each to validate and to test, at least 1."""
+        """The number of sequences in each of `SPLITS`; at least 1 to validate and to test on."""
         held_out = max(1, min(round(self.held_out * count), (count - 1) // 2))
         return count - 2 * held_out, held_out, held_out
 
-    def indices(self, count, part):
-        """The places in the file of the sequences of a part."""
+    def indices(self, count, split):
+        """The places in the file of the sequences of a split."""
         order = np.random.default_rng(self.seed).permutation(count)
         ends = np.cumsum(self.sizes(count))
-        k = PARTS.index(part)
+        k = SPLITS.index(split)
         return order[ends[k] - self.sizes(count)[k] : ends[k]]
 
 
@@ -106,9 +106,9 @@ class SequencesFile:
     def check_length(self, data):
         """Raises `InputError` unless there are enough sequences, and long enough ones."""
         _check_length(self.array, self.path, data)
-        if len(self.array) < len(PARTS):
+        if len(self.array) < len(SPLITS):
             raise InputError(
-                f"{self.path}: holds {len(self.array)} sequences; at least {len(PARTS)} are "
+                f"{self.path}: holds {len(self.array)} sequences; at least {len(SPLITS)} are "
                 "needed, to train, to validate and to test on"
             )
 
@@ -117,12 +117,12 @@ class SequencesFile:
         return None
 
     def training_size(self, data):
-        """Sequences of the training part."""
+        """Sequences of the training split."""
         return _split(data).sizes(len(self.array))[0]
 
-    def training_scan(self, data, value_range=None):
-        """A `Scan` of the training part."""
-        found = Scan()
+    def training_statistics(self, data, value_range=None):
+        """A `Statistics` of the training split."""
+        found = Statistics()
         for n in _split(data).indices(len(self.array), "train"):
             found.add(self.array[n, : _frames(data)], 0, value_range)
         return found
@@ -136,17 +136,17 @@ class SequencesFile:
                 f"{self.path}: {outside}: widen --value_range, or clip the file (np.clip)"
             )
 
-    def warn_of_values(self, data, normalizer, part=None):
+    def warn_of_values(self, data, normalizer, split=None):
         """Refuses missing values as `check_values` does; says where a scale hardly fits."""
         values = check_values(self.array, self.path, missing=normalizer.fill is not None)
         warn_of_scale(values, normalizer.value_range, self.path)
 
-    def part(self, data, part, normalizer, size=None, seed=None):
-        """A part of the file, "train", "validation" or "test", as a source."""
+    def split(self, data, split, normalizer, size=None, seed=None):
+        """A split of the file, "train", "validation" or "test", as a source."""
         array, path = self.array, self.path
-        indices = _split(data).indices(len(array), part)
+        indices = _split(data).indices(len(array), split)
         name = (
-            f"{path}, {part} part ({len(indices):,} of {len(array):,} sequences, split_seed "
+            f"{path}, {split} split ({len(indices):,} of {len(array):,} sequences, split_seed "
             f"{data.split_seed}{_frames_used(array, data)})"
         )
         return OwnSequences(array, indices, _frames(data), normalizer, name, size, seed)

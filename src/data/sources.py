@@ -6,7 +6,7 @@
 | data_path DIR    | all but last 1,000  | last 1,000           |                            |
 | workroot DIR     |                     |                      | DIR/mnist_test_seq.npy     |
 | dataset FILE     | 80 % of a file      | 10 %                 | 10 %; all of another file  |
-| ... of a record  | its first part      | a later one          | the last; all of another   |
+| ... of a record  | its first split     | a later one          | the last; all of another   |
 """
 
 from pathlib import Path
@@ -74,7 +74,7 @@ def evaluation_source(
         num_digits: digits of the generated sequences.
         limit: use the first so many sequences only.
         dataset: file of own sequences, or None. Of the file that the checkpoint was trained on its
-            test part is used, of another file all.
+            test split is used, of another file all.
         value_range: the scale of `dataset`; default: the checkpoint's.
 
     Raises:
@@ -116,7 +116,7 @@ def mean_image_source(config, workroot=None, num_digits=(2,), dataset=None):
         digits, part = read_idx_images(EMBEDDED_DIGITS), slice(0, 8 * HELD_OUT)
         name = "embedded MNIST test digits"
         return _generator(digits, part, name, data, num_digits, TEST_SIZE, FIXED_SEED, "train")
-    return own_data.training_part(config, dataset)
+    return own_data.training_split(config, dataset)
 
 
 def _generator(digits, part, name, data, num_digits, size, seed, split):

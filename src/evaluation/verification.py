@@ -7,7 +7,7 @@ from src.evaluation.scores import Scores
 from src.runtime.progress import progress
 
 MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
-# Of a training part, evenly spread, and how many are read at a time.
+# Of a training split, evenly spread, and how many are read at a time.
 SEQUENCES, AT_A_TIME = 1000, 16
 
 
@@ -84,7 +84,7 @@ def last_values(inputs):
 
 class Climatology:
     """The mean of each pixel over training sequences: of the same month where times are known, else
-    of all frames. A month that the training part lacks has the mean of all.
+    of all frames. A month that the training split lacks has the mean of all.
 
     Args:
         source: the training sequences.

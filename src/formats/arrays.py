@@ -91,13 +91,13 @@ def check_values(array, path, first_frame=0, missing=False):
     Raises:
         InputError: naming how many values are NaN or infinite, and the place of the first.
     """
-    found, length = Scan(), array.shape[1]
+    found, length = Statistics(), array.shape[1]
     with progress(len(array), f"check {path}", hidden=array.nbytes < SHOWN_BYTES) as bar:
         for n, sequence in enumerate(array):
             found.add(sequence, n * length)
             bar.update()
-    if found.place and not missing:
-        frame, c, y, x = found.place
+    if found.first_missing and not missing:
+        frame, c, y, x = found.first_missing
         n, t = divmod(frame, length)
         raise InputError(
             f"{path}: {found.missing:,} values are NaN or infinite, the first in sequence {n}, "
@@ -135,16 +135,20 @@ def fingerprint(array):
 
 
 @dataclass
-class Scan:
-    """What a pass found; `place` is (frame, channel, row, column) of the first missing value."""
+class Statistics:
+    """What a pass over frames found.
+
+    `first_missing` is (frame, channel, row, column) of the first missing value; `empty` are the
+    frames without any value.
+    """
 
     lowest: float = np.inf
     highest: float = -np.inf
     total: float = 0.0
     values: int = 0
     missing: int = 0
-    beyond: int = 0
-    place: tuple | None = None
+    out_of_range: int = 0
+    first_missing: tuple | None = None
     empty: list = field(default_factory=list)
 
     @property
@@ -166,20 +170,20 @@ class Scan:
         self.lowest, self.highest = min(self.lowest, low), max(self.highest, high)
         if value_range and (low < value_range[0] or high > value_range[1]):
             outside = (piece < value_range[0]) | (piece > value_range[1])
-            self.beyond += int(outside.sum())
+            self.out_of_range += int(outside.sum())
 
     def _leave_out(self, piece, start):
         """Notes what is missing; returns the values that are there, flat."""
         there = np.isfinite(piece)
         self.missing += piece.size - int(there.sum())
-        if self.place is None:
+        if self.first_missing is None:
             frame, *place = np.argwhere(~there)[0].tolist()
-            self.place = (start + frame, *place)
+            self.first_missing = (start + frame, *place)
         self.empty += [start + int(n) for n in np.flatnonzero(~there.any((1, 2, 3)))]
         return piece[there]
 
 
-def scan(read, start, stop, frame_bytes, name, value_range=None):
+def collect_statistics(read, start, stop, frame_bytes, name, value_range=None):
     """Looks at frames `start` to `stop` - 1.
 
     Args:
@@ -190,9 +194,9 @@ def scan(read, start, stop, frame_bytes, name, value_range=None):
         value_range: count the values beyond it.
 
     Returns:
-        A `Scan`.
+        A `Statistics`.
     """
-    found, step = Scan(), max(1, PIECE_BYTES // frame_bytes)
+    found, step = Statistics(), max(1, PIECE_BYTES // frame_bytes)
     total = stop - start
     hidden = total * frame_bytes < SHOWN_BYTES
     with progress(total, f"check {name}", hidden=hidden, unit="frames") as bar:

@@ -51,24 +51,24 @@ class Grid:
 
 
 def time_order(numbers):
-    """The order of frames in time, without repeats, and where windows must not cross.
+    """The order of frames in time, without duplicates, and where windows must not cross.
 
     Args:
         numbers: (T,), the times of the frames as numbers, in any order.
 
     Returns:
-        The indices of the frames that are kept, in order; the runs that they belong to, ascending
-        numbers; and how many repeats were left out and gaps found. A frame whose time is there
-        already is left out, and no run goes on across its place.
+        The indices of the frames that are kept, in order; the segment that each belongs to, an
+        ascending number; and how many duplicates were left out and gaps found. A frame whose time
+        is there already is left out, and no segment goes on across its place.
     """
     order = np.argsort(numbers, kind="stable")
     steps = np.diff(numbers[order])
     first = np.concatenate(([True], steps > 0))
     kept = order[first]
-    before_repeat = np.concatenate((~first[1:], [False]))[first]
+    before_duplicate = np.concatenate((~first[1:], [False]))[first]
     steps = np.diff(numbers[kept])
     gaps = steps > GAP * np.median(steps) if len(steps) else np.zeros(0, bool)
-    # A repeat is a place to doubt: the run ends with the frame whose time comes twice.
-    breaks = gaps | before_repeat[:-1]
-    runs = np.concatenate(([0], np.cumsum(breaks)))
-    return kept, runs, len(order) - len(kept), int(gaps.sum())
+    # A duplicate is a place to doubt: the segment ends with the frame whose time comes twice.
+    breaks = gaps | before_duplicate[:-1]
+    segments = np.concatenate(([0], np.cumsum(breaks)))
+    return kept, segments, len(order) - len(kept), int(gaps.sum())

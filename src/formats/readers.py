@@ -30,7 +30,7 @@ UNREADABLE = (
 
 
 @dataclass(frozen=True)
-class Names:
+class AxisNames:
     """What to read in a file, where its own attributes do not say it."""
 
     variable: str | None = None
@@ -127,7 +127,7 @@ class XarrayReader:
 
     Args:
         path: the file.
-        names: `Names`, for what its attributes do not say.
+        names: `AxisNames`, for what its attributes do not say.
 
     Raises:
         InputError: xarray is missing, the file cannot be read, or the variable has no time axis.

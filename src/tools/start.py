@@ -19,7 +19,7 @@ from src.config.schema import AUTO, Config, DataConfig, TrainingConfig
 from src.data import own_data, sources
 from src.data.normalizer import check_value_range
 from src.errors import InputError
-from src.formats.readers import Names
+from src.formats.readers import AxisNames
 from src.model import EncoderForecaster
 from src.tools.state import TrainingState
 from src.tools.train_step import execution_of
@@ -209,7 +209,7 @@ def _check_kind(file, data):
         )
     if not file.is_record and data.window_stride is not None:
         raise InputError(f"{file.path}: holds whole sequences, which have no window_stride")
-    for f in dataclasses.fields(Names):
+    for f in dataclasses.fields(AxisNames):
         if getattr(data, f.name) is not None and not file.has_names:
             raise InputError(
                 f"{file.path}: is no NetCDF or Zarr and has no names, and {f.name} is given"
@@ -217,24 +217,24 @@ def _check_kind(file, data):
 
 
 def _found_in_values(file, data):
-    """What only the values of the training part can tell: the scale, and what fills gaps."""
-    found, decided = file.training_scan(data), {}
+    """What only the values of the training split can tell: the scale, and what fills gaps."""
+    found, decided = file.training_statistics(data), {}
     if found.missing and data.missing != "mask":
         file.refuse_missing(found)
     if not found.values:
-        raise InputError(f"{file.path}: its training part holds no value at all")
+        raise InputError(f"{file.path}: its training split holds no value at all")
     if data.value_range == AUTO:
         low, high = found.lowest, found.highest
         if low == high:
-            raise InputError(f"{file.path}: every value of its training part is {low:g}")
+            raise InputError(f"{file.path}: every value of its training split is {low:g}")
         check_value_range((low, high), file.path, data.transform)
-        print(f"value range: {low:g} to {high:g}, the extremes of the training part")
+        print(f"value range: {low:g} to {high:g}, the extremes of the training split")
         decided["value_range"] = (low, high)
     if data.missing == "mask":
         decided["fill"] = found.mean
         share = found.missing / (found.missing + found.values)
         print(
-            f"missing: {share:.1%} of the training part; the network reads their mean, "
+            f"missing: {share:.1%} of the training split; the network reads their mean, "
             f"{found.mean:g}, in their place"
         )
     return decided

@@ -1,4 +1,4 @@
-"""Long records: the split by time, gaps and repeats, which files they are, and memory."""
+"""Long records: the split by time, gaps and duplicates, which files they are, and memory."""
 
 import subprocess
 import sys
@@ -75,10 +75,10 @@ def test_no_frame_is_in_two_parts(tmp_path, stride, held_out):
 def test_order_gaps_and_repeats_by_hand():
     """Times 0 1 2 | 5 6 (twice) | 7 8: a gap after 2, a repeat after 6."""
     times = np.array([5, 6, 7, 8, 0, 1, 2, 6])
-    kept, runs, repeats, gaps = time_order(times)
+    kept, segments, duplicates, gaps = time_order(times)
     assert times[kept].tolist() == [0, 1, 2, 5, 6, 7, 8]
-    assert runs.tolist() == [0, 0, 0, 1, 1, 2, 2]
-    assert (repeats, gaps) == (1, 1)
+    assert segments.tolist() == [0, 0, 0, 1, 1, 2, 2]
+    assert (duplicates, gaps) == (1, 1)
     months = pd.date_range("2001-01-15", periods=36, freq="MS").values.astype("M8[s]").astype(int)
     assert time_order(months)[3] == 0
     assert time_order(np.delete(months, 7))[3] == 1
@@ -92,7 +92,7 @@ def test_files_in_time_order_and_no_window_across_a_gap(tmp_path):
     config = config_of(tmp_path, held_out=0.2)
     train, validation = training_sources(config)
     test = evaluation_source(config)
-    assert "1 gap and 5 repeats in time, no window across them" in train.name
+    assert "1 gap and 5 duplicates in time, no window across them" in train.name
     assert "2001-02-03T00:00 to" in train.name
     train, validation, test = (windows_of(source) for source in (train, validation, test))
     for windows in (train, validation, test):
@@ -138,7 +138,7 @@ def test_the_scale_is_that_of_the_training_part(tmp_path, capsys):
     np.save(tmp_path / "r.npy", numbered())
     config = config_of(tmp_path / "r.npy", value_range=("auto",))
     assert config.data.value_range == (0.0, 37.0)
-    assert "value range: 0 to 37, the extremes of the training part" in capsys.readouterr().out
+    assert "value range: 0 to 37, the extremes of the training split" in capsys.readouterr().out
     training_sources(config)
     test = evaluation_source(config)
     assert not capsys.readouterr().err
@@ -147,7 +147,7 @@ def test_the_scale_is_that_of_the_training_part(tmp_path, capsys):
     assert test.normalizer.normalize(frames, clip=False).max() == pytest.approx(58 / 37)
     training_sources(config_of(tmp_path / "r.npy", value_range=(0.0, 30.0)))
     warning = capsys.readouterr().err
-    assert "value_range 0 30 clips 18.4% of the training part, whose values reach from 0" in warning
+    assert "value_range 0 30 clips 18.4% of the training split, whose values reach" in warning
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_the_scale_is_that_of_the_training_part(tmp_path, capsys):
          "value_range is 0 37: transform log needs a first value above 0"),
         (lambda d: d.assign(snow=d.rain), {}, "which variable. It has several: rain, snow"),
         (lambda d: d.isel(time=np.delete(np.arange(60), range(4, 60, 5))), {},
-         "its train part, .* has no 5 frames in a row .*: there are 11 gaps and 0 repeats"),
+         "its train split, .* has no 5 frames in a row .*: there are 11 gaps and 0 duplicates"),
         (lambda d: d, {"longitude": "east"}, "rain has no longitude 'east'; there are: time, lat"),
     ],
 )  # fmt: skip
@@ -184,7 +184,7 @@ def test_missing_values(tmp_path, capsys):
         training_sources(config_of(tmp_path / "land.nc"))
     config = config_of(tmp_path / "land.nc", missing="mask")
     assert config.data.fill == pytest.approx(np.arange(38).mean())
-    assert "missing: 6.2% of the training part" in capsys.readouterr().out
+    assert "missing: 6.2% of the training split" in capsys.readouterr().out
     train, _ = training_sources(config)
     assert np.isnan(train.frames([0])).sum() == 5 * 6
     assert np.isfinite(train.normalizer.normalize(train.frames([0]))).all()
@@ -216,11 +216,11 @@ import numpy as np
 from src.config.presets import make_config
 from src.data import own_data
 from src.data.record import Record
-from src.formats.readers import Names
+from src.formats.readers import AxisNames
 
 for path in sys.argv[1:]:
     options = {"dataset": path, "value_range": (0.0, 255.0), "window_stride": 1}
-    options |= {"image_size": (512, 512), "dataset_crc": Record(path, Names()).fingerprint()}
+    options |= {"image_size": (512, 512), "dataset_crc": Record(path, AxisNames()).fingerprint()}
     config = make_config("small", options)
     train, _ = own_data.training_sources(config)
     last = own_data.evaluation_source(config).frames([0])

@@ -5,7 +5,7 @@ import pytest
 
 from src.config.presets import make_config
 from src.data.normalizer import Normalizer
-from src.data.sequences import PARTS, OwnSequences, Split
+from src.data.sequences import SPLITS, OwnSequences, Split
 from src.data.sources import evaluation_source, mean_image_source, training_sources
 from src.errors import InputError
 from src.evaluation.evaluate import mean_image
@@ -32,7 +32,7 @@ def config_of(path, **options):
     [(100, 0.1, (80, 10, 10)), (3, 0.1, (1, 1, 1)), (4, 0.45, (2, 1, 1)), (7, 0.45, (1, 3, 3))],
 )
 def test_every_sequence_is_in_one_part(count, held_out, sizes):
-    parts = [Split(held_out, 5).indices(count, part) for part in PARTS]
+    parts = [Split(held_out, 5).indices(count, part) for part in SPLITS]
     assert tuple(map(len, parts)) == sizes
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(count))
 
@@ -56,7 +56,7 @@ def test_parts_hold_the_files_frames(path):
     np.testing.assert_array_equal(together[order], expected)
     other = evaluation_source(config_of(path, seed=9))
     np.testing.assert_array_equal(other.frames([0, 1]), test.frames([0, 1]))
-    assert "test part (2 of 20 sequences, split_seed 0, the first 3 of 4 frames)" in test.name
+    assert "test split (2 of 20 sequences, split_seed 0, the first 3 of 4 frames)" in test.name
 
 
 def test_epochs_are_permutations():
@@ -128,7 +128,7 @@ def test_values_that_do_not_do(path):
 
 
 def test_another_file_in_its_place(path):
-    """Its test part may have been trained on; as a file that is named it is all measured."""
+    """Its test split may have been trained on; as a file that is named it is all measured."""
     config, array = config_of(path), np.load(path)
     np.save(path, array[::-1])
     with pytest.raises(InputError, match="is another file than the run began with"):
@@ -140,7 +140,7 @@ def test_another_file_in_its_place(path):
 
 
 def test_the_same_file_elsewhere(path, tmp_path):
-    """The test part is the same; the mean image is that of the training part."""
+    """The test split is the same; the mean image is that of the training split."""
     config, array = config_of(path), np.load(path)
     np.savez(tmp_path / "moved.npz", array)
     moved = str(tmp_path / "moved.npz")

@@ -235,7 +235,7 @@ def test_a_mindir_of_somebody_else(tmp_path, pixels, expected, trained):
 
 
 def test_own_data_from_training_to_forecast(tmp_path, pixels):
-    """Train, move the file, measure its test part, forecast it: all in its own units."""
+    """Train, move the file, measure its test split, forecast it: all in its own units."""
     kelvin = (np.concatenate([pixels] * 2)[:, :8] / 255 * 40 + 270).astype(np.float32)
     np.save(tmp_path / "sst.npy", kelvin)
     options = ["--preset", "small", "--input_frames", READS, "--forecast_frames", FORECASTS]
@@ -243,7 +243,7 @@ def test_own_data_from_training_to_forecast(tmp_path, pixels):
     options += ["--loss", "mse", "--loss_weights", "290:2", "300:5.5"]
     result = run("train.py", "--dataset", "sst.npy", "--value_range", 270, 310, *options,
         cwd=tmp_path)  # fmt: skip
-    assert "train part (8 of 10 sequences, split_seed 0, the first 6 of 8 frames)" in result.stdout
+    assert "train split (8 of 10 sequences, split_seed 0, the first 6 of 8 frames)" in result.stdout
     best = tmp_path / "run" / "best.ckpt"
     config = checkpoint.load(best).config
     assert config.data.value_range == (270.0, 310.0)

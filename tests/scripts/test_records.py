@@ -45,14 +45,14 @@ def test_from_a_netcdf_file_to_a_forecast(tmp_path, rain_file):
     folder = rain_file.parent
     assert "972 values are missing, the first in frame 0" in refuse(folder, "train.py", *options)
     result = run("train.py", *options, "--missing", "mask", "--num_parallel_workers", 2, cwd=folder)
-    assert "train part (13 windows of 6 frames, 2001-01-01T00:00 to" in result.stdout
+    assert "train split (13 windows of 6 frames, 2001-01-01T00:00 to" in result.stdout
     best = tmp_path / "run" / "best.ckpt"
     data = checkpoint.load(best).config.data
     assert (data.units, data.image_size, data.window_stride) == ("mm h-1", (HEIGHT, WIDTH), 1)
 
     run("test.py", "--pretrained_model", best, "--baselines", "--json", tmp_path / "r.json")
     scores = json.loads((tmp_path / "r.json").read_text())
-    assert "test part (5 windows of 6 frames" in scores["test_set"]
+    assert "test split (5 windows of 6 frames" in scores["test_set"]
     assert scores["sequences"] == 5
     run("predict.py", "--pretrained_model", best, "--output", tmp_path / "out", "--pictures", 1)
     forecast = np.load(tmp_path / "out" / "forecast.npy")
@@ -75,7 +75,7 @@ def test_from_a_netcdf_file_to_a_forecast(tmp_path, rain_file):
 
 
 def check_netcdf(tmp_path, rain_file, network, forecast):
-    """The test part's five windows, and one that ends with the record, as xarray reads them."""
+    """The test split's five windows, and one that ends with the record, as xarray reads them."""
     with (
         xr.open_dataset(rain_file) as record,
         xr.open_dataset(tmp_path / "out/forecast.nc") as all5,

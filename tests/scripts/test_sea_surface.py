@@ -21,7 +21,7 @@ def test_the_example_in_short(tmp_path):
     options += ["--residual", "--output_activation", "identity", "--loss", "mse", "--pictures", 1]
     options += ["--learning_rate", 1e-9, "--epoch_size", 8, "--epochs", 1]
     trained = run("train.py", *options, "--train_path", tmp_path / "sst")
-    assert "train part (15 windows of 6 frames, 2006-04-16T00:00 to 2007-11-16T00:00)" in (
+    assert "train split (15 windows of 6 frames, 2006-04-16T00:00 to 2007-11-16T00:00)" in (
         trained.stdout
     )
     best = tmp_path / "sst" / "best.ckpt"
@@ -30,7 +30,7 @@ def test_the_example_in_short(tmp_path):
     result = json.loads((tmp_path / "sst.json").read_text())["scores"]
     assert result["climatology"] == "mean of the same month in the training sequences"
     model, persistence = (result["forecasts"][name]["mse"] for name in ("model", "persistence"))
-    # A hundredth: what leaves the training part's range is clipped for the network.
+    # A hundredth: what leaves the training split's range is clipped for the network.
     np.testing.assert_allclose(model, persistence, rtol=0.01)
 
     run("predict.py", "--pretrained_model", best, "--input", RECORD, "--output", tmp_path / "out")
