@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 
 from src import checkpoint
-from src.data.normalizer import to_unit_range
+from src.data.normalizer import normalize
 from src.data.sources import evaluation_source
 from tests.scripts.conftest import ROOT, run
 from tests.scripts.test_end_to_end import network_of
@@ -26,7 +26,7 @@ def example(needle):
 def use_as_the_readme_says(needle, trained, folder, monkeypatch):
     """Runs that block in the folder of the exported file on three real sequences at a time."""
     source = evaluation_source(checkpoint.load(trained / "best.ckpt").config)
-    frames = to_unit_range(source.frames(range(7, 10)))[:, :3]
+    frames = normalize(source.frames(range(7, 10)))[:, :3]
     scope = {"given": frames}
     monkeypatch.chdir(folder)
     exec(example(needle).replace(SHAPE, "given"), scope)

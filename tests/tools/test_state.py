@@ -7,7 +7,7 @@ import pytest
 from src.config.presets import make_config
 from src.config.schema import Horizon, TrainingConfig
 from src.errors import InputError
-from src.runtime.distributed import Ranks, join
+from src.runtime.distributed import Ranks, init_distributed
 from src.tools.recorder import COLUMNS, rows_until
 from src.tools.state import TrainingState, share_of_work
 
@@ -66,10 +66,10 @@ def test_ranks_need_msrun_and_msrun_needs_ranks(monkeypatch):
     alone = Ranks()
     assert (alone.gather([0.1, 2]).tolist(), alone.is_main) == ([[0.1, 2.0]], True)
     with pytest.raises(InputError, match="distribute needs msrun"):
-        join(True)
+        init_distributed(True)
     monkeypatch.setenv("MS_ROLE", "MS_WORKER")
     with pytest.raises(InputError, match="started by msrun without --distribute"):
-        join(False)
+        init_distributed(False)
 
 
 def test_each_clip_gets_its_share_of_the_work_not_of_the_steps():
