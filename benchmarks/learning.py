@@ -213,7 +213,7 @@ def run_trial(name, seed, args):
     """Trains and measures one run, or goes on with it; returns its row."""
     trial, folder = TRIALS[name], RUNS / f"{name}-{args.budget}-{seed}"
     config = config_of(trial)
-    if folder.is_dir() and run_folder.states(folder):
+    if folder.is_dir() and run_folder.resumable_checkpoints(folder):
         train = ["--resume", "--train_path", folder]
     else:
         train = [*EVERY_RUN, "--epoch_size", "1600", "--seed", seed, "--train_path", folder]

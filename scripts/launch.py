@@ -55,18 +55,18 @@ def parse(argv):
         sys.exit(__doc__)
     for name in ("worker_num", "local_worker_num", "node_rank", "master_port"):
         if not flags.get(name, "1").isdecimal():
-            refuse(f"{name} is {flags[name]!r}: it must be a whole number")
+            usage_error(f"{name} is {flags[name]!r}: it must be a whole number")
     local = flags.setdefault("local_worker_num", "1")
     if not 1 <= int(local) <= int(flags.setdefault("worker_num", local)):
-        refuse(f"local_worker_num is {local}: it must be at least 1 and at most worker_num")
+        usage_error(f"local_worker_num is {local}: it must be at least 1 and at most worker_num")
     if local == flags["worker_num"]:
         flags.setdefault("master_port", free_port())
     elif "master_addr" not in flags or "node_rank" not in flags:
-        refuse("several hosts need --master_addr and --node_rank")
+        usage_error("several hosts need --master_addr and --node_rank")
     return flags, rest
 
 
-def refuse(message):
+def usage_error(message):
     """Ends with one line and exit code 2."""
     print(f"launch.py: {message}", file=sys.stderr)
     sys.exit(2)
@@ -88,7 +88,7 @@ class Job:
         self.flags = {**flags, "log_dir": str(self.logs)}
         self.command = command
         # How a script's one line about its end begins; it is shown once, at the end.
-        self.last_word = f"{Path(command[0]).name}: "
+        self.own_prefix = f"{Path(command[0]).name}: "
         self.names = {}
         self.ended = {}
         self.signals = 0
@@ -99,7 +99,7 @@ class Job:
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            refuse(f"{self.logs}: cannot be written (log_dir): {error.strerror}")
+            usage_error(f"{self.logs}: cannot be written (log_dir): {error.strerror}")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.pass_on)
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -125,7 +125,7 @@ class Job:
                 self.names[process.pid] = SCHEDULER if first else f"rank {known['RANK_ID']}"
         if code:
             self.end()
-            refuse(f"msrun failed: {last_line(own_log)}")
+            usage_error(f"msrun failed: {last_line(own_log)}")
 
     def pass_on(self, number, frame):
         """A first signal goes to all ranks, which save and stop; a second one ends them."""
@@ -171,14 +171,14 @@ class Job:
         """Waits for the end; returns the exit code of the job."""
         while self.running() and not self.failed():
             self.wait()
-        patience = GRACE_SECONDS if self.failed() else LAST_HOST_SECONDS * self.several_hosts
-        end = time.monotonic() + patience
+        timeout = GRACE_SECONDS if self.failed() else LAST_HOST_SECONDS * self.several_hosts
+        end = time.monotonic() + timeout
         while self.running(ranks_only=not self.several_hosts) and time.monotonic() < end:
             self.wait()
-        guilty = self.failed()
+        failed = self.failed()
         self.end()
         self.show()
-        return self.report(guilty) if guilty else 0
+        return self.report(failed) if failed else 0
 
     def wait(self):
         """Lets a moment pass."""
@@ -203,18 +203,18 @@ class Job:
         text = text[: text.rfind(b"\n") + 1] if self.running() else text
         self.shown += len(text)
         for line in text.decode(errors="replace").splitlines():
-            if not FRAMEWORK_LINE.match(line) and not line.startswith(self.last_word):
+            if not FRAMEWORK_LINE.match(line) and not line.startswith(self.own_prefix):
                 print(line, flush=True)
 
-    def report(self, guilty):
+    def report(self, failed):
         """Names the process that ended the job, on stderr; returns the job's exit code."""
-        codes = {self.names[pid]: self.ended[pid] for pid in guilty}
+        codes = {self.names[pid]: self.ended[pid] for pid in failed}
         name, code = next(iter(codes.items()))
         if code > 0 and codes.get("rank 0") == code:
             name = "rank 0"
-        pid = next(pid for pid in guilty if self.names[pid] == name)
+        pid = next(pid for pid in failed if self.names[pid] == name)
         lines = self.log_of(name).read_text(errors="replace").splitlines()
-        words = [line for line in lines if line.startswith(self.last_word)]
+        words = [line for line in lines if line.startswith(self.own_prefix)]
         if code > 0 and words:
             message = f"{words[-1]} ({name}; logs: {self.logs})"
         else:

@@ -33,7 +33,7 @@ def epoch_file(epoch):
     return f"epoch_{epoch:04d}.ckpt"
 
 
-def states(folder):
+def resumable_checkpoints(folder):
     """The checkpoints that a run could go on from, newest first."""
     epochs = sorted(folder.glob(EPOCHS), reverse=True)
     newest = [folder / name for name in (NEXT, LAST, PREVIOUS)]
@@ -41,12 +41,14 @@ def states(folder):
     return [path for path in paths if path.is_file()]
 
 
-def files_of_a_run(folder):
+def run_files(folder):
     """The files in `folder` that make it a run's folder; a log makes none."""
-    return [p for p in (folder / CONFIG, folder / METRICS) if p.is_file()] + states(folder)
+    return [p for p in (folder / CONFIG, folder / METRICS) if p.is_file()] + resumable_checkpoints(
+        folder
+    )
 
 
-def extras(folder):
+def artifacts(folder):
     """What a run leaves for people to look at."""
     return [*folder.glob(f"{PICTURES}/*_epoch_*.png"), *folder.glob(f"{EVENTS}/events.out.*")]
 
@@ -67,7 +69,7 @@ def open_run_folder(path, config, overwrite=False, resumed=False):
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        old = files_of_a_run(folder)
+        old = run_files(folder)
         if old and not overwrite and not resumed:
             raise InputError(
                 f"{folder}: holds a run already ({old[0].name}): go on with it by --resume, start "
@@ -75,7 +77,7 @@ def open_run_folder(path, config, overwrite=False, resumed=False):
             )
         _lock(folder)
         if not resumed:
-            for file in old + extras(folder):
+            for file in old + artifacts(folder):
                 file.unlink()
         for place in (folder, folder / PICTURES):
             for file in place.glob(unfinished_name(place / "*").name):

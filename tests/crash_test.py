@@ -47,7 +47,9 @@ def start(folder, kills, workers, resume):
     epochs = 2 + kills * 2
     options = ["--epochs", str(epochs), "--num_parallel_workers", str(workers)]
     state = folder / run_folder.LAST
-    fresh = [] if resume and any(run_folder.states(folder)) else [*TINY, "--overwrite"]
+    fresh = (
+        [] if resume and any(run_folder.resumable_checkpoints(folder)) else [*TINY, "--overwrite"]
+    )
     again = [] if fresh else ["--resume"]
     log = open(folder.with_suffix(".log"), "a")  # noqa: SIM115
     command = [sys.executable, ROOT / "train.py", *fresh, *again, *options, "--train_path", folder]

@@ -143,7 +143,7 @@ def _job_of_urls(args, scratch):
     folder = Path(args.train_path or runs / run_folder.default_path("cloud").name)
     store = store_of(args.train_url, "train_url")
     upload = Upload(folder, store, args.train_url)
-    if not args.overwrite and not run_folder.files_of_a_run(folder):
+    if not args.overwrite and not run_folder.run_files(folder):
         with _storage("train_url"):
             if store.exists(args.train_url):
                 print(f"copying in earlier results: {args.train_url}", flush=True)
@@ -167,7 +167,7 @@ def fetch_run(store, url, folder):
 
 def _resume_if_possible(args, folder):
     """Settles `resume` where the run's folder holds a state, and no flag says otherwise."""
-    if args.overwrite or args.resume or not run_folder.states(folder):
+    if args.overwrite or args.resume or not run_folder.resumable_checkpoints(folder):
         return {}
     print(f"{folder}: holds a run: going on with it (--overwrite starts over)")
     return {"resume": True}

@@ -10,19 +10,20 @@ negatives, counted over all sequences and pixels of a lead time before anything 
 | pod            | a / (a + c), the probability of detection or hit rate         | 1    |
 | far            | b / (a + b), the false alarm ratio                            | 0    |
 | hss            | 2 (a d - b c) / ((a + c) (c + d) + (a + b) (b + d)), Heidke's | 1    |
-| frequency_bias | (a + b) / (a + c), events forecast for one that came          | 1    |
-| fss            | 1 - sum (F - O)^2 / (sum F^2 + sum O^2), F and O the shares   | 1    |
-|                | of events in the square of n x n pixels around each pixel     |      |
+| frequency_bias | (a + b) / (a + c), events forecast for one observed           | 1    |
+| fss            | 1 - sum (F - O)^2 / (sum F^2 + sum O^2), F and O the          | 1    |
+|                | fractions of events in the n x n pixels around each pixel     |      |
 
-A score whose denominator is 0, because no event was forecast or came, is NaN: neither good nor bad.
+A score whose denominator is 0, because no event was forecast or observed, is NaN: neither good nor
+bad.
 
 Sources: Wilks, "Statistical Methods in the Atmospheric Sciences", chapter on forecast verification;
 Jolliffe & Stephenson (ed.) 2012, "Forecast Verification", chapter 3, for the scores of a
 contingency table; Roberts & Lean 2008, "Scale-Selective Verification of Rainfall Accumulations from
 High-Resolution Forecasts of Convective Events" (Mon. Wea. Rev. 136), for the FSS.
 
-Pixels that are not valid count nowhere. In the FSS a share is of the valid pixels inside square and
-frame, and the sums go over the squares around valid pixels: what is beyond the frame is missing
+Pixels that are not valid count nowhere. In the FSS a fraction is of the valid pixels inside square
+and frame, and the sums go over the squares around valid pixels: what is beyond the frame is missing
 too, not free of events.
 """
 
@@ -85,21 +86,22 @@ class Scores:
             error = np.where(valid, np.subtract(forecast, truth, dtype=np.float64), 0)
             sums = [_total(error**2), _total(np.abs(error)), _total(error)]
             self.errors[name] = self.errors[name] + np.stack(sums)
-        share_of_valid = {n: _window_mean(valid, n) for n in self.neighbourhoods}
+        valid_fraction = {n: _window_mean(valid, n) for n in self.neighbourhoods}
         for threshold in self.thresholds:
-            self._update_events(forecasts, truth, valid, threshold, share_of_valid)
+            self._update_events(forecasts, truth, valid, threshold, valid_fraction)
 
-    def _update_events(self, forecasts, truth, valid, threshold, share_of_valid):
-        came = (truth >= threshold) & valid
-        self.observed[threshold] = self.observed[threshold] + _total(came)
-        shares = {n: _share(came, valid, n, of) for n, of in share_of_valid.items()}
+    def _update_events(self, forecasts, truth, valid, threshold, valid_fraction):
+        observed = (truth >= threshold) & valid
+        self.observed[threshold] = self.observed[threshold] + _total(observed)
+        fractions = {n: _event_fraction(observed, valid, n, f) for n, f in valid_fraction.items()}
         for name, forecast in forecasts.items():
-            told = (forecast >= threshold) & valid
-            table = [_total(told & came), _total(told & ~came), _total(came & ~told)]
-            self.counts[name, threshold] = self.counts[name, threshold] + np.stack(table)
-            for n, of in share_of_valid.items():
-                ours, theirs = _share(told, valid, n, of), shares[n]
-                sums = np.stack([_total((ours - theirs) ** 2), _total(ours**2 + theirs**2)])
+            predicted = (forecast >= threshold) & valid
+            table = [predicted & observed, predicted & ~observed, observed & ~predicted]
+            table = np.stack([_total(events) for events in table])
+            self.counts[name, threshold] = self.counts[name, threshold] + table
+            for n, of_valid in valid_fraction.items():
+                f, o = _event_fraction(predicted, valid, n, of_valid), fractions[n]
+                sums = np.stack([_total((f - o) ** 2), _total(f**2 + o**2)])
                 self.squares[name, threshold, n] = self.squares[name, threshold, n] + sums
 
     def merge(self, ranks, frames):
@@ -120,9 +122,10 @@ class Scores:
         """All scores, ready for JSON but for NaN.
 
         Returns:
-            A dict: `lead_times`, `thresholds`, `neighbourhoods`, `observed` (by threshold the share
-            of events), and `forecasts`, by name a dict of lists with a number for each lead time:
-            those of `CONTINUOUS`, and under `at` by threshold those of `CATEGORICAL` and `fss_N`.
+            A dict: `lead_times`, `thresholds`, `neighbourhoods`; `observed`, by threshold the
+            fraction of events; and `forecasts`, by name a dict of lists with a number for each lead
+            time: those of `CONTINUOUS`, and under `at` by threshold those of `CATEGORICAL` and
+            `fss_N`.
         """
         return {
             "sequences": self.sequences,
@@ -184,7 +187,7 @@ def _window_mean(values, side):
     return uniform_filter(values.astype(np.float64), (1, 1, 1, side, side), mode="constant")
 
 
-def _share(events, valid, side, share_of_valid):
-    """The share of events among the valid pixels of each square; 0 around pixels that are not."""
+def _event_fraction(events, valid, side, valid_fraction):
+    """The fraction of events among the valid pixels around each pixel; 0 around invalid ones."""
     result = np.zeros(events.shape)
-    return np.divide(_window_mean(events, side), share_of_valid, out=result, where=valid)
+    return np.divide(_window_mean(events, side), valid_fraction, out=result, where=valid)

@@ -109,10 +109,10 @@ def predict(predictor, source, folder, batch_size, count):
     if getattr(source, "grid", None):
         forecasts = np.load(folder / FORECAST, mmap_mode="r")
         writers.write_netcdf(folder / NETCDF, forecasts, source, frames, predictor.name)
-    look = pictures.look_of(source)
+    colors = pictures.color_scale(source)
     for n, (sequence, forecast) in enumerate(drawn):
         inputs, truth = sequence[:frames], sequence[frames:]
-        images = (inputs, forecast, truth if len(truth) else None, look)
+        images = (inputs, forecast, truth if len(truth) else None, colors)
         pictures.draw_strip(folder / f"sequence_{n:04d}.png", *images)
         pictures.draw_animation(folder / f"sequence_{n:04d}.gif", *images)
     return forecaster

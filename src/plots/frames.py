@@ -40,7 +40,7 @@ INPUT_COLOUR, FORECAST_COLOUR = "#0072b2", "#d55e00"
 
 
 @dataclass(frozen=True)
-class Look:
+class ColorScale:
     """How values become colours: those of pixels grey, others coloured beside a bar in their units.
 
     Args:
@@ -76,13 +76,13 @@ class Look:
         return denormalize(np.array(ticks, np.float32), self.value_range, self.transform)
 
 
-def look_of(source):
-    """The `Look` of a source's frames."""
+def color_scale(source):
+    """The `ColorScale` of a source's frames."""
     normalizer, grid = source.normalizer, getattr(source, "grid", None)
     label = ""
     if grid is not None:
         label = f"{grid.variable} ({grid.units})" if grid.units else grid.variable
-    return Look(normalizer.value_range, normalizer.transform, label)
+    return ColorScale(normalizer.value_range, normalizer.transform, label)
 
 
 def _colour_map(name):
@@ -90,7 +90,7 @@ def _colour_map(name):
     return colormaps[name].with_extremes(bad=MISSING)
 
 
-def draw_strip(path, inputs, forecast, truth=None, look=None):
+def draw_strip(path, inputs, forecast, truth=None, colors=None):
     """Writes a PNG with rows of frames: inputs, truth, forecast and absolute error.
 
     Without a truth there are inputs and forecast only. Three channels are shown as RGB, of any
@@ -101,7 +101,7 @@ def draw_strip(path, inputs, forecast, truth=None, look=None):
         inputs: (T, C, H, W), float, in the data's units.
         forecast: (F, C, H, W), not clipped.
         truth: (F, C, H, W), or None.
-        look: the `Look` of the values; default: grey levels in [0, 1].
+        colors: the `ColorScale` of the values; default: grey levels in [0, 1].
 
     Missing values, NaN, are grey.
 
@@ -109,24 +109,24 @@ def draw_strip(path, inputs, forecast, truth=None, look=None):
         ValueError: the shapes do not belong together, or the range is empty.
         DiskError: the file cannot be written.
     """
-    figure = strip_figure(inputs, forecast, truth, look)
+    figure = strip_figure(inputs, forecast, truth, colors)
     write_atomically(path, [png_of(figure)])
 
 
-def draw_animation(path, inputs, forecast, truth=None, look=None):
+def draw_animation(path, inputs, forecast, truth=None, colors=None):
     """Writes a GIF, truth and forecast side by side, a frame of it for each frame of the sequence.
 
     Both sides begin with the inputs. Without a truth there is one side.
 
     Args:
         path: the file, *.gif.
-        inputs, forecast, truth, look: as `draw_strip`'s.
+        inputs, forecast, truth, colors: as `draw_strip`'s.
 
     Raises:
         ValueError, DiskError: as `draw_strip`.
     """
     first, *others = [
-        Image.fromarray(image) for image in animation_frames(inputs, forecast, truth, look)
+        Image.fromarray(image) for image in animation_frames(inputs, forecast, truth, colors)
     ]
     durations = [FRAME_MILLISECONDS] * len(others) + [LAST_FRAME_MILLISECONDS]
     buffer = io.BytesIO()
@@ -141,47 +141,47 @@ def png_of(figure):
     return buffer.getvalue()
 
 
-def squared_errors(forecast, truth, look=None):
+def squared_errors(forecast, truth, colors=None):
     """The MSE of each frame as the metrics define it: scaled to [0, 1], summed over what is not
     missing.
     """
-    look = look or Look()
-    error = look.scaled(forecast) - look.scaled(truth)
+    colors = colors or ColorScale()
+    error = colors.scaled(forecast) - colors.scaled(truth)
     return np.nansum(error**2, (1, 2, 3))
 
 
-def strip_figure(inputs, forecast, truth=None, look=None):
+def strip_figure(inputs, forecast, truth=None, colors=None):
     """The figure of `draw_strip`: an axes for each row with an image for each frame that it shows.
 
     The numbers stand at the axes' ticks; the colour bars, of the error and then of values that are
     no pixels, are axes too.
     """
-    look = look or Look()
-    _check(inputs, forecast, truth, look)
+    colors = colors or ColorScale()
+    _check(inputs, forecast, truth, colors)
     seen, coming = _shown(len(inputs)), _shown(len(forecast))
     frames = len(inputs) + 1 + coming
-    width = look.value_range[1] - look.value_range[0]
-    rows = [("input", _as_images(inputs, look)[seen], seen + 1)]
+    width = colors.value_range[1] - colors.value_range[0]
+    rows = [("input", _as_images(inputs, colors)[seen], seen + 1)]
     if truth is not None:
-        rows.append(("truth", _as_images(truth, look)[coming], frames))
-    rows.append(("forecast", _as_images(forecast, look)[coming], frames))
+        rows.append(("truth", _as_images(truth, colors)[coming], frames))
+    rows.append(("forecast", _as_images(forecast, colors)[coming], frames))
     if truth is not None:
         error = _absolute_errors(forecast, truth)[coming] / width
-        rows.append(("absolute\nerror", error, squared_errors(forecast, truth, look)[coming]))
+        rows.append(("absolute\nerror", error, squared_errors(forecast, truth, colors)[coming]))
     shown = (len(seen) + len(coming), len(inputs) + len(forecast))
-    note = _note(inputs.shape[1], look, truth is not None, *shown)
+    note = _note(inputs.shape[1], colors, truth is not None, *shown)
     columns = max(len(seen), len(coming))
     figure, grid = _canvas(len(rows), columns, inputs.shape, note)
     for axes, (label, images, numbers) in zip(grid, rows, strict=True):
         numbers = [f"{n:.1f}" if n.dtype.kind == "f" else n for n in numbers]
-        _draw_row(axes, images, label, numbers, look.colours)
+        _draw_row(axes, images, label, numbers, colors.colours)
     if truth is not None:
         grid[2].set_xticks([])
         _finish_errors(figure, grid[3], width)
-    if not look.is_of_pixels and inputs.shape[1] != 3:
+    if not colors.is_of_pixels and inputs.shape[1] != 3:
         row = grid[1]
         box, pixel = row.get_position(), 1 / figure.bbox.width
-        _add_bar(figure, row, box.x0 + row.images[-1].get_extent()[1] * pixel, look)
+        _add_bar(figure, row, box.x0 + row.images[-1].get_extent()[1] * pixel, colors)
     return figure
 
 
@@ -229,17 +229,17 @@ def _finish_errors(figure, axes, width):
     bar.tick_params(labelsize=7, length=2, pad=1)
 
 
-def _add_bar(figure, axes, right, look):
+def _add_bar(figure, axes, right, colors):
     """A colour bar of the values beside the images of an axes that end at `right`."""
     box, pixel = axes.get_position(), 1 / figure.bbox.width
     bar = figure.add_axes((right + GAP * pixel, box.y0, 10 * pixel, box.height))
     is_low = bar.bbox.height < LOW_BAR
     ticks = BAR_TICKS[::4] if is_low else BAR_TICKS
     figure.colorbar(axes.images[0], cax=bar, ticks=ticks)
-    bar.set_yticks(ticks, [f"{value:.4g}" for value in look.values_at(ticks)])
+    bar.set_yticks(ticks, [f"{value:.4g}" for value in colors.values_at(ticks)])
     bar.tick_params(labelsize=7, length=2, pad=1)
     if not is_low:
-        bar.set_ylabel(look.label, fontsize=7, labelpad=2)
+        bar.set_ylabel(colors.label, fontsize=7, labelpad=2)
 
 
 def _canvas(rows, columns, shape, note):
@@ -275,17 +275,17 @@ def _panel_size(height, width, longest):
     return round(height * scale), round(width * scale)
 
 
-def _note(channels, look, has_truth, shown, frames):
+def _note(channels, colors, has_truth, shown, frames):
     """What a reader has to know to read the numbers and the colours."""
-    low, high = look.value_range
+    low, high = colors.value_range
     parts = ["above: number of the frame"]
     if has_truth:
-        scale = "" if look.transform == "none" else f" by transform {look.transform}"
+        scale = "" if colors.transform == "none" else f" by transform {colors.transform}"
         if scale or (low, high) != (0, 1):
             scale = f", frames scaled from [{low:g}, {high:g}] to [0, 1]{scale}"
         parts.append(f"MSE: squared error summed over a frame{scale}")
-    if look.label:
-        parts.append(f"colours: {look.label}; grey: missing")
+    if colors.label:
+        parts.append(f"colours: {colors.label}; grey: missing")
     if channels not in (1, 3):
         parts.append(f"shown: the first of {channels} channels")
     if shown < frames:
@@ -298,20 +298,20 @@ def _shown(count):
     return np.unique(np.linspace(0, count - 1, min(count, MAX_COLUMNS)).round().astype(int))
 
 
-def animation_frames(inputs, forecast, truth=None, look=None):
+def animation_frames(inputs, forecast, truth=None, colors=None):
     """Yields the images of `draw_animation`, (height, width, 3), uint8."""
-    look = look or Look()
-    _check(inputs, forecast, truth, look)
+    colors = colors or ColorScale()
+    _check(inputs, forecast, truth, colors)
     sides = {"forecast": forecast} if truth is None else {"truth": truth, "forecast": forecast}
-    films = [_as_images(np.concatenate((inputs, frames)), look) for frames in sides.values()]
-    has_bar = not look.is_of_pixels and inputs.shape[1] != 3
+    films = [_as_images(np.concatenate((inputs, frames)), colors) for frames in sides.values()]
+    has_bar = not colors.is_of_pixels and inputs.shape[1] != 3
     figure, panels = _screen(len(films), inputs.shape, has_bar * BAR_WIDTH)
     canvas = FigureCanvasAgg(figure)
     pictures = [
-        _show(panel, film[0], look.colours) for panel, film in zip(panels, films, strict=True)
+        _show(panel, film[0], colors.colours) for panel, film in zip(panels, films, strict=True)
     ]
     if has_bar:
-        _add_bar(figure, panels[-1], panels[-1].get_position().x1, look)
+        _add_bar(figure, panels[-1], panels[-1].get_position().x1, colors)
     headline = figure.text(0.5, 1 - 8 / figure.bbox.height, "", ha="center", va="top", fontsize=11)
     for frame in range(len(films[0])):
         is_input = frame < len(inputs)
@@ -339,15 +339,15 @@ def _screen(count, shape, right):
     return figure, panels
 
 
-def _as_images(frames, look):
+def _as_images(frames, colors):
     """(T, H, W), or (T, H, W, 3) of three channels, in [0, 1] of the value range."""
-    scaled = np.clip(look.scaled(frames), 0, 1)
+    scaled = np.clip(colors.scaled(frames), 0, 1)
     return scaled.transpose(0, 2, 3, 1) if frames.shape[1] == 3 else scaled[:, 0]
 
 
-def _check(inputs, forecast, truth, look):
+def _check(inputs, forecast, truth, colors):
     """Refuses arrays that are not of one sequence."""
-    low, high = look.value_range
+    low, high = colors.value_range
     if not low < high:
         raise ValueError(f"value_range is {low} {high}: the first must be the smaller one")
     if inputs.ndim != 4 or forecast.ndim != 4 or inputs.shape[1:] != forecast.shape[1:]:

@@ -1,4 +1,4 @@
-"""What a training leaves to look at: metrics.csv and progress, pictures, TensorBoard."""
+"""What a training leaves to colors at: metrics.csv and progress, pictures, TensorBoard."""
 
 import csv
 import io
@@ -183,14 +183,14 @@ class Pictures(Recorder):
         if not self.validation.result:
             return
         # Imported here because it takes half a second that runs without pictures need not wait.
-        from src.plots.frames import look_of, png_of, strip_figure
+        from src.plots.frames import color_scale, png_of, strip_figure
 
-        look, normalizer = look_of(self.source), self.source.normalizer
+        colors, normalizer = color_scale(self.source), self.source.normalizer
         for read, inputs, truth in self.batches:
             forecasts = normalizer.denormalize(self.forecaster(read)[: len(inputs)], inputs)
             for k in range(len(inputs)):
                 name = f"sequence_{len(self.drawn) + 1}"
-                png = png_of(strip_figure(inputs[k], forecasts[k], truth[k], look))
+                png = png_of(strip_figure(inputs[k], forecasts[k], truth[k], colors))
                 write_atomically(self.folder / f"{name}_epoch_{self.state.epoch:04d}.png", [png])
                 self.drawn[name] = png
 

@@ -267,7 +267,7 @@ def find_resumable(resume, train_path):
     if train_path is None:
         raise InputError("resume needs --train_path, the run's folder, or a checkpoint file")
     folder, problems = Path(train_path), []
-    for path in run_folder.states(folder):
+    for path in run_folder.resumable_checkpoints(folder):
         try:
             found = load(path)
         except InputError as error:

@@ -10,11 +10,11 @@ from PIL import Image
 from src.data.normalizer import Normalizer
 from src.formats.grid import Grid
 from src.plots.frames import (
-    Look,
+    ColorScale,
     animation_frames,
+    color_scale,
     draw_animation,
     draw_strip,
-    look_of,
     png_of,
     strip_figure,
 )
@@ -65,7 +65,7 @@ def test_a_strip_without_truth(sequence):
 def test_units_of_the_data(sequence):
     """The same frames in units of -10 to 60: same picture, same MSE, a bar up to 70."""
     plain = strip_figure(*sequence)
-    figure = strip_figure(*(70 * frames - 10 for frames in sequence), look=Look((-10, 60)))
+    figure = strip_figure(*(70 * frames - 10 for frames in sequence), colors=ColorScale((-10, 60)))
     for ours, theirs in zip(figure.axes[:4], plain.axes[:4], strict=True):
         np.testing.assert_allclose(arrays_in(ours), arrays_in(theirs), atol=1e-12)
         assert numbers_at(ours) == numbers_at(theirs)
@@ -77,10 +77,10 @@ def test_own_data_has_a_bar_in_its_units(sequence):
     """Rain on the scale of its transform: dBZ at even steps of the bar are Z = 200 R^1.6."""
     grid = Grid("rain", units="mm h-1")
     normalizer = Normalizer((0.0, 50.0), "dbz", frame_size=(16, 24))
-    look = look_of(SimpleNamespace(normalizer=normalizer, grid=grid))
+    colors = color_scale(SimpleNamespace(normalizer=normalizer, grid=grid))
     inputs, forecast, truth = (50 * abs(frames) for frames in sequence)
     forecast[:, :, :4] = inputs[:, :, :4] = np.nan
-    *rows, _, bar = strip_figure(inputs, forecast, truth, look).axes
+    *rows, _, bar = strip_figure(inputs, forecast, truth, colors).axes
     assert bar.get_ylabel() == "rain (mm h-1)"
     top = 10 * np.log10(200 * 50**1.6)
     rain = [(10 ** (share * top / 10) / 200) ** (1 / 1.6) for share in (0.25, 0.5, 0.75, 1)]
@@ -89,7 +89,7 @@ def test_own_data_has_a_bar_in_its_units(sequence):
     decibels = 10 * np.log10(200 * inputs[:, 0] ** 1.6) / top
     np.testing.assert_allclose(arrays_in(rows[0]), decibels.clip(0, 1), atol=1e-5)
     # Missing is grey on the screen, and of no colour that a value has.
-    pixels = next(animation_frames(inputs, forecast, None, look))
+    pixels = next(animation_frames(inputs, forecast, None, colors))
     assert (pixels[80, 100] == 184).all()
     assert next(animation_frames(*sequence[:2])).shape[1] < pixels.shape[1]
 
@@ -160,7 +160,7 @@ def test_what_cannot_be_drawn(tmp_path, sequence):
         ((inputs[0], forecast, truth), r"shapes \(1, 16, 24\) and \(4, 1, 16, 24\)"),
         ((inputs, forecast[:, :, :8], None), "of the same frames"),
         ((inputs, forecast, truth[:3]), r"truth has the shape \(3, 1, 16, 24\)"),
-        ((inputs, forecast, truth, Look((1, 1))), "value_range is 1 1"),
+        ((inputs, forecast, truth, ColorScale((1, 1))), "value_range is 1 1"),
     ):
         with pytest.raises(ValueError, match=message):
             draw_strip(tmp_path / "strip.png", *wrong)

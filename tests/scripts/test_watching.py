@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from src import checkpoint
 from src.data.sources import training_sources
-from src.plots.frames import Look, png_of, strip_figure
+from src.plots.frames import ColorScale, png_of, strip_figure
 from tests.scripts.conftest import run
 
 NAMES = [f"sequence_{k}_epoch_000{e}.png" for k in (1, 2) for e in (1, 2)]
@@ -45,7 +45,8 @@ def test_the_same_sequences_at_every_evaluation(trained):
     frames = training_sources(loaded.config)[1].frames([0, 1]).astype(np.float32)
     forecast = 255 * network(ms.Tensor(frames[:, :3] / 255)).asnumpy()
     for k in (0, 1):
-        png = png_of(strip_figure(frames[k, :3], forecast[k], frames[k, 3:], Look((0.0, 255.0))))
+        colors = ColorScale((0.0, 255.0))
+        png = png_of(strip_figure(frames[k, :3], forecast[k], frames[k, 3:], colors))
         pictures = [
             np.asarray(Image.open(source).convert("RGB")).astype(int)
             for source in (io.BytesIO(png), trained / "pictures" / NAMES[2 * k + 1])

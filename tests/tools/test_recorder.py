@@ -7,7 +7,7 @@ import numpy as np
 from src.data.moving_mnist import MovingMNIST
 from src.data.normalizer import Normalizer
 from src.data.sequences import OwnSequences
-from src.plots.frames import Look, png_of, strip_figure
+from src.plots.frames import ColorScale, png_of, strip_figure
 from src.tools.recorder import Pictures, first_batches
 from src.tools.state import TrainingState
 
@@ -46,7 +46,7 @@ def test_pictures_are_in_the_datas_units(tmp_path, rng):
     pictures.on_train_epoch_end(None)
     forecast = np.full((2, 1, 6, 7), 30, np.float32)
     forecast[..., 0, :3] = np.nan
-    expected = strip_figure(rain[0, :3], forecast, rain[0, 3:], Look((0.0, 60.0)))
+    expected = strip_figure(rain[0, :3], forecast, rain[0, 3:], ColorScale((0.0, 60.0)))
     assert pictures.drawn == {"sequence_1": png_of(expected)}
 
 
