@@ -7,8 +7,9 @@ python predict.py --mindir convlstm.mindir --input FILE --output DIR
 
 from src import checkpoint
 from src.config import cli
-from src.data.sources import First
+from src.data.dataset import First
 from src.evaluation import summary
+from src.evaluation.evaluate import warn_if_slow
 from src.forecast import prediction, predictor
 from src.model import timed_network
 from src.runtime import device
@@ -74,7 +75,7 @@ def main(args):
     low, high = source.value_range
     print(f"value range: {low:g} is 0 to the network, {high:g} is 1", flush=True)
     if model.config:
-        timed_network.warn_if_slow(model.config.preset, target, len(source))
+        warn_if_slow(model.config.preset, target, len(source))
     forecaster = prediction.predict(model, source, folder, args.batch_size, args.pictures)
     print(timed_network.describe(forecaster.timing()))
     print(f"{folder / prediction.FORECAST}: {len(source):,} forecasts")

@@ -11,6 +11,7 @@ from src.config import cli
 from src.data.sources import evaluation_source, mean_image_source
 from src.evaluation import evaluate as evaluation
 from src.evaluation import report, summary, verification
+from src.evaluation.evaluate import batch_shape, warn_if_slow
 from src.model import timed_network
 from src.runtime import device, distributed
 
@@ -52,14 +53,16 @@ def main(args):
     )
     report.check_outputs(args.json, args.plot)
     training = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
-    scores = verification.of_test(args, config, source, training)
+    scores = verification.make_verification(args, config, source, training)
     print(f"{device.describe(target)}\npreset: {config.preset}\ntest data: {source.name}")
-    timed_network.warn_if_slow(config.preset, target, len(source))
+    warn_if_slow(config.preset, target, len(source))
 
-    shape = timed_network.batch_shape(source, args.batch_size, config.data.input_frames)
+    shape = batch_shape(source, args.batch_size, config.data.input_frames)
     forecasters = {"model": timed_network.TimedNetwork(loaded.network(), shape)}
     if args.baselines:
-        forecasters |= evaluation.baselines(frames, training and evaluation.mean_image(training))
+        forecasters |= verification.baselines(
+            frames, training and verification.mean_image(training)
+        )
     metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=ranks, verification=scores)
     result = report.make(metrics, source, forecasters["model"].timing(), scores)
     report.show(result)

@@ -43,9 +43,8 @@ def resumable_checkpoints(folder):
 
 def run_files(folder):
     """The files in `folder` that make it a run's folder; a log makes none."""
-    return [p for p in (folder / CONFIG, folder / METRICS) if p.is_file()] + resumable_checkpoints(
-        folder
-    )
+    records = [path for path in (folder / CONFIG, folder / METRICS) if path.is_file()]
+    return records + resumable_checkpoints(folder)
 
 
 def artifacts(folder):

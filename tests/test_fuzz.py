@@ -116,7 +116,7 @@ def npy_file(tmp_path_factory):
 @given(changes=edits, in_header=places)
 def test_npy(tmp_path, npy_file, changes, in_header):
     def reader(path):
-        SequenceFile(path, 20, (8, 8)).frames([0])
+        SequenceFile(path, 20, (8, 8))[[0]]
 
     read(tmp_path / "seq.npy", mutate(npy_file, changes, in_header), reader)
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.normalizer import PIXELS, Normalizer
+from src.data.dataset import Dataset
+from src.data.normalizer import Normalizer
 from src.errors import InputError
 from src.formats.arrays import UNREADABLE
 
@@ -96,7 +97,7 @@ def _read_at_most(file, limit):
     return data
 
 
-class MovingMNIST:
+class MovingMNIST(Dataset):
     """Sequences of moving digits, made when they are asked for.
 
     Args:
@@ -113,38 +114,33 @@ class MovingMNIST:
     def __init__(self, digits, size, frames, image_size, num_digits, seed, split, name):
         self.digits = digits
         self.size = size
-        self.num_frames = frames
         self.image_size = tuple(image_size)
+        self.shape = frames, 1, *self.image_size
         self.num_digits = tuple(num_digits)
         self.key = np.array([seed, SPLITS[split]], np.uint64)
         self.name = name
-        self.value_range = PIXELS
         self.normalizer = Normalizer()
 
     def __len__(self):
         return self.size
 
-    def frames(self, indices, epoch=0):
-        """Makes the sequences `indices` of `epoch`.
-
-        Returns:
-            (len(indices), frames, 1, height, width), uint8.
-        """
-        count, digit, start, direction = self._draw(indices, epoch)
-        offsets = trajectories(start, direction, self.num_frames, self._free_range())
-        batch = np.zeros((len(indices), self.num_frames, *self.image_size), np.uint8)
+    def __getitem__(self, indices):
+        """Makes sequences, (len(indices), frames, 1, height, width), uint8."""
+        count, digit, start, direction = self._draw(indices)
+        offsets = trajectories(start, direction, self.shape[0], self._free_range())
+        batch = np.zeros((len(indices), self.shape[0], *self.image_size), np.uint8)
         for sequence, n, corners, images in zip(
             batch, count, offsets, self.digits[digit], strict=True
         ):
             _paint(sequence, corners[:n], images[:n])
         return batch[:, :, None]
 
-    def _draw(self, indices, epoch):
+    def _draw(self, indices):
         """Of each sequence the number of digits, and each digit's image, start and direction."""
         most = max(self.num_digits)
         draws = 1 + 4 * most
         raw = [
-            np.random.Philox(key=self.key, counter=[0, 0, int(i), epoch]).random_raw(draws)
+            np.random.Philox(key=self.key, counter=[0, 0, int(i), self.epoch]).random_raw(draws)
             for i in indices
         ]
         uniform = (np.array(raw, np.uint64) >> np.uint64(11)) * 2.0**-53
@@ -196,7 +192,7 @@ def trajectories(start, direction, frames, free_range):
     return (path * free_range).astype(int)
 
 
-class SequenceFile:
+class SequenceFile(Dataset):
     """Sequences of `mnist_test_seq.npy`, uint8, (20, N, H, W), time first; never loaded whole.
 
     Args:
@@ -211,8 +207,7 @@ class SequenceFile:
     def __init__(self, path, frames, image_size):
         path = Path(path)
         self.name = str(path)
-        self.num_frames = frames
-        self.value_range = PIXELS
+        self.shape = frames, 1, *image_size
         self.normalizer = Normalizer()
         try:
             self.array = np.lib.format.open_memmap(path, mode="r")
@@ -244,7 +239,7 @@ class SequenceFile:
     def __len__(self):
         return self.array.shape[1]
 
-    def frames(self, indices, epoch=0):
+    def __getitem__(self, indices):
         """(len(indices), frames, 1, H, W), uint8; every epoch is the same."""
-        batch = self.array[: self.num_frames, indices]
+        batch = self.array[: self.shape[0], indices]
         return np.ascontiguousarray(batch.swapaxes(0, 1))[:, :, None]

@@ -45,7 +45,7 @@ class BatchMaker:
         epoch, batch = number.tolist()
         start = (batch * self.num_shards + self.shard_id) * self.batch_size
         indices = np.minimum(np.arange(start, start + self.batch_size), len(self.source) - 1)
-        frames, normalizer = self.source.frames(indices, epoch), self.source.normalizer
+        frames, normalizer = self.source.at_epoch(epoch)[indices], self.source.normalizer
         inputs, targets = frames[:, : self.input_frames], frames[:, self.input_frames :]
         # Contiguous both: of a view MindSpore copies element by element, 50 times slower.
         batch = [

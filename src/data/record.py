@@ -178,6 +178,10 @@ class Windows(OwnSequences):
         """The `Grid` of the frames; None where the files name nothing."""
         return self.array.grid if self.array.readers[0].has_names else None
 
+    def frame_shape(self):
+        """(C, H, W)."""
+        return self.array.frame_shape
+
     def record_times(self):
         """(T,), the times of all of the record's frames."""
         return self.array.times
@@ -185,11 +189,11 @@ class Windows(OwnSequences):
     def times(self, index):
         """The times of a window's frames, as the files have them; None where they have none."""
         start, times = self.indices[index], self.array.times
-        return None if times is None else times[start : start + self.num_frames]
+        return None if times is None else times[start : start + self.shape[0]]
 
     def read(self, indices):
         """The windows that begin at frames of the record."""
-        return np.stack([self.array.read(start, start + self.num_frames) for start in indices])
+        return np.stack([self.array.read(start, start + self.shape[0]) for start in indices])
 
 
 def _check_alike(first, other):

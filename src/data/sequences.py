@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from src.data.dataset import Dataset
 from src.errors import InputError
 from src.formats.arrays import Statistics, check_values, fingerprint, out_of_range, read_array
 
@@ -33,7 +34,7 @@ class Split:
         return order[ends[k] - self.sizes(count)[k] : ends[k]]
 
 
-class OwnSequences:
+class OwnSequences(Dataset):
     """Some sequences of an array, each of them once in as many as there are.
 
     Args:
@@ -49,9 +50,8 @@ class OwnSequences:
     def __init__(self, array, indices, frames, normalizer, name, size=None, seed=None):
         self.array = array
         self.indices = indices
-        self.num_frames = frames
+        self.shape = frames, *self.frame_shape()
         self.normalizer = normalizer
-        self.value_range = normalizer.value_range
         self.name = name
         self.size = len(indices) if size is None else size
         self.seed = seed
@@ -59,9 +59,9 @@ class OwnSequences:
     def __len__(self):
         return self.size
 
-    def frames(self, indices, epoch=0):
+    def __getitem__(self, indices):
         """(len(indices), frames, C, H, W), of the array's type."""
-        places = epoch * self.size + np.asarray(indices)
+        places = self.epoch * self.size + np.asarray(indices)
         rounds, positions = np.divmod(places, len(self.indices))
         chosen = np.empty(len(places), int)
         for number in np.unique(rounds):
@@ -69,9 +69,13 @@ class OwnSequences:
             chosen[now] = self._order(number)[positions[now]]
         return self.read(chosen)
 
+    def frame_shape(self):
+        """(C, H, W)."""
+        return self.array.shape[2:]
+
     def read(self, indices):
         """The sequences at places of the array."""
-        return self.array[indices, : self.num_frames]
+        return self.array[indices, : self.shape[0]]
 
     def _order(self, number):
         """The indices in the order of a pass, a pure function of seed and number."""

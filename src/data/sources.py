@@ -15,6 +15,7 @@ import numpy as np
 
 from src import ROOT
 from src.data import own_data
+from src.data.dataset import First
 from src.data.moving_mnist import MovingMNIST, SequenceFile, read_idx_images
 from src.errors import InputError
 
@@ -104,7 +105,7 @@ def sample_inputs(config, count):
     data = config.data
     if data.dataset is None:
         source = evaluation_source(config)
-        return source.normalizer.normalize(source.frames(range(count))[:, : data.input_frames])
+        return source.normalizer.normalize(source[range(count)][:, : data.input_frames])
     shape = (count, data.input_frames, config.model.channels, *config.network_size)
     return np.random.default_rng(FIXED_SEED).random(shape, np.float32)
 
@@ -135,38 +136,3 @@ def _training_file(folder):
         if (folder / name).is_file():
             return folder / name
     raise InputError(f"{folder}: holds neither {TRAINING_FILE}.gz nor {TRAINING_FILE} (data_path)")
-
-
-class First:
-    """The first `limit` sequences of a source."""
-
-    def __init__(self, source, limit):
-        self.source = source
-        self.limit = limit
-        self.name = source.name
-        self.value_range = source.value_range
-        self.normalizer = source.normalizer
-        self.grid = getattr(source, "grid", None)
-
-    def __len__(self):
-        return min(self.limit, len(self.source))
-
-    def frames(self, indices, epoch=0):
-        """As the source's own."""
-        return self.source.frames(indices, epoch)
-
-    def times(self, index):
-        """As the source's own; None where it has none."""
-        return self.source.times(index) if hasattr(self.source, "times") else None
-
-    def record_times(self):
-        """As the source's own."""
-        return self.source.record_times()
-
-
-def times_of(source, indices):
-    """The times of all frames of sequences, (B, T), as the files have them: datetime64, calendar
-    objects with a month, or numbers; None of a source that knows none.
-    """
-    times = [source.times(n) for n in indices] if hasattr(source, "times") else [None]
-    return None if times[0] is None else np.stack(times)

@@ -1,18 +1,12 @@
 """Runs forecasters over sequences and measures them."""
 
 import mindspore as ms
-import numpy as np
 
 from src.data.pipeline import make_dataset
 from src.evaluation.metrics import NAMES, FrameMetrics
 from src.evaluation.verification import MODEL
 from src.runtime.distributed import Ranks
 from src.runtime.progress import progress
-
-# Sequences whose frames are in memory at a time.
-MEAN_BATCH = 50
-# The weight of what fills a gap: it decides only where there is nothing else.
-NOTHING = np.float32(1e-9)
 
 
 def evaluate(
@@ -76,31 +70,19 @@ def evaluate_network(network, source, config, description, ranks=None, names=NAM
     return evaluate(forecasters, source, *sizes, description, ranks, names=names)[MODEL]
 
 
-def baselines(forecast_frames, mean_image=None):
-    """The trivial forecasters that every number should be seen beside; without an image two."""
-
-    def repeat(frame):
-        return np.repeat(frame, forecast_frames, 1)
-
-    forecasters = {
-        "zeros": lambda inputs: repeat(np.zeros_like(inputs[:, :1])),
-        "copy_last": lambda inputs: repeat(inputs[:, -1:]),
-    }
-    if mean_image is not None:
-        forecasters["mean_image"] = lambda inputs: repeat(
-            np.broadcast_to(mean_image, inputs[:, :1].shape)
-        )
-    return forecasters
-
-
-def mean_image(source, sequences=1000):
-    """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1], as large as what
-    the network reads; where values are missing the mean of the others.
+def batch_shape(source, batch_size, input_frames):
+    """(B, T, C, H, W) of a source's batches as the network reads them: no more sequences than it
+    has.
     """
-    normalizer, total, count = source.normalizer, 0.0, 0.0
-    for start in range(0, min(sequences, len(source)), MEAN_BATCH):
-        frames = source.frames(range(start, min(start + MEAN_BATCH, sequences, len(source))))
-        mask = np.maximum(normalizer.mask(frames), NOTHING)
-        total += (normalizer.normalize(frames) * mask).sum((0, 1), np.float64)
-        count += mask.sum((0, 1), np.float64)
-    return (total / count).astype(np.float32)
+    _, channels, *size = source.shape
+    padded = (a + b for a, b in zip(size, source.normalizer.padding, strict=True))
+    return (min(batch_size, len(source)), input_frames, channels, *padded)
+
+
+def warn_if_slow(preset, target, sequences):
+    """Says what would take hours."""
+    if target == "CPU" and preset == "multiscale" and sequences > 1000:
+        print(
+            f"{sequences:,} sequences of multiscale take hours on a CPU; --limit 500 takes the "
+            "first 500"
+        )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.data.sources import times_of
+from src.data.dataset import times_of
 from src.evaluation.scores import Scores
 from src.runtime.progress import progress
 
@@ -11,7 +11,13 @@ MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
 SEQUENCES, AT_A_TIME = 1000, 16
 
 
-def of_test(args, config, source, training):
+# Sequences whose frames are in memory at a time.
+MEAN_BATCH = 50
+# The weight of what fills a gap: it decides only where there is nothing else.
+NOTHING = np.float32(1e-9)
+
+
+def make_verification(args, config, source, training):
     """The `Verification` that a test asks for: of own data, or where there are thresholds; None of
     anything else.
 
@@ -50,20 +56,23 @@ class Verification:
 
     def add(self, indices, forecasts):
         """Adds the forecasts of some sequences, (B, T, C, H, W), in the network's [0, 1]."""
-        frames = self.source.frames(indices)
+        frames = self.source[indices]
         inputs, truth = frames[:, : self.input_frames], frames[:, self.input_frames :]
-        beside = {
-            MODEL: self.source.normalizer.denormalize(forecasts, inputs),
-            PERSISTENCE: np.broadcast_to(last_values(inputs), truth.shape),
-        }
+        forecasts = {MODEL: self.source.normalizer.denormalize(forecasts, inputs)}
+        forecasts |= self.reference_forecasts(indices, inputs, truth.shape)
+        valid = np.isfinite(truth)
+        for forecast in forecasts.values():
+            valid = valid & np.isfinite(forecast)
+        self.scores.update(forecasts, truth, valid)
+
+    def reference_forecasts(self, indices, inputs, shape):
+        """What persistence, and climatology if it is a forecaster, forecast: (B, T, C, H, W)."""
+        forecasts = {PERSISTENCE: np.broadcast_to(last_valid(inputs), shape)}
         if self.climatology is not None:
             times = times_of(self.source, indices)
             times = None if times is None else times[:, self.input_frames :]
-            beside[CLIMATOLOGY] = np.broadcast_to(self.climatology(times), truth.shape)
-        valid = np.isfinite(truth)
-        for forecast in beside.values():
-            valid = valid & np.isfinite(forecast)
-        self.scores.update(beside, truth, valid)
+            forecasts[CLIMATOLOGY] = np.broadcast_to(self.climatology(times), shape)
+        return forecasts
 
     def result(self):
         """As `Scores.result`, and what the climatology is."""
@@ -71,7 +80,7 @@ class Verification:
         return {"climatology": kind, **self.scores.result()}
 
 
-def last_values(inputs):
+def last_valid(inputs):
     """Of (B, T, C, H, W) the last value of each pixel, (B, 1, C, H, W); NaN where there is none."""
     last = inputs[:, -1:]
     for t in range(inputs.shape[1] - 2, -1, -1):
@@ -91,13 +100,12 @@ class Climatology:
     """
 
     def __init__(self, source):
-        frames = source.frames([0])
-        sums, counts = np.zeros((2, 12, *frames.shape[2:]))
+        sums, counts = np.zeros((2, 12, *source.shape[1:]))
         spread = np.linspace(0, len(source) - 1, min(len(source), SEQUENCES)).astype(int)
         self.kind = "mean of the training sequences"
         with progress(len(spread), "climatology") as bar:
             for indices in np.array_split(spread, -(-len(spread) // AT_A_TIME)):
-                frames, times = source.frames(indices), times_of(source, indices)
+                frames, times = source[indices], times_of(source, indices)
                 if have_months(times):
                     self.kind = "mean of the same month in the training sequences"
                 known = np.isfinite(frames)
@@ -127,3 +135,33 @@ def months_of(times, shape):
     if times.dtype.kind == "M":
         return times.astype("datetime64[M]").astype(int) % 12
     return np.vectorize(lambda time: time.month - 1, otypes=[int])(times)
+
+
+def baselines(forecast_frames, mean_image=None):
+    """The trivial forecasters that every number should be seen beside; without an image two."""
+
+    def repeat(frame):
+        return np.repeat(frame, forecast_frames, 1)
+
+    forecasters = {
+        "zeros": lambda inputs: repeat(np.zeros_like(inputs[:, :1])),
+        "copy_last": lambda inputs: repeat(inputs[:, -1:]),
+    }
+    if mean_image is not None:
+        forecasters["mean_image"] = lambda inputs: repeat(
+            np.broadcast_to(mean_image, inputs[:, :1].shape)
+        )
+    return forecasters
+
+
+def mean_image(source, sequences=1000):
+    """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1], as large as what
+    the network reads; where values are missing the mean of the others.
+    """
+    normalizer, total, count = source.normalizer, 0.0, 0.0
+    for start in range(0, min(sequences, len(source)), MEAN_BATCH):
+        frames = source[range(start, min(start + MEAN_BATCH, sequences, len(source)))]
+        mask = np.maximum(normalizer.mask(frames), NOTHING)
+        total += (normalizer.normalize(frames) * mask).sum((0, 1), np.float64)
+        count += mask.sum((0, 1), np.float64)
+    return (total / count).astype(np.float32)

@@ -10,6 +10,7 @@ from src.data.own_data import check_units, open_file
 from src.data.sequences import OwnSequences, warn_of_scale
 from src.data.sources import evaluation_source
 from src.errors import InputError
+from src.evaluation.evaluate import batch_shape
 from src.formats import writers
 from src.formats.arrays import check_values
 from src.formats.images import holds_pictures, read_sequences
@@ -90,12 +91,12 @@ def predict(predictor, source, folder, batch_size, count):
         The `TimedNetwork`, which kept the time.
     """
     fixed, frames, *_ = predictor.inputs
-    shape = timed_network.batch_shape(source, batch_size, frames)
+    shape = batch_shape(source, batch_size, frames)
     forecaster = timed_network.TimedNetwork(predictor.network, (fixed or shape[0], *shape[1:]))
     drawn = []
 
     def pieces():
-        yield _npy_header((len(source), predictor.forecast_frames, *source.frames([0]).shape[2:]))
+        yield _npy_header((len(source), predictor.forecast_frames, *source.shape[1:]))
         with progress(len(source), "forecast") as bar:
             for sequences, forecasts in _batches(forecaster, source, frames):
                 drawn.extend(zip(sequences, forecasts, strict=True))
@@ -106,7 +107,7 @@ def predict(predictor, source, folder, batch_size, count):
     write_atomically(folder / FORECAST, pieces())
     for old in _files_in(folder)[1:]:
         old.unlink()
-    if getattr(source, "grid", None):
+    if source.grid:
         forecasts = np.load(folder / FORECAST, mmap_mode="r")
         writers.write_netcdf(folder / NETCDF, forecasts, source, frames, predictor.name)
     colors = pictures.color_scale(source)
@@ -122,7 +123,7 @@ def _batches(forecaster, source, input_frames):
     """Yields sequences and their forecasts, in the source's units; a last batch is filled up."""
     size, total = forecaster.batch_size, len(source)
     for start in range(0, total, size):
-        sequences = source.frames(np.minimum(np.arange(start, start + size), total - 1))
+        sequences = source[np.minimum(np.arange(start, start + size), total - 1)]
         inputs, normalizer = sequences[:, :input_frames], source.normalizer
         forecasts = normalizer.denormalize(forecaster(normalizer.normalize(inputs)), inputs)
         count = min(size, total - start)

@@ -8,23 +8,6 @@ import numpy as np
 from mindspore import nn
 
 
-def batch_shape(source, batch_size, input_frames):
-    """(B, T, C, H, W) of a source's batches as the network reads them: no more sequences than it
-    has.
-    """
-    frame = source.normalizer.normalize(source.frames([0]))
-    return (min(batch_size, len(source)), input_frames, *frame.shape[2:])
-
-
-def warn_if_slow(preset, target, sequences):
-    """Says what would take hours."""
-    if target == "CPU" and preset == "multiscale" and sequences > 1000:
-        print(
-            f"{sequences:,} sequences of multiscale take hours on a CPU; --limit 500 takes the "
-            "first 500"
-        )
-
-
 class TimedNetwork:
     """Runs a network on batches of one shape; compiled when made.
 

@@ -78,7 +78,7 @@ class ColorScale:
 
 def color_scale(source):
     """The `ColorScale` of a source's frames."""
-    normalizer, grid = source.normalizer, getattr(source, "grid", None)
+    normalizer, grid = source.normalizer, source.grid
     label = ""
     if grid is not None:
         label = f"{grid.variable} ({grid.units})" if grid.units else grid.variable

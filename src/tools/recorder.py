@@ -245,7 +245,7 @@ def first_batches(source, count, batch_size, input_frames):
     batches = []
     for start in range(0, count, batch_size):
         places = np.arange(start, start + batch_size)
-        frames = source.frames(np.minimum(places, len(source) - 1))
+        frames = source[np.minimum(places, len(source) - 1)]
         inputs, left = frames[:, :input_frames], min(batch_size, count - start)
         read = source.normalizer.normalize(inputs)
         batches.append((read, inputs[:left], frames[:left, input_frames:]))

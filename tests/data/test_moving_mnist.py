@@ -18,7 +18,7 @@ def make(digits, **changes):
 @pytest.mark.parametrize("num_digits", [1, 2, 3])
 def test_equals_plain_loops(digits, num_digits):
     source = make(digits, num_digits=(num_digits,))
-    got = source.frames([0, 7, 99], epoch=5)
+    got = source.at_epoch(5)[[0, 7, 99]]
     assert got.shape == (3, 20, 1, 64, 64)
     assert got.dtype == np.uint8
     for sequence, index in zip(got, [0, 7, 99], strict=True):
@@ -45,9 +45,9 @@ def test_speed_and_bounce():
 
 def test_a_list_of_digit_counts(digits):
     """Each number of digits comes up about as often as the other."""
-    several = make(digits, num_digits=(1, 3)).frames(range(100)).astype(bool).sum((1, 2, 3, 4))
-    one = make(digits, num_digits=(1,)).frames(range(100)).astype(bool).sum((1, 2, 3, 4))
-    three = make(digits, num_digits=(3,)).frames(range(100)).astype(bool).sum((1, 2, 3, 4))
+    several = make(digits, num_digits=(1, 3))[range(100)].astype(bool).sum((1, 2, 3, 4))
+    one = make(digits, num_digits=(1,))[range(100)].astype(bool).sum((1, 2, 3, 4))
+    three = make(digits, num_digits=(3,))[range(100)].astype(bool).sum((1, 2, 3, 4))
     ones = several == one
     assert (several[~ones] == three[~ones]).all()
     assert 30 <= ones.sum() <= 70
@@ -55,19 +55,19 @@ def test_a_list_of_digit_counts(digits):
 
 def test_pure_function_of_seed_split_epoch_and_index(digits):
     source = make(digits)
-    whole = source.frames(range(10), epoch=2)
-    np.testing.assert_array_equal(make(digits).frames([8, 3], epoch=2), whole[[8, 3]])
+    whole = source.at_epoch(2)[range(10)]
+    np.testing.assert_array_equal(make(digits).at_epoch(2)[[8, 3]], whole[[8, 3]])
     for other in (
-        source.frames(range(10), epoch=3),
-        make(digits, seed=4).frames(range(10), epoch=2),
-        make(digits, split="validation").frames(range(10), epoch=2),
+        source.at_epoch(3)[range(10)],
+        make(digits, seed=4).at_epoch(2)[range(10)],
+        make(digits, split="validation").at_epoch(2)[range(10)],
     ):
         assert (other != whole).any((1, 2, 3, 4)).all()
 
 
 def test_mean_pixel_and_baselines_are_the_fields(digits):
     """1,000 sequences: all zeros 172.4, mean image 151.9, copy of the last frame 283.0."""
-    frames = make(digits, size=1000).frames(range(1000)).astype(np.float32) / 255
+    frames = make(digits, size=1000)[range(1000)].astype(np.float32) / 255
     targets, last = frames[:, 10:], frames[:, 9:10]
     assert (targets**2).sum((2, 3, 4)).mean() == pytest.approx(172.4, rel=0.03)
     mean = targets.mean((0, 1))
@@ -77,6 +77,6 @@ def test_mean_pixel_and_baselines_are_the_fields(digits):
 
 def test_oblong_frames(digits):
     source = make(digits, image_size=(32, 80))
-    frames = source.frames(range(20))
+    frames = source[range(20)]
     assert frames.shape == (20, 20, 1, 32, 80)
     assert frames[..., 60:].any()

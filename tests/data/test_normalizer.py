@@ -9,7 +9,8 @@ from src.data.normalizer import Normalizer, check_value_range, denormalize, norm
 from src.data.pipeline import make_dataset
 from src.data.sequences import OwnSequences
 from src.errors import InputError
-from src.evaluation.evaluate import evaluate, mean_image
+from src.evaluation.evaluate import evaluate
+from src.evaluation.verification import mean_image
 
 RAIN = np.array([[0.0, 0.03, 0.1, 1.0, 10.0, 100.0]])
 

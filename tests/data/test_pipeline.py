@@ -20,7 +20,7 @@ def passes(dataset, epochs):
 
 def expected(source, epoch, indices):
     """What a batch of sequences should hold."""
-    frames = source.frames(indices, epoch) / np.float32(255)
+    frames = source.at_epoch(epoch)[indices] / np.float32(255)
     return frames[:, :4], frames[:, 4:]
 
 

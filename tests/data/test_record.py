@@ -40,7 +40,7 @@ def dataset_of(hours, units="mm"):
 
 def windows_of(source):
     """The numbers of the frames of each window."""
-    return source.frames(range(len(source)))[:, :, 0, 0, 0].astype(int)
+    return source[range(len(source))][:, :, 0, 0, 0].astype(int)
 
 
 def test_the_split_by_hand():
@@ -116,7 +116,7 @@ def test_which_file_is_what(tmp_path):
     assert config_of(tmp_path / "three.npz").data.epoch_size == 60 - 2 * 6 - 2 * 5 - 4
     two = config_of(tmp_path / "four.npy", window_stride=1, value_range=(-60.0, 60.0))
     assert two.model.channels == 2
-    assert training_sources(two)[0].frames([0]).shape == (1, 5, 2, 8, 12)
+    assert training_sources(two)[0][[0]].shape == (1, 5, 2, 8, 12)
     with pytest.raises(InputError, match="has 2 frames a sequence"):
         config_of(tmp_path / "four.npy")
     assert config_of(tmp_path / "five.npy").data.window_stride is None
@@ -142,7 +142,7 @@ def test_the_scale_is_that_of_the_training_part(tmp_path, capsys):
     training_sources(config)
     test = evaluation_source(config)
     assert not capsys.readouterr().err
-    frames = test.frames([0])
+    frames = test[[0]]
     assert test.normalizer.normalize(frames).max() == 1
     assert test.normalizer.normalize(frames, clip=False).max() == pytest.approx(58 / 37)
     training_sources(config_of(tmp_path / "r.npy", value_range=(0.0, 30.0)))
@@ -186,8 +186,8 @@ def test_missing_values(tmp_path, capsys):
     assert config.data.fill == pytest.approx(np.arange(38).mean())
     assert "missing: 6.2% of the training split" in capsys.readouterr().out
     train, _ = training_sources(config)
-    assert np.isnan(train.frames([0])).sum() == 5 * 6
-    assert np.isfinite(train.normalizer.normalize(train.frames([0]))).all()
+    assert np.isnan(train[[0]]).sum() == 5 * 6
+    assert np.isfinite(train.normalizer.normalize(train[[0]])).all()
     whole.where(whole.time != whole.time[47]).to_netcdf(tmp_path / "lost.nc")
     with pytest.raises(InputError, match=r"1 frames hold no value .* frame 47 \(2001-02-04T23:00"):
         training_sources(config_of(tmp_path / "lost.nc", missing="mask"))
@@ -223,9 +223,9 @@ for path in sys.argv[1:]:
     options |= {"image_size": (512, 512), "dataset_crc": Record(path, AxisNames()).fingerprint()}
     config = make_config("small", options)
     train, _ = own_data.training_sources(config)
-    last = own_data.evaluation_source(config).frames([0])
+    last = own_data.evaluation_source(config)[[0]]
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(train.indices),
-          train.frames([3]).max(), last.max())
+          train[[3]].max(), last.max())
 """
 
 

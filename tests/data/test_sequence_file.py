@@ -18,7 +18,7 @@ def test_time_first_becomes_batch_first(tmp_path, array):
     source = SequenceFile(path, 14, (64, 64))
     assert len(source) == 3
     assert isinstance(source.array, np.memmap)
-    got = source.frames([2, 0, 2])
+    got = source[[2, 0, 2]]
     assert got.shape == (3, 14, 1, 64, 64)
     for sequence, index in zip(got, [2, 0, 2], strict=True):
         np.testing.assert_array_equal(sequence[:, 0], array[:14, index])

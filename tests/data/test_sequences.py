@@ -8,7 +8,7 @@ from src.data.normalizer import Normalizer
 from src.data.sequences import SPLITS, OwnSequences, Split
 from src.data.sources import evaluation_source, mean_image_source, training_sources
 from src.errors import InputError
-from src.evaluation.evaluate import mean_image
+from src.evaluation.verification import mean_image
 from src.tools.start import resolve_dataset
 
 FRAMES = {"input_frames": 2, "forecast_frames": 1}
@@ -48,14 +48,14 @@ def test_parts_hold_the_files_frames(path):
     array, config = np.load(path), config_of(path)
     train, validation = training_sources(config)
     test = evaluation_source(config)
-    held = [source.frames(range(len(source))) for source in (train, validation, test)]
+    held = [source[range(len(source))] for source in (train, validation, test)]
     assert [len(frames) for frames in held] == [16, 2, 2]
     together = np.concatenate(held)
     order = np.argsort(together[:, 0, 0, 0, 0])
     expected = array[np.argsort(array[:, 0, 0, 0, 0]), :3]
     np.testing.assert_array_equal(together[order], expected)
     other = evaluation_source(config_of(path, seed=9))
-    np.testing.assert_array_equal(other.frames([0, 1]), test.frames([0, 1]))
+    np.testing.assert_array_equal(other[[0, 1]], test[[0, 1]])
     assert "test split (2 of 20 sequences, split_seed 0, the first 3 of 4 frames)" in test.name
 
 
@@ -63,11 +63,13 @@ def test_epochs_are_permutations():
     """Every epoch holds every sequence once, in another order; also where it is no whole pass."""
     array = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1, 1)
     source = OwnSequences(array, np.array([5, 1, 3, 2]), 1, Normalizer((0.0, 1.0)), "x", seed=1)
-    epochs = [source.frames(range(4), epoch).ravel().tolist() for epoch in range(8)]
+    epochs = [source.at_epoch(epoch)[range(4)].ravel().tolist() for epoch in range(8)]
     assert all(sorted(epoch) == [1, 2, 3, 5] for epoch in epochs)
     assert len(set(map(tuple, epochs))) > 2
     long = OwnSequences(array, source.indices, 1, Normalizer((0.0, 1.0)), "x", size=6, seed=1)
-    seen = [value for epoch in range(2) for value in long.frames(range(6), epoch).ravel().tolist()]
+    seen = [
+        value for epoch in range(2) for value in long.at_epoch(epoch)[range(6)].ravel().tolist()
+    ]
     assert seen == sum(epochs[:3], [])
 
 
@@ -145,7 +147,7 @@ def test_the_same_file_elsewhere(path, tmp_path):
     np.savez(tmp_path / "moved.npz", array)
     moved = str(tmp_path / "moved.npz")
     np.testing.assert_array_equal(
-        evaluation_source(config, dataset=moved).frames([1]), evaluation_source(config).frames([1])
+        evaluation_source(config, dataset=moved)[[1]], evaluation_source(config)[[1]]
     )
     train = array[Split(0.1, 0).indices(20, "train"), :3]
     image = mean_image(mean_image_source(config, dataset=moved))

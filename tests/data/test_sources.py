@@ -45,17 +45,15 @@ def test_seeds():
     """The run's seed changes the training sequences and nothing else."""
     one, two = (make_config("small", {"seed": seed}) for seed in (1, 2))
     (train, validation), (other_train, other_validation) = map(training_sources, (one, two))
-    assert (train.frames([0]) != other_train.frames([0])).any()
-    np.testing.assert_array_equal(validation.frames([0]), other_validation.frames([0]))
-    np.testing.assert_array_equal(
-        evaluation_source(one).frames([0]), evaluation_source(two).frames([0])
-    )
+    assert (train[[0]] != other_train[[0]]).any()
+    np.testing.assert_array_equal(validation[[0]], other_validation[[0]])
+    np.testing.assert_array_equal(evaluation_source(one)[[0]], evaluation_source(two)[[0]])
 
 
 def test_limit():
     source = evaluation_source(make_config("small", {}), limit=7)
     assert len(source) == 7
-    assert source.frames([6]).shape == (1, 20, 1, 64, 64)
+    assert source[[6]].shape == (1, 20, 1, 64, 64)
 
 
 def test_missing_and_too_small(tmp_path, digits):

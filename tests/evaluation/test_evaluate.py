@@ -13,7 +13,8 @@ import numpy as np
 from src.config.presets import make_config
 from src.data.sources import evaluation_source
 from src.runtime import device
-from src.evaluation.evaluate import baselines, evaluate
+from src.evaluation.evaluate import evaluate
+from src.evaluation.verification import baselines
 
 device.set_up("CPU")
 forecasters = {"copy_last": baselines(10, np.zeros((1, 64, 64), np.float32))["copy_last"]}

@@ -8,8 +8,9 @@ from skimage.metrics import peak_signal_noise_ratio
 from src.config.presets import make_config
 from src.data.normalizer import normalize
 from src.data.sources import evaluation_source, training_sources
-from src.evaluation.evaluate import baselines, evaluate, evaluate_network, mean_image
+from src.evaluation.evaluate import evaluate, evaluate_network
 from src.evaluation.metrics import NAMES, FrameMetrics, frame_scores, ssim
+from src.evaluation.verification import baselines, mean_image
 from src.runtime.distributed import Ranks
 
 C1, C2 = 0.01**2, 0.03**2
@@ -208,7 +209,7 @@ def test_every_sequence_counts_once(batch_size):
     """10 sequences in batches that do not divide them."""
     config = make_config("small", {})
     source = evaluation_source(config, limit=10)
-    frames = normalize(source.frames(range(10)))
+    frames = normalize(source[range(10)])
     image = mean_image(training_sources(config)[0])
     result = evaluate(baselines(10, image), source, batch_size, 10)
     assert {m.sequences for m in result.values()} == {10}
@@ -316,7 +317,7 @@ def test_a_network_is_measured_by_the_metrics_that_are_named():
     source = evaluation_source(config, limit=6)
     metrics = evaluate_network(lambda x: x, source, config, "validate", names=("mse", "ssim"))
     assert metrics.sequences == 6
-    frames = normalize(source.frames(range(6)))
+    frames = normalize(source[range(6)])
     expected = ((frames[:, :10] - frames[:, 10:]) ** 2).sum((2, 3, 4)).mean()
     similarity = ssim(frames[:, :10], frames[:, 10:], 1.0).mean()
     assert metrics.means() == pytest.approx({"mse": expected, "ssim": similarity}, rel=1e-5)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from src.data.dataset import First
 from src.data.normalizer import Normalizer
 from src.data.sequences import OwnSequences
-from src.data.sources import First
 from src.evaluation.scores import CATEGORICAL, CONTINUOUS
 from src.evaluation.verification import Climatology, Verification
 from src.plots.curves import score_figure

@@ -26,7 +26,7 @@ def example(needle):
 def use_as_the_readme_says(needle, trained, folder, monkeypatch):
     """Runs that block in the folder of the exported file on three real sequences at a time."""
     source = evaluation_source(checkpoint.load(trained / "best.ckpt").config)
-    frames = normalize(source.frames(range(7, 10)))[:, :3]
+    frames = normalize(source[range(7, 10)])[:, :3]
     scope = {"given": frames}
     monkeypatch.chdir(folder)
     exec(example(needle).replace(SHAPE, "given"), scope)

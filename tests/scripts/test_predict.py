@@ -132,7 +132,7 @@ def test_the_test_set_by_mindir(tmp_path, trained, mindir, by_checkpoint):
         "--pictures", 1)  # fmt: skip
     assert "generated test set" in result.stdout
     source = prediction.sequences_of_test_set(by_checkpoint, None)
-    frames = source.frames(range(3))[:, :READS] / np.float32(255)
+    frames = source[range(3)][:, :READS] / np.float32(255)
     forecast = network_of(trained / "best.ckpt")(ms.Tensor(frames)).asnumpy() * 255
     np.testing.assert_allclose(np.load(tmp_path / "forecast.npy"), forecast, atol=2e-3)
     with Image.open(tmp_path / "sequence_0000.gif") as animation:
@@ -231,7 +231,7 @@ def test_a_mindir_of_somebody_else(tmp_path, pixels, expected, trained):
     prediction.predict(other, source, tmp_path, batch_size=32, count=0)
     forecast = np.load(tmp_path / "forecast.npy")
     np.testing.assert_allclose(forecast, expected(pixels[:3, -READS:]), atol=2e-3)
-    assert prediction.sequences_of_test_set(other, None).frames([0]).shape == (1, 6, 1, 32, 32)
+    assert prediction.sequences_of_test_set(other, None)[[0]].shape == (1, 6, 1, 32, 32)
 
 
 def test_own_data_from_training_to_forecast(tmp_path, pixels):

@@ -42,7 +42,7 @@ def test_the_same_sequences_at_every_evaluation(trained):
     assert sorted(p.name for p in (trained / "pictures").iterdir()) == NAMES
     loaded = checkpoint.load(trained / "last.ckpt")
     network = loaded.network()
-    frames = training_sources(loaded.config)[1].frames([0, 1]).astype(np.float32)
+    frames = training_sources(loaded.config)[1][[0, 1]].astype(np.float32)
     forecast = 255 * network(ms.Tensor(frames[:, :3] / 255)).asnumpy()
     for k in (0, 1):
         colors = ColorScale((0.0, 255.0))

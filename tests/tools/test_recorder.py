@@ -15,14 +15,14 @@ from src.tools.state import TrainingState
 def test_the_first_sequences(digits):
     """In batches of the evaluation's size; what fills the last one up is not counted."""
     source = MovingMNIST(digits[:50], 5, 6, (32, 32), (2,), 1, "validation", "a source")
-    frames = source.frames(range(5)).astype(np.float32) / 255
+    frames = source[range(5)].astype(np.float32) / 255
     batches = first_batches(source, 3, 2, 4)
     assert [len(truth) for _, _, truth in batches] == [2, 1]
     read, inputs, truth = (np.concatenate([batch[k] for batch in batches]) for k in range(3))
     assert read.shape == (4, 4, 1, 32, 32)
     np.testing.assert_array_equal(read[:3], frames[:3, :4])
-    np.testing.assert_array_equal(inputs, source.frames(range(3))[:, :4])
-    np.testing.assert_array_equal(truth, source.frames(range(3))[:, 4:])
+    np.testing.assert_array_equal(inputs, source[range(3)][:, :4])
+    np.testing.assert_array_equal(truth, source[range(3)][:, 4:])
     assert [len(truth) for _, _, truth in first_batches(source, 9, 8, 4)] == [5]
 
 

@@ -17,6 +17,7 @@ from mindspore.train.callback import _InternalCallbackParam
 from src import checkpoint
 from src.config.presets import make_config
 from src.config.schema import Horizon
+from src.data.dataset import Dataset
 from src.data.normalizer import Normalizer
 from src.errors import NonFiniteError, StoppedError
 from src.runtime.distributed import Ranks
@@ -40,16 +41,17 @@ class Distance(nn.Cell):
         return ms.ops.square(self.weight - x.mean()).sum() + 0 * y.sum()
 
 
-class Numbers:
+class Numbers(Dataset):
     """Sequences whose pixels count: 6 an epoch, then on."""
 
+    shape = (2, 1, 1, 1)
     normalizer = Normalizer()
 
     def __len__(self):
         return STEPS
 
-    def frames(self, indices, epoch=0):
-        numbers = np.asarray(indices) + STEPS * epoch
+    def __getitem__(self, indices):
+        numbers = np.asarray(indices) + STEPS * self.epoch
         return np.broadcast_to(numbers.astype(np.uint8)[:, None, None, None, None], (1, 2, 1, 1, 1))
 
 
