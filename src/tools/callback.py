@@ -101,7 +101,7 @@ class Clock(Callback):
 
     def on_train_step_end(self, run_context):
         state, training, now = self.state, self.training, time.perf_counter()
-        stage = state.phase(training)
+        phase = state.phase(training)
         if self.mark is not None:
             state.seconds += now - self.mark
         self.mark = now
@@ -111,8 +111,8 @@ class Clock(Callback):
         steps = call.sink_size if call.dataset_sink_mode else 1
         state.step += steps
         sequences = steps * training.sequences_per_step(self.ranks.size)
-        state.frames += sequences * self.horizons[stage].frames
-        if state.phase(training) != stage:
+        state.frames += sequences * self.horizons[phase].frames
+        if state.phase(training) != phase:
             self.mark = None
             run_context.request_stop()
         if state.progress(training) >= 1:
@@ -130,8 +130,8 @@ class LearningRate(Callback):
 
     def on_train_step_begin(self, run_context):
         state = self.state
-        share = state.progress(self.training)
-        rate = learning_rate(self.training, state.step, share, state.halvings)
+        progress = state.progress(self.training)
+        rate = learning_rate(self.training, state.step, progress, state.lr_reductions)
         if rate != state.learning_rate:
             state.learning_rate = rate
             ops.assign(self.optimizer.learning_rate, ms.Tensor(rate, ms.float32))
@@ -202,15 +202,16 @@ class Validation(Callback):
         self.is_best = state.best_mse is None or self.result["mse"] < state.best_mse
         if self.is_best:
             state.best_mse = self.result["mse"]
-            state.bad_evaluations = state.plateau_evaluations = 0
+            state.evaluations_without_improvement = state.plateau_evaluations = 0
             return
-        state.bad_evaluations += 1
+        state.evaluations_without_improvement += 1
         state.plateau_evaluations += 1
         if state.plateau_evaluations == PLATEAU_PATIENCE:
             state.plateau_evaluations = 0
-            state.halvings += 1
-        if training.early_stop and state.bad_evaluations >= training.early_stop:
-            print(f"early stop after {state.bad_evaluations} evaluations without a better MSE")
+            state.lr_reductions += 1
+        if training.early_stop and state.evaluations_without_improvement >= training.early_stop:
+            count = state.evaluations_without_improvement
+            print(f"early stop after {count} evaluations without a better MSE")
             run_context.request_stop()
 
 

@@ -9,7 +9,7 @@ ONE_CYCLE_START = 1 / 25
 ONE_CYCLE_END = ONE_CYCLE_START / 1e4
 
 
-def learning_rate(training, step, progress, halvings=0):
+def learning_rate(training, step, progress, lr_reductions=0):
     """The rate of the next step.
 
     Args:
@@ -17,11 +17,11 @@ def learning_rate(training, step, progress, halvings=0):
         step: steps done.
         progress: share of the run that is done, in [0, 1]; of its steps or, where minutes are
             limited, of its time, whichever is further.
-        halvings: how often a plateau has been met.
+        lr_reductions: how often a plateau has been met.
     """
     peak = training.learning_rate
     if training.lr_schedule == "plateau":
-        return peak * PLATEAU_FACTOR**halvings
+        return peak * PLATEAU_FACTOR**lr_reductions
     if training.lr_schedule == "cosine":
         warm = min(1.0, (step + 1) / training.warmup_steps) if training.warmup_steps else 1.0
         start = training.decay_start

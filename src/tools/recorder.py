@@ -106,7 +106,7 @@ class LossLog(Recorder):
             "epoch": state.epoch,
             "step": state.step,
             "sequences": done,
-            "work": round(state.work, 2),
+            "work": round(state.sequence_equivalents, 2),
             "minutes": round(state.seconds / 60, 4),
             "sequences_per_second": rate and round(rate, 3),
             "learning_rate": state.learning_rate,

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from src.config.fields import Checked, from_dict
 from src.errors import InputError
 
+# What a state is called in a checkpoint where its name here is another one.
+NAMES_IN_FILES = {
+    "evaluations_without_improvement": "bad_evaluations",
+    "lr_reductions": "halvings",
+}
+
 
 @dataclass
 class TrainingState(Checked):
@@ -17,9 +23,9 @@ class TrainingState(Checked):
     were trained on, of sequences of `sequence_frames` or of their beginnings.
 
     `ranks` is the number of processes that train together. `best_mse` is that of the best
-    evaluation, `bad_evaluations` counts those since; `plateau_evaluations` and `halvings` are the
-    plateau schedule's; `loss_sum` and `loss_count` are of the steps since the last row of
-    metrics.csv.
+    evaluation, `evaluations_without_improvement` counts those since; `plateau_evaluations` and
+    `lr_reductions` are the plateau schedule's; `loss_sum` and `loss_count` are of the steps since
+    the last row of metrics.csv.
     """
 
     steps_per_epoch: int
@@ -31,21 +37,24 @@ class TrainingState(Checked):
     seconds: float = 0.0
     learning_rate: float = 0.0
     best_mse: float | None = None
-    bad_evaluations: int = 0
+    evaluations_without_improvement: int = 0
     plateau_evaluations: int = 0
-    halvings: int = 0
+    lr_reductions: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
 
     def to_dict(self):
         """Plain numbers for a checkpoint."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        return {NAMES_IN_FILES.get(name, name): value for name, value in values.items()}
 
     @classmethod
     def from_checkpoint(cls, checkpoint):
         """The state that a checkpoint holds; raises `InputError` if it holds something else."""
         try:
-            return from_dict(cls, checkpoint.state, complete=True)
+            names = {in_file: name for name, in_file in NAMES_IN_FILES.items()}
+            values = {names.get(key, key): value for key, value in checkpoint.state.items()}
+            return from_dict(cls, values, complete=True)
         except InputError as error:
             raise InputError(f"{checkpoint.path}: its training state is damaged: {error}") from None
 
@@ -72,19 +81,19 @@ class TrainingState(Checked):
         return self.step * training.sequences_per_step(self.ranks)
 
     @property
-    def work(self):
-        """What was trained on, in whole sequences."""
+    def sequence_equivalents(self):
+        """What was trained on, in whole sequences: a shorter one counts by its frames."""
         return self.frames / self.sequence_frames
 
     def progress(self, training):
         """The share of the run that is done, of its minutes or its work, whichever is more."""
         steps = self.step / (training.epochs * self.steps_per_epoch)
-        share = share_of_work(training.curriculum, self.sequence_frames, steps)
+        done = work_fraction(training.curriculum, self.sequence_frames, steps)
         if training.max_minutes:
-            share = max(share, self.seconds / (60 * training.max_minutes))
+            done = max(done, self.seconds / (60 * training.max_minutes))
         if training.max_work:
-            share = max(share, self.work / training.max_work)
-        return share
+            done = max(done, self.sequence_equivalents / training.max_work)
+        return done
 
     def phase(self, training):
         """Which of `Config.horizons` the next step trains on."""
@@ -93,22 +102,24 @@ class TrainingState(Checked):
 
     def is_complete(self, training):
         """Whether nothing is left to train."""
-        stopped_early = training.early_stop and self.bad_evaluations >= training.early_stop
+        waited = self.evaluations_without_improvement
+        stopped_early = training.early_stop and waited >= training.early_stop
         return bool(stopped_early) or self.progress(training) >= 1
 
 
-def share_of_work(curriculum, sequence_frames, share_of_steps):
-    """The share of a run's work that the first steps are, when each horizon gets its share of work.
+def work_fraction(curriculum, sequence_frames, step_fraction):
+    """The fraction of a run's work that its first steps are, a fraction of all steps.
 
-    A horizon's work goes with its frames, so a short one gets more steps than its share.
+    Each phase of the curriculum gets its fraction of the work, which goes with the frames: a short
+    horizon gets more steps than its fraction.
     """
-    if not curriculum or share_of_steps >= 1:
-        return share_of_steps
+    if not curriculum or step_fraction >= 1:
+        return step_fraction
     begins = [0.0, *(horizon.until for horizon in curriculum)]
     spans = [end - begin for begin, end in zip(begins, [*begins[1:], 1.0], strict=True)]
     lengths = [*(horizon.frames for horizon in curriculum), sequence_frames]
     steps = [span / length for span, length in zip(spans, lengths, strict=True)]
-    left, stage = share_of_steps * sum(steps), 0
-    while stage < len(steps) - 1 and left >= steps[stage]:
-        left, stage = left - steps[stage], stage + 1
-    return begins[stage] + left * lengths[stage]
+    left, phase = step_fraction * sum(steps), 0
+    while phase < len(steps) - 1 and left >= steps[phase]:
+        left, phase = left - steps[phase], phase + 1
+    return begins[phase] + left * lengths[phase]

@@ -92,8 +92,8 @@ def test_best_is_the_lowest():
 
 
 def test_plateau_halves_after_four_evaluations_without_a_better_one():
-    assert [validate([1] + [2] * n)[0].halvings for n in (3, 4, 7, 8)] == [0, 1, 1, 2]
-    assert validate([1, 2, 2, 2, 0, 2, 2, 2])[0].halvings == 0
+    assert [validate([1] + [2] * n)[0].lr_reductions for n in (3, 4, 7, 8)] == [0, 1, 1, 2]
+    assert validate([1, 2, 2, 2, 0, 2, 2, 2])[0].lr_reductions == 0
 
 
 def test_early_stop():

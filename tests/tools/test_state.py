@@ -1,6 +1,7 @@
 """How far a run has come, on which horizons it trains, and what another number of ranks changes."""
 
 import csv
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +10,7 @@ from src.config.schema import Horizon, TrainingConfig
 from src.errors import InputError
 from src.runtime.distributed import Ranks, init_distributed
 from src.tools.recorder import COLUMNS, rows_until
-from src.tools.state import TrainingState, share_of_work
+from src.tools.state import TrainingState, work_fraction
 
 HORIZONS = (Horizon(4, 2, 0.3), Horizon(7, 5, 0.6))
 
@@ -72,12 +73,12 @@ def test_ranks_need_msrun_and_msrun_needs_ranks(monkeypatch):
         init_distributed(False)
 
 
-def test_each_clip_gets_its_share_of_the_work_not_of_the_steps():
+def test_each_phase_gets_its_share_of_the_work_not_of_the_steps():
     """0.3 / 6 + 0.3 / 12 + 0.4 / 20 = 0.095, of which the first horizons' steps are 0.05."""
     points = [0, 0.025 / 0.095, 0.05 / 0.095, 0.075 / 0.095, 0.085 / 0.095, 1]
-    shares = [share_of_work(HORIZONS, 20, point) for point in points]
+    shares = [work_fraction(HORIZONS, 20, point) for point in points]
     assert shares == pytest.approx([0, 0.15, 0.3, 0.6, 0.8, 1])
-    assert share_of_work((), 20, 0.37) == 0.37
+    assert work_fraction((), 20, 0.37) == 0.37
 
 
 def test_a_run_of_steps_spends_its_work_as_the_curriculum_says():
@@ -98,8 +99,21 @@ def test_progress_is_that_of_the_nearest_limit():
     assert state.progress(TrainingConfig(epochs=100, max_minutes=2, max_work=40)) == 0.5
 
 
-def test_work_decides_the_stage():
+def test_work_decides_the_phase():
     """A budget of 10 whole sequences of 20 frames; 60 frames are 0.3 of it."""
     training = TrainingConfig(max_work=10, curriculum=HORIZONS)
-    stages = [TrainingState(10**6, frames=n).phase(training) for n in (0, 59, 60, 119, 120, 200)]
-    assert stages == [0, 0, 1, 1, 2, 2]
+    phases = [TrainingState(10**6, frames=n).phase(training) for n in (0, 59, 60, 119, 120, 200)]
+    assert phases == [0, 0, 1, 1, 2, 2]
+
+
+def test_names_in_files():
+    """A checkpoint calls the plateau's counters by the names that they had first."""
+    state = TrainingState(5, evaluations_without_improvement=3, lr_reductions=2)
+    saved = state.to_dict()
+    assert (saved["bad_evaluations"], saved["halvings"]) == (3, 2)
+    assert not {"evaluations_without_improvement", "lr_reductions"} & set(saved)
+    checkpoint = SimpleNamespace(path="a.ckpt", state=saved)
+    assert TrainingState.from_checkpoint(checkpoint) == state
+    del saved["halvings"]
+    with pytest.raises(InputError, match="a.ckpt: its training state is damaged: .* is missing"):
+        TrainingState.from_checkpoint(checkpoint)
