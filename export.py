@@ -1,11 +1,10 @@
 """Exports a checkpoint to a MINDIR or ONNX, and checks that it computes the same.
 
+python export.py                              # weights/small.ckpt to small.mindir, here
 python export.py --pretrained_model runs/NAME/best.ckpt --file_name convlstm.mindir
 python export.py --pretrained_model runs/NAME/best.ckpt --file_format ONNX --batch_size 0
 python export.py --pretrained_model runs/NAME/best.ckpt --file_format AIR    # on an Ascend only
 """
-
-from pathlib import Path
 
 from src import checkpoint
 from src.config import cli
@@ -16,33 +15,40 @@ from src.model import Execution
 from src.runtime import device
 
 
-def parse_args(argv=None):
-    """The command line's arguments."""
+def make_parser():
+    """The command line."""
     parser = cli.Parser(__doc__)
     add = parser.add_argument
-    add("--pretrained_model", required=True, help="the checkpoint to export")
+    add("--pretrained_model", help="the checkpoint to export (default: weights/small.ckpt)")
     add("--batch_size", type=cli.whole_number(0), default=1,
         help="sequences that the network takes at a time; 0: any number (default: 1)")  # fmt: skip
     add("--file_format", choices=exporter.FORMATS, default="MINDIR", help="(default: MINDIR)")
-    add("--file_name", help="the file to write (default: beside the checkpoint)")
+    add(
+        "--file_name",
+        help="the file to write (default: beside --pretrained_model, "
+        "else small.mindir or its like in this folder)",
+    )
     cli.add_summary_flag(parser)
     cli.add_device_flags(parser)
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse_args(argv=None):
+    """The command line's arguments."""
+    return make_parser().parse_args(argv)
 
 
 def main(args):
     """Device, checkpoint, export, comparison."""
     target = device.setup_device(args)
     exporter.check_format(args.file_format, target, args.batch_size)
-    loaded = checkpoint.load(args.pretrained_model)
+    loaded = checkpoint.load(checkpoint.checkpoint_path(args.pretrained_model))
     if args.summary:
         return summary.show(loaded.config, loaded.path.stat().st_size, loaded.path)
     data = loaded.config.data
     network = loaded.network(execution=Execution(device_target="Ascend"))
 
-    suffix = f".{args.file_format.lower()}"
-    path = Path(args.file_name or Path(args.pretrained_model).with_suffix(suffix))
-    path = path if path.suffix == suffix else path.with_name(path.name + suffix)
+    path = exporter.output_path(args.file_name, args.pretrained_model, args.file_format)
     inputs = sample_inputs(loaded.config, args.batch_size or exporter.SAMPLES)
     difference = exporter.export(
         network, inputs, path, args.file_format, loaded.config, any_batch=args.batch_size == 0
@@ -55,7 +61,7 @@ def main(args):
     print(f"inputs:  {shape % data.input_frames} in [0, 1], (B, T, C, H, W)")
     print(f"outputs: {shape % data.forecast_frames}")
     if difference is not None:
-        print(f"checked against {args.pretrained_model}: largest difference {difference:.3g}")
+        print(f"checked against {loaded.path}: largest difference {difference:.3g}")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from src.model import timed_network
 from src.runtime import device
 
 
-def parse_args(argv=None):
-    """The command line's arguments."""
+def make_parser():
+    """The command line."""
     parser = cli.Parser(__doc__)
     add = parser.add_argument
     model = parser.add_mutually_exclusive_group()
@@ -42,6 +42,12 @@ def parse_args(argv=None):
     add("--overwrite", action="store_true", help="replace the forecast in --output")
     cli.add_summary_flag(parser)
     cli.add_device_flags(parser)
+    return parser
+
+
+def parse_args(argv=None):
+    """The command line's arguments."""
+    parser = make_parser()
     args = parser.parse_args(argv)
     if args.summary and args.mindir:
         parser.error("argument --summary: needs --pretrained_model")

@@ -16,8 +16,8 @@ from src.model import timed_network
 from src.runtime import device, distributed
 
 
-def parse_args(argv=None):
-    """The command line's arguments."""
+def make_parser():
+    """The command line."""
     parser = cli.Parser(__doc__)
     add = parser.add_argument
     add("--pretrained_model", help="the checkpoint to measure (default: weights/small.ckpt)")
@@ -37,7 +37,12 @@ def parse_args(argv=None):
     cli.add_summary_flag(parser)
     cli.add_distribute_flag(parser)
     cli.add_device_flags(parser)
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse_args(argv=None):
+    """The command line's arguments."""
+    return make_parser().parse_args(argv)
 
 
 def main(args):

@@ -38,6 +38,23 @@ def check_format(file_format, target, batch_size=1):
             ) from None
 
 
+def output_path(file_name, pretrained_model, file_format):
+    """Where an export goes.
+
+    Args:
+        file_name: what was asked for, or None; it gets the format's suffix if it has another.
+        pretrained_model: the checkpoint that was named, beside which it goes then; or None, and it
+            goes into the working folder.
+        file_format: one of `FORMATS`.
+    """
+    suffix = f".{file_format.lower()}"
+    if file_name is None:
+        source = Path(pretrained_model or checkpoint.BUNDLED.name)
+        return source.with_suffix(suffix)
+    path = Path(file_name)
+    return path if path.suffix == suffix else path.with_name(path.name + suffix)
+
+
 def export(network, inputs, path, file_format, config=None, any_batch=False):
     """Exports a network for inputs of one shape; the file appears only once it is complete and
     checked.
