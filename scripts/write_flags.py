@@ -21,7 +21,8 @@ Made from the parsers by `python scripts/write_flags.py`. The flags of networks,
 are the fields of `src/config/schema.py`; a checkpoint carries their values, so that no other script
 needs them again.
 """
-DEFAULT = re.compile(r"(?:^| \()default: (.*?)\)?$")
+DEFAULT = re.compile(r" ?\(default: (.*)\)$")
+MARKDOWN = str.maketrans({"|": "&#124;", "<": "&lt;"})
 
 
 def page():
@@ -33,9 +34,8 @@ def script_lines(name):
     """Yields the lines about one entry script."""
     yield f"## {name}.py\n"
     for group in parser_of(name)._action_groups:
-        flags = [
-            action for action in group._group_actions if action.option_strings[-1:] != ["--help"]
-        ]
+        actions = group._group_actions
+        flags = [each for each in actions if "--help" not in each.option_strings]
         if not flags:
             continue
         if group.title != "options":
@@ -59,7 +59,7 @@ def row(action):
     text = DEFAULT.sub("", text)
     flags = " ".join(f"`{flag}`" for flag in action.option_strings)
     cells = flags, values_of(action), default[1] if default else "", text
-    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+    return f"| {' | '.join(cell.translate(MARKDOWN) for cell in cells)} |"
 
 
 def values_of(action):

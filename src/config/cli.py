@@ -68,7 +68,7 @@ def add_device_flags(parser):
     parser.add_argument(
         "--device_target",
         choices=tuple(DEFAULT_PRESET),
-        help="default: Ascend where one is usable, else CPU",
+        help="the kind of device (default: Ascend where one is usable, else CPU)",
     )
     parser.add_argument(
         "--device_id", type=whole_number(0), default=0, help="which card (default: 0)"
@@ -147,11 +147,13 @@ def _add_flag(group, f, hint):
         )  # fmt: skip
         return
     many = typing.get_origin(hint) is tuple
+    kind = typing.get_args(hint)[0] if many else hint
     default = describe_default(f)
     group.add_argument(
         f"--{f.name}",
-        type=_parser_of(f, typing.get_args(hint)[0] if many else hint),
+        type=_parser_of(f, kind),
         nargs=_number_of_values(f) if many else None,
+        metavar=getattr(kind, "METAVAR", None),
         choices=f.metadata["choices"],
         default=argparse.SUPPRESS,
         help=f.metadata["help"] + (f" (default: {default})" if default else ""),

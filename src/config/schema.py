@@ -328,6 +328,7 @@ class Horizon(Checked):
     forecast_frames: int = option(10, "frames that it forecasts", at_least=1)
     until: float = option(1.0, "share of the run", above=0, at_most=1)
 
+    METAVAR = "IN+OUT:UNTIL"
     FORM = re.compile(r"(\d+)\+(\d+):(\d*\.?\d+)")
 
     @classmethod
