@@ -49,6 +49,9 @@ def add_run_flags(parser):
     add("--overwrite", action="store_true", help="remove the run in --train_path and start over")
     add("--resume", nargs="?", const=True, metavar="FILE",
         help="go on from a checkpoint (default: the newest good one in --train_path)")  # fmt: skip
+    add(
+        "--config", metavar="FILE", help="start with the settings of a run's config.json; flags win"
+    )
     add("--compile_cache", metavar="FOLDER",
         help="where compiled graphs are kept for the next start; off: nowhere "
         "(default: ~/.cache/convlstm-mindspore)")  # fmt: skip

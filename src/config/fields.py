@@ -23,6 +23,7 @@ def option(
     parse=None,
     belongs_to=None,
     inherited=None,
+    found_in_dataset=False,
     may_change=False,
     in_graph=True,
 ):
@@ -37,6 +38,7 @@ def option(
         inherited: when a new run takes it from the run whose weights it starts with: "always",
             "with_dataset" where it goes on with that run's data or a dataset of the same kind,
             "with_file" where it goes on with the very same file.
+        found_in_dataset: whether a dataset decides it, of a run that has one.
         may_change: whether a resumed run may change it.
         in_graph: whether compiled graphs depend on it.
     """

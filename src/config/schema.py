@@ -72,7 +72,7 @@ class ModelConfig(Checked):
     residual: bool = option(
         False, "forecast the change since the last input frame; with output_activation identity"
     )
-    channels: int = option(1, "channels of a frame", at_least=1, flag=False)
+    channels: int = option(1, "channels of a frame", at_least=1, flag=False, found_in_dataset=True)
 
     def __post_init__(self):
         """Refuses combinations that no network can have."""
@@ -221,7 +221,12 @@ class DataConfig(Checked):
         inherited="with_dataset",
     )
     auto_range: bool = option(
-        False, "whether value_range was auto", flag=False, belongs_to="dataset", in_graph=False
+        False,
+        "whether value_range was auto",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
     )
     fill: float | None = option(
         None,
@@ -229,9 +234,15 @@ class DataConfig(Checked):
         flag=False,
         belongs_to="dataset",
         in_graph=False,
+        found_in_dataset=True,
     )
     units: str | None = option(
-        None, "units of the dataset's values", flag=False, belongs_to="dataset", in_graph=False
+        None,
+        "units of the dataset's values",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
     )
     held_out: float = option(
         0.1,
@@ -255,6 +266,7 @@ class DataConfig(Checked):
         flag=False,
         belongs_to="dataset",
         in_graph=False,
+        found_in_dataset=True,
     )
     num_digits: tuple[int, ...] = option(
         (2,),
@@ -272,12 +284,14 @@ class DataConfig(Checked):
         at_least=7,
         length=2,
         inherited="always",
+        found_in_dataset=True,
     )
     epoch_size: int = option(
         10_000,
         "training sequences in an epoch; default with a dataset: all of its own",
         at_least=1,
         in_graph=False,
+        found_in_dataset=True,
     )
     eval_size: int | None = option(
         None,

@@ -15,7 +15,7 @@ from src import run_folder
 from src.checkpoint import Checkpoint, check_same_network, different_fields, load
 from src.config.fields import names
 from src.config.presets import DEFAULT_PRESET, RECIPES, make_config
-from src.config.schema import AUTO, Config, DataConfig, TrainingConfig
+from src.config.schema import AUTO, Config, DataConfig, ModelConfig, TrainingConfig
 from src.data import own_data, sources
 from src.data.normalizer import check_value_range
 from src.errors import InputError
@@ -96,12 +96,15 @@ def resolve_start(flags, target):
     """
     folder = flags["train_path"]
     if flags["resume"]:
+        if flags["config"]:
+            raise InputError("config is given with resume, which has the settings of its run")
         resumed = find_resumable(flags["resume"], folder)
         config = resolve_sink_size(resumed_config(resumed, flags), target)
         return Start(config, Path(folder or resumed.path.parent), resumed=resumed)
-    file = flags.get("pretrained_model")
+    saved = read_config(flags["config"], flags) if flags["config"] else None
+    file = flags.get("pretrained_model", saved and saved.training.pretrained_model)
     pretrained = load(file) if file else None
-    config, dataset = new_config(flags, target, pretrained)
+    config, dataset = new_config(flags, target, pretrained, saved)
     config = resolve_sink_size(config, target)
     folder = Path(folder or run_folder.default_path(config.preset))
     return Start(config, folder, dataset, pretrained=pretrained)
@@ -120,39 +123,79 @@ def given_flags(args):
     return flags
 
 
-def new_config(flags, target, pretrained=None):
+def read_config(path, flags):
+    """The `Config` of a run's config.json.
+
+    Raises:
+        InputError: it cannot be read, has an unknown setting, or a flag contradicts it.
+    """
+    for name in ("preset", "recipe"):
+        if flags[name]:
+            raise InputError(f"config is given with {name}, which it has: leave one of them out")
+    try:
+        return Config.from_json(Path(path).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise InputError(f"{path}: cannot be read (config): {reason}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error} (config)") from None
+
+
+def new_config(flags, target, pretrained=None, saved=None):
     """The `Config` of a new run, and its dataset, open, or None.
 
-    What a pretrained checkpoint knows of frames and data, and without --preset of its network,
-    holds where no flag says otherwise. Without both the preset is the device's default.
+    Where no flag says otherwise, all holds that a saved configuration says, or what a pretrained
+    checkpoint knows of frames and data and, without --preset, of its network. Without them the
+    preset is the device's default. What a dataset decides is found anew.
+
+    Args:
+        flags: the flags by name.
+        target: "Ascend" or "CPU".
+        pretrained: the checkpoint that the run starts from, or None.
+        saved: the `Config` of another run, or None.
     """
     preset, recipe, known = flags["preset"], flags["recipe"] or RECIPES[0], {}
-    if pretrained:
+    if saved:
+        preset = saved.preset
+        known = _fields_of(saved.model, saved.training) | _inherited(saved, flags, all_data=True)
+    elif pretrained:
         known = _inherited(pretrained.config, flags)
         if not preset:
             preset = pretrained.config.preset
             known |= _fields_of(pretrained.config.model)
     settings, dataset = known | flags, None
     if settings.get("dataset") is not None:
-        if "image_size" not in flags:
-            settings.pop("image_size", None)
-        settings, dataset = resolve_dataset(settings)
+        found = set(names(DataConfig, ModelConfig, found_in_dataset=True))
+        anew = {name: value for name, value in known.items() if name not in found}
+        settings, dataset = resolve_dataset(anew | flags)
+        if settings["dataset_crc"] == known.get("dataset_crc"):
+            settings["epoch_size"] = flags.get("epoch_size", known["epoch_size"])
     return make_config(preset or DEFAULT_PRESET[target], settings, recipe), dataset
 
 
-def _fields_of(part):
-    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+def _fields_of(*parts):
+    return {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}
 
 
-def _inherited(config, flags):
-    """What a new run takes over of an earlier run's data, by name."""
-    kinds = {"always", "with_dataset", "with_file"}
-    if "data_path" in flags:
-        kinds = {"always"}
-    elif "dataset" in flags:
-        kinds = {"always", "with_dataset"}
-    found = [name for kind in kinds for name in names(DataConfig, inherited=kind)]
-    return {name: getattr(config.data, name) for name in found}
+def _inherited(config, flags, all_data=False):
+    """What a new run takes over of an earlier run's data, by name.
+
+    Args:
+        config: the earlier run's `Config`.
+        flags: the flags by name; other data than that run's is read in its own way.
+        all_data: take over all settings of the data, not only those that weights depend on.
+    """
+    values = {}
+    for f in dataclasses.fields(config.data):
+        kind = f.metadata["inherited"]
+        of_dataset = f.metadata["belongs_to"] or kind in ("with_dataset", "with_file")
+        other_digits = "data_path" in flags and of_dataset
+        other_dataset = "dataset" in flags and (f.name == "data_path" or kind == "with_file")
+        if (kind or all_data) and not other_digits and not other_dataset:
+            values[f.name] = getattr(config.data, f.name)
+    if all_data and config.data.auto_range and "value_range" in values:
+        values["value_range"] = AUTO
+    return values
 
 
 def resolve_dataset(settings):
@@ -303,7 +346,7 @@ def resumed_config(found, flags):
     if flags.get("recipe"):
         raise InputError("recipe: a resumed run keeps its own; leave --recipe out")
     parts = (known.model, known.data, known.training)
-    own = {name: value for part in parts for name, value in _fields_of(part).items()}
+    own = _fields_of(*parts)
     config = make_config(flags.get("preset") or known.preset, own | flags)
     differences = [] if config.preset == known.preset else [f"preset {known.preset} there"]
     for saved, current in zip(parts, (config.model, config.data, config.training), strict=True):

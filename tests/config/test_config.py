@@ -1,11 +1,13 @@
 """The configuration: limits, presets and the way through JSON."""
 
+import dataclasses
 import json
 
 import pytest
 
+from src.config.fields import names, option
 from src.config.presets import PRESETS, make_config
-from src.config.schema import Config, DataConfig, Horizon, ModelConfig, Stage
+from src.config.schema import Config, DataConfig, Horizon, ModelConfig, Stage, TrainingConfig
 from src.errors import InputError
 
 
@@ -144,3 +146,38 @@ def test_the_defaults_are_one_place():
     """The dataclasses are frozen: nobody changes a default at run time."""
     with pytest.raises(AttributeError):
         DataConfig().epoch_size = 3
+
+
+# What each property of a setting means, name by name: one that is new belongs into one of these.
+PROPERTIES = {
+    ("belongs_to", "dataset"): "auto_range dataset_crc fill latitude longitude missing pad time "
+    "transform units value_range variable window_stride",
+    ("inherited", "always"): "forecast_frames image_size input_frames num_digits",
+    ("inherited", "with_dataset"): "dataset held_out missing pad split_seed transform value_range",
+    ("inherited", "with_file"): "latitude longitude time variable window_stride",
+    ("found_in_dataset", True): "auto_range channels dataset_crc epoch_size fill image_size units",
+    ("may_change", True): "data_path dataset epochs keep learning_rate log_every max_minutes "
+    "max_work num_parallel_workers pictures recompute save_every save_steps sink_size tensorboard",
+    (
+        "in_graph",
+        False,
+    ): "auto_range data_path dataset dataset_crc decay_start early_stop epoch_size "
+    "epochs eval_every eval_size fill held_out keep latitude learning_rate log_every longitude "
+    "lr_schedule max_minutes max_work num_digits num_parallel_workers pictures pretrained_model "
+    "save_every save_steps seed sink_size split_seed tensorboard time transform units value_range "
+    "variable warmup_steps window_stride",
+}
+
+
+@pytest.mark.parametrize(("key", "value"), PROPERTIES)
+def test_properties_of_settings(key, value):
+    found = names(ModelConfig, DataConfig, TrainingConfig, **{key: value})
+    assert " ".join(sorted(found)) == PROPERTIES[key, value]
+
+
+def test_a_forgotten_property_is_the_safe_one():
+    """It compiles anew, is refused in a resumed run, and is taken over from nowhere."""
+    (new,) = dataclasses.fields(dataclasses.make_dataclass("X", [("a", int, option(1, "help"))]))
+    assert new.metadata["in_graph"]
+    assert not new.metadata["may_change"]
+    assert not new.metadata["inherited"]

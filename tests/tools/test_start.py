@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from src import checkpoint, run_folder
+from src.config import cli
 from src.config.presets import make_config
 from src.errors import InputError
 from src.model import EncoderForecaster
@@ -86,3 +88,59 @@ def test_a_damaged_training_state(folder):
         broken = dataclasses.replace(found, state={**found.state, **change})
         with pytest.raises(InputError, match="training state is damaged"):
             TrainingState.from_checkpoint(broken)
+
+
+def new_config(*options):
+    """The configuration of train.py with these options, on a CPU."""
+    parser = cli.Parser("")
+    cli.add_run_flags(parser)
+    cli.add_config_flags(parser)
+    flags = start.given_flags(parser.parse_args(list(map(str, options))))
+    return start.resolve_start(flags, "CPU").config
+
+
+def test_a_runs_settings_start_another(tmp_path):
+    """All of them, the network too; flags win."""
+    first = new_config("--preset", "paper", "--epochs", 7, "--curriculum", "4+2:0.5", "--keep", 9)
+    (tmp_path / "config.json").write_text(first.to_json())
+    assert new_config("--config", tmp_path / "config.json") == first
+    other = new_config("--config", tmp_path / "config.json", "--epochs", 8, "--curriculum")
+    changes = {"epochs": 8, "curriculum": ()}
+    assert other == dataclasses.replace(
+        first, training=dataclasses.replace(first.training, **changes)
+    )
+
+
+def test_a_dataset_is_looked_at_anew(tmp_path, rng):
+    """Of the same file the size of an epoch that was chosen stays; of another it is its own."""
+    for name, count in (("a.npy", 60), ("b.npy", 90)):
+        np.save(tmp_path / name, rng.random((count, 16, 16)).astype(np.float32) * count)
+    frames = ("--input_frames", 2, "--forecast_frames", 2)
+    first = new_config(
+        *("--preset", "small", "--dataset", tmp_path / "a.npy", "--value_range", "auto"),
+        *(*frames, "--epoch_size", 10, "--batch_size", 4),
+    )
+    saved = tmp_path / "config.json"
+    saved.write_text(first.to_json())
+    assert new_config("--config", saved) == first
+    other = new_config("--config", saved, "--dataset", tmp_path / "b.npy")
+    assert other.data.dataset_crc != first.data.dataset_crc
+    assert other.data.value_range[1] > 60 > first.data.value_range[1]
+    assert other.data.epoch_size == 90 - 2 * 9 - 2 * 4 - 3
+    digits = new_config("--config", saved, "--data_path", tmp_path, "--image_size", 32, 32)
+    assert (digits.data.dataset, digits.data.data_path) == (None, str(tmp_path))
+
+
+def test_a_config_that_cannot_be_used(tmp_path):
+    saved = tmp_path / "config.json"
+    saved.write_text(make_config("small", {}).to_json().replace('"epochs"', '"epoks"'))
+    for options, message in (
+        ((), "config.json: TrainingConfig: epoks is unknown"),
+        (("--preset", "small"), "config is given with preset"),
+        (("--recipe", "published"), "config is given with recipe"),
+        (("--resume", "--train_path", tmp_path), "config is given with resume"),
+    ):
+        with pytest.raises(InputError, match=message):
+            new_config("--config", saved, *options)
+    with pytest.raises(InputError, match="none.json: cannot be read"):
+        new_config("--config", tmp_path / "none.json")
