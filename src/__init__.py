@@ -2,4 +2,6 @@
 
 from pathlib import Path
 
+__version__ = "0.2.0"
+
 ROOT = Path(__file__).resolve().parents[1]

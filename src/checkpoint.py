@@ -6,7 +6,7 @@ because the framework's writer deletes an older file of the name first, and read
 reader takes damaged tensors for good ones.
 
 Entries: the network's parameters under their own names; the optimizer's with the prefix
-"optimizer."; the texts "config" and "state".
+"optimizer."; the texts "config", "state" and "version", the project's own.
 """
 
 import json
@@ -22,7 +22,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from mindspore.train.checkpoint_pb2 import Checkpoint as Message
 
-from src import ROOT
+from src import ROOT, __version__
 from src.config.schema import Config
 from src.errors import InputError, NonFiniteError
 from src.model import EncoderForecaster
@@ -98,8 +98,7 @@ def save_weights(path, loaded):
 
     Nothing can be resumed from it; everything else works.
     """
-    texts = {"config": loaded.config.to_json(), "state": "{}"}
-    write_atomically(path, _serialise(loaded.weights, texts))
+    write_atomically(path, _serialise(loaded.weights, loaded.config, {}))
 
 
 def save(path, network, optimizer, config, state):
@@ -122,8 +121,7 @@ def save(path, network, optimizer, config, state):
             raise NonFiniteError(f"{name} is no longer finite")
     own = own_parameters(network, optimizer)
     arrays |= {OPTIMIZER_PREFIX + name: p.asnumpy() for name, p in own.items()}
-    texts = {"config": config.to_json(), "state": json.dumps(state)}
-    write_atomically(path, _serialise(arrays, texts))
+    write_atomically(path, _serialise(arrays, config, state))
 
 
 def own_parameters(network, optimizer):
@@ -132,8 +130,9 @@ def own_parameters(network, optimizer):
     return {p.name: p for p in optimizer.get_parameters() if id(p) not in weights}
 
 
-def _serialise(arrays, texts):
+def _serialise(arrays, config, state):
     """Yields the bytes of a file; messages in a row are one message to protobuf."""
+    texts = {"config": config.to_json(), "state": json.dumps(state), "version": __version__}
     names = {dtype: name for name, dtype in DTYPES.items()}
     entries = [(tag, names[a.dtype], a.shape, a.tobytes()) for tag, a in arrays.items()]
     entries += [(tag, "str", (0,), np.array(text).tobytes()) for tag, text in texts.items()]
@@ -159,6 +158,7 @@ def load(path):
     path = Path(path)
     entries = _read(path)
     config, state = entries.pop("config", None), entries.pop("state", None)
+    entries.pop("version", None)
     if not isinstance(config, str) or not isinstance(state, str):
         raise InputError(f"{path}: holds no configuration, so it is no checkpoint of train.py")
     if not all(isinstance(value, np.ndarray) for value in entries.values()):

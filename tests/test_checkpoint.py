@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src import checkpoint
+from src import __version__, checkpoint
 from src.config.presets import make_config
 from src.errors import InputError, NonFiniteError
 from src.model import EncoderForecaster
@@ -31,6 +31,16 @@ def saved(tmp_path, config):
     path.parent.mkdir()
     checkpoint.save(path, network, optimizer, config, {"step": 12})
     return network, optimizer, path
+
+
+def test_the_version_is_an_entry_of_its_own(saved):
+    """Not of the configuration or the state; MindSpore's own reader finds it beside them."""
+    _, _, path = saved
+    entries = ms.load_checkpoint(str(path), choice_func=lambda name: name == "version")
+    assert entries["version"] == __version__
+    loaded = checkpoint.load(path)
+    assert "version" not in loaded.state
+    assert __version__ not in loaded.config.to_json()
 
 
 def test_round_trip(saved, config):

@@ -16,12 +16,11 @@ Frame t of record i is a pure function of (seed, i, t): what is born in a block 
 from the Philox stream with key (seed, KEY) and counter (0, 0, block, i).
 """
 
-import io
-
 import numpy as np
 from scipy.special import ndtri
 
 from src.errors import InputError
+from src.formats.arrays import npy_header
 from src.runtime.files import write_atomically
 from src.runtime.progress import progress
 
@@ -223,14 +222,6 @@ def write_netcdf(path, rain, frames):
         "source": f"src/data/rain_cells.py, seed {rain.seed}",
     }  # fmt: skip
     write_atomically(path, [dataset.to_netcdf(engine="scipy")])
-
-
-def npy_header(shape):
-    """The first bytes of a .npy file of float32."""
-    header = io.BytesIO()
-    layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, layout)
-    return header.getvalue()
 
 
 def _parts(rain, frames):

@@ -1,6 +1,5 @@
 """Forecasts of sequences as forecast.npy and pictures."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from src.data.sources import evaluation_source
 from src.errors import InputError
 from src.evaluation.evaluate import batch_shape
 from src.formats import writers
-from src.formats.arrays import check_values
+from src.formats.arrays import check_values, npy_header
 from src.formats.images import holds_pictures, read_sequences
 from src.model import timed_network
 from src.plots import frames as pictures
@@ -96,7 +95,7 @@ def predict(predictor, source, folder, batch_size, count):
     drawn = []
 
     def pieces():
-        yield _npy_header((len(source), predictor.forecast_frames, *source.shape[1:]))
+        yield npy_header((len(source), predictor.forecast_frames, *source.shape[1:]))
         with progress(len(source), "forecast") as bar:
             for sequences, forecasts in _batches(forecaster, source, frames):
                 drawn.extend(zip(sequences, forecasts, strict=True))
@@ -128,13 +127,6 @@ def _batches(forecaster, source, input_frames):
         forecasts = normalizer.denormalize(forecaster(normalizer.normalize(inputs)), inputs)
         count = min(size, total - start)
         yield sequences[:count], forecasts[:count]
-
-
-def _npy_header(shape):
-    header = io.BytesIO()
-    layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, layout)
-    return header.getvalue()
 
 
 def _files_in(folder):

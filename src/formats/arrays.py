@@ -3,6 +3,7 @@
 A .npy file is read by memory map; an .npz file, which has no such way, is read whole.
 """
 
+import io
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -77,6 +78,14 @@ def _read(path):
             names = ", ".join(archive.files) or "none"
             raise InputError(f"{path}: holds the arrays {names}; exactly one is needed")
         return archive[archive.files[0]]
+
+
+def npy_header(shape):
+    """The first bytes of a .npy file of float32."""
+    header = io.BytesIO()
+    layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, layout)
+    return header.getvalue()
 
 
 def check_values(array, path, first_frame=0, missing=False):

@@ -1,6 +1,5 @@
 """Frames to forecast from: arrays, an animated GIF, or a folder of PNG files."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from src.errors import InputError
 from src.formats.arrays import read_array
+from src.runtime.files import natural_order
 
 # What Pillow raises over damaged pictures, and those that would unpack to gigabytes.
 UNREADABLE = (
@@ -51,7 +51,7 @@ def _png_frames(folder, channels):
     if not files:
         raise InputError(f"{folder}: holds no .png file")
     frames = []
-    for file in sorted(files, key=_by_number):
+    for file in sorted(files, key=natural_order):
         try:
             with Image.open(file, formats=["PNG"]) as image:
                 frames.append((file.name, _pixels(image, channels, file)))
@@ -93,12 +93,6 @@ def _pixels(image, channels, path):
         )
     pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _by_number(file):
-    """A key that puts frame_2 before frame_10."""
-    parts = re.split(r"(\d+)", file.name)
-    return [(int(part), "") if k % 2 else (0, part) for k, part in enumerate(parts)]
 
 
 def _stack(path, frames):

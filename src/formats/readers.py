@@ -6,7 +6,6 @@ conventions (attributes, then usual names).
 
 import glob
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from src.errors import InputError
 from src.formats.arrays import is_archive, read_file
 from src.formats.grid import Axis, Grid
+from src.runtime.files import natural_order
 
 ARRAYS = (".npy", ".npz")
 NETCDF = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5")
@@ -63,7 +63,7 @@ def files_of(path):
     kinds = sorted({str(_kind(p)) for p in found})
     if len(kinds) > 1:
         raise InputError(f"{path}: holds files of several kinds, {' and '.join(kinds)}: keep one")
-    return sorted(found, key=_by_number)
+    return sorted(found, key=natural_order)
 
 
 def is_zarr(path):
@@ -86,12 +86,6 @@ def _kind(path):
         return "Zarr" if is_zarr(path) else None
     suffix = path.suffix.lower()
     return "NetCDF" if suffix in NETCDF else "NumPy" if suffix in ARRAYS else None
-
-
-def _by_number(path):
-    """A key that puts part_2 before part_10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if k % 2 else (0, part) for k, part in enumerate(parts)]
 
 
 class ArrayReader:

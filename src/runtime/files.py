@@ -1,6 +1,7 @@
 """Files that are either the old one or the new one, whenever the power goes."""
 
 import os
+import re
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -54,6 +55,12 @@ def check_writable(path, argument):
         unfinished.unlink()
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({argument}): {error.strerror}") from None
+
+
+def natural_order(path):
+    """A key by which part_2 comes before part_10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if k % 2 else (0, part) for k, part in enumerate(parts)]
 
 
 def unfinished_name(path):

@@ -6,7 +6,6 @@ on to the same end. So they are made anew only when a run of a new kind is added
 """
 
 import dataclasses
-import json
 import shutil
 import subprocess
 import sys
@@ -112,8 +111,7 @@ def keep(saved, path):
     training = dataclasses.replace(training, pretrained_model="start.ckpt")
     config = dataclasses.replace(saved.config, data=data, training=training)
     arrays = saved.weights | {f"optimizer.{name}": x for name, x in saved.optimizer.items()}
-    texts = {"config": config.to_json(), "state": json.dumps(saved.state)}
-    path.write_bytes(b"".join(checkpoint._serialise(arrays, texts)))
+    path.write_bytes(b"".join(checkpoint._serialise(arrays, config, saved.state)))
 
 
 def make_mindir(folder):
