@@ -18,6 +18,9 @@ from skimage.metrics import structural_similarity
 
 NAMES = ("mse", "mae", "mse_clipped", "mae_clipped", "ssim", "ssim_uint8", "ssim_range2", "psnr")
 WINDOW = 7
+# Threads pay from this size on. SciPy's filters release the GIL, but those of a 64x64 frame are so
+# short that two threads take twice as long as one.
+THREADED_PIXELS = 256 * 256
 
 
 def ssim(prediction, target, data_range, there=None):
@@ -35,9 +38,12 @@ def ssim(prediction, target, data_range, there=None):
     shape = prediction.shape
     frames = [x.reshape(-1, *shape[2:]) for x in (prediction, target)]
     masks = repeat(None) if there is None else there.reshape(-1, *shape[2:])
-    # Threads: most of the time goes into SciPy's filters, which release the GIL.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        scores = list(pool.map(_ssim_of_frame, *frames, repeat(data_range), masks))
+    tasks = _ssim_of_frame, *frames, repeat(data_range), masks
+    if shape[3] * shape[4] < THREADED_PIXELS:
+        scores = list(map(*tasks))
+    else:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            scores = list(pool.map(*tasks))
     return np.reshape(scores, shape[:2])
 
 

@@ -86,12 +86,18 @@ def test_ssim_is_the_mean_over_channels():
     assert ssim(forecast, target, 1.0).item() == pytest.approx(np.mean(channels), abs=1e-12)
 
 
-def test_each_frame_has_its_own_ssim():
-    """2 sequences of 3 frames, told apart by their constants."""
+@pytest.mark.parametrize("shape", [(9, 11), (256, 257)])
+def test_each_frame_has_its_own_ssim(shape):
+    """2 sequences of 3 frames, told apart by their constants; large ones are shared by threads."""
     values = np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1, 1) / 8
-    frames = np.broadcast_to(values, (2, 3, 1, 9, 11))
+    frames = np.broadcast_to(values, (2, 3, 1, *shape))
+    there = np.ones(frames.shape, bool)
+    there[1, 1] = there[1, 2, 0, 0, 0] = False
     expected = C1 / (np.arange(6).reshape(2, 3) ** 2 / 64 + C1)
-    np.testing.assert_allclose(ssim(frames, np.zeros_like(frames), 1.0), expected, rtol=1e-12)
+    black = np.zeros_like(frames)
+    np.testing.assert_allclose(ssim(frames, black, 1.0), expected, rtol=1e-9)
+    expected[1, 1] = np.nan
+    np.testing.assert_allclose(ssim(frames, black, 1.0, there), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
