@@ -17,7 +17,7 @@ class Timed(OwnSequences):
     """Sequences of months, the first of sequence n in month n."""
 
     def times(self, index):
-        months = index + np.arange(self.num_frames)
+        months = index + np.arange(self.shape[0])
         return months.astype("datetime64[M]").astype("datetime64[s]")
 
 
