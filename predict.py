@@ -28,7 +28,7 @@ def make_parser():
         "W), a GIF, a folder of PNG frames, or a long record (default: the test set)")  # fmt: skip
     add("--output", metavar="DIR", help="folder for forecast.npy and pictures")
     cli.add_value_range_flag(parser, "--input")
-    add("--truth", action="store_true", help="the last forecast_frames of --input are not read, "
+    add("--truth", action=cli.Switch, help="the last forecast_frames of --input are not read, "
         "but shown beside the forecast")  # fmt: skip
     add("--workroot", help="without --input: folder with mnist_test_seq.npy")
     add("--forecast_frames", type=cli.whole_number(1),
@@ -39,7 +39,7 @@ def make_parser():
     add("--limit", type=cli.whole_number(1), help="forecast the first so many only")
     add("--pictures", type=cli.whole_number(0), default=4, metavar="COUNT",
         help="draw the first so many sequences (default: 4)")  # fmt: skip
-    add("--overwrite", action="store_true", help="replace the forecast in --output")
+    add("--overwrite", action=cli.Switch, help="replace the forecast in --output")
     cli.add_summary_flag(parser)
     cli.add_device_flags(parser)
     return parser

@@ -7,6 +7,7 @@ python test.py --limit 500 --baselines --json result.json --plot frames.png
 """
 
 from src import checkpoint
+from src.cloud import job as cloud
 from src.config import cli
 from src.data.sources import evaluation_source, mean_image_source
 from src.evaluation import evaluate as evaluation
@@ -30,19 +31,20 @@ def make_parser():
     add("--batch_size", type=cli.whole_number(1), default=32,
         help="sequences at a time; any number, all are counted (default: 32)")  # fmt: skip
     add("--limit", type=cli.whole_number(1), help="use the first so many sequences only")
-    add("--baselines", action="store_true", help="measure the trivial forecasts too")
+    add("--baselines", action=cli.Switch, help="measure the trivial forecasts too")
     cli.add_score_flags(parser)
     add("--json", metavar="FILE", help="write the result there too")
     add("--plot", metavar="FILE", help="draw scores over lead time: *.png, *.svg or *.pdf")
     cli.add_summary_flag(parser)
     cli.add_distribute_flag(parser)
     cli.add_device_flags(parser)
+    cloud.add_flags(parser)
     return parser
 
 
 def parse_args(argv=None):
     """The command line's arguments."""
-    return make_parser().parse_args(argv)
+    return cloud.parse(make_parser(), argv)
 
 
 def main(args):
@@ -76,4 +78,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    cli.run(main, parse_args())
+    cli.run(cloud.with_evaluation_job(main), parse_args())

@@ -2,7 +2,21 @@
 
 
 class InputError(ValueError):
-    """A wrong argument, file or folder; the message says what, where, and what would be right."""
+    """A wrong argument, file or folder; the message says what, where, and what would be right.
+
+    Args:
+        message: the whole message for a script without a flag that would help.
+        remedies: what the flag of a name would do, for a script that has it: `pad="--pad pads"`.
+    """
+
+    def __init__(self, message, **remedies):
+        super().__init__(message)
+        self.remedies = remedies
+
+    def text_for(self, flags):
+        """The message with the remedies of a script that has these flags, "--pad" for example."""
+        remedies = [text for name, text in self.remedies.items() if f"--{name}" in flags]
+        return "; ".join([str(self), *remedies])
 
 
 class StoppedError(RuntimeError):

@@ -10,6 +10,7 @@ Three ways to be started:
   nothing here does anything.
 """
 
+import argparse
 import contextlib
 import importlib.util
 import os
@@ -23,12 +24,13 @@ from pathlib import Path
 
 from src import run_folder
 from src.cloud.storage import StoreError, join, run_subprocess, store_of
-from src.data.sources import TRAINING_FILE
+from src.data.sources import TEST_FILE, TRAINING_FILE
 from src.errors import DiskError, InputError
 
 # The fast disk of ModelArts and OpenI, where there is one.
 CACHE = Path("/cache")
 C2NET_VARIABLE = "DATA_DOWNLOAD_METHOD"
+RESULT = "result.json"
 ATTEMPTS = 3
 FIRST_WAIT_SECONDS = 1
 FAILURE_MARK = "\u274c"  # what c2net prints in place of raising
@@ -37,8 +39,11 @@ FAILURE_MARK = "\u274c"  # what c2net prints in place of raising
 def add_flags(parser):
     """--data_url and --train_url."""
     group = parser.add_argument_group("cloud job")
-    group.add_argument("--data_url", help="copied in before training; data.zip is unpacked")
-    group.add_argument("--train_url", help="receives the run's folder, at every checkpoint")
+    group.add_argument("--data_url", help="data that is copied in at the start and unpacked")
+    group.add_argument(
+        "--train_url",
+        help="receives a training's folder at every checkpoint, or the result of an evaluation",
+    )
 
 
 def parse(parser, argv):
@@ -46,6 +51,9 @@ def parse(parser, argv):
     args, unknown = parser.parse_known_args(argv)
     if unknown and not (args.data_url or args.train_url):
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    for value, previous in zip(unknown, ["", *unknown], strict=False):
+        if not value.startswith("-") and not previous.startswith("-"):
+            parser.error(f"unrecognized argument: {value}: it follows no flag that takes it")
     if unknown:
         warn(f"not used, as flags of the platform: {' '.join(unknown)}")
     return args
@@ -111,6 +119,44 @@ def cloud_job(args):
             yield job
 
 
+def with_evaluation_job(main):
+    """A function of the parsed command line of test.py for its `main(args)`.
+
+    In a cloud job the official test set is taken from `data_url` if it is there, and the result
+    is copied to `train_url` as result.json.
+    """
+
+    def run(args):
+        if not (args.data_url or args.train_url):
+            return main(args)
+        if args.distribute:
+            raise InputError("distribute: a cloud job copies its data in once, not once a rank")
+        with tempfile.TemporaryDirectory(dir=fast_disk()) as scratch:
+            settings, store = {"json": args.json or f"{scratch}/{RESULT}"}, None
+            if args.train_url:
+                store = store_of(args.train_url, "train_url")
+            if args.data_url:
+                settings |= _test_set(args, Path(scratch))
+            main(argparse.Namespace(**{**vars(args), **settings}))
+            if store:
+                with _storage("train_url"):
+                    store.put(settings["json"], join(args.train_url, RESULT))
+
+    return run
+
+
+def _test_set(args, scratch):
+    """Settles `workroot` where the data of a job holds the official test set."""
+    fetch_data(args.data_url, scratch)
+    found = sorted(scratch.rglob(TEST_FILE))
+    if not found:
+        warn(f"{args.data_url}: holds no {TEST_FILE} (data_url): it is not used")
+        return {}
+    if args.workroot or args.dataset:
+        raise InputError("data_url holds a test set, and workroot or dataset names another one")
+    return {"workroot": str(found[0].parent)}
+
+
 def fast_disk():
     """The folder of the platforms' fast disk, or None where there is none."""
     return CACHE if CACHE.is_dir() and os.access(CACHE, os.W_OK) else None
@@ -136,7 +182,8 @@ def _job_of_urls(args, scratch):
     if args.data_url:
         if getattr(args, "data_path", None):
             raise InputError("data_url and data_path are both given: the data is one or the other")
-        settings["data_path"] = str(fetch_data(args.data_url, scratch))
+        fetch_data(args.data_url, scratch)
+        settings["data_path"] = str(find_digits(scratch, f"{args.data_url} (data_url)"))
     if not args.train_url:
         return CloudJob(settings)
     runs = fast_disk() or run_folder.RUNS
@@ -174,10 +221,10 @@ def _resume_if_possible(args, folder):
 
 
 def fetch_data(url, folder):
-    """Copies data in, unpacks its archives, and returns the folder that has the training digits.
+    """Copies data in and unpacks its archives.
 
     Raises:
-        InputError: there is nothing, an archive is bad, or the digits are not among it.
+        InputError: there is nothing, or an archive is bad.
     """
     store = store_of(url, "data_url")
     with _storage("data_url"):
@@ -188,7 +235,6 @@ def fetch_data(url, folder):
     for archive in sorted(folder.rglob("*.zip")):
         print(f"unpacking {archive}", flush=True)
         unpack(archive, archive.parent)
-    return find_digits(folder, f"{url} (data_url)")
 
 
 def find_digits(folder, name):

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 import sys
 import types
 import typing
@@ -23,10 +24,60 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        # argparse's own pattern takes -1e-5 for a flag.
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As in `argparse`; the result also has `flags`, the names that the script knows."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        namespace.flags = tuple(self._option_string_actions)
+        return namespace, unknown
 
     def error(self, message):
         """Prints one line and exits with 2."""
         self.exit(2, f"{self.prog}: {message}; --help lists the arguments\n")
+
+
+class Switch(argparse.Action):
+    """A flag that is on or off: `--flag`, `--no-flag`, or with a word as cloud platforms write it,
+    `--flag True` or `--flag=false`.
+    """
+
+    def __init__(self, option_strings, dest, default=False, help=None):
+        off = [name.replace("--", "--no-", 1) for name in option_strings]
+        super().__init__(
+            [*option_strings, *off],
+            dest,
+            nargs="?",
+            const=True,
+            default=default,
+            type=true_or_false,
+            metavar="true|false",
+            help=help,
+        )
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if option_string.startswith("--no-") and values is not self.const:
+            raise argparse.ArgumentError(self, "takes no value after --no-")
+        setattr(namespace, self.dest, values != option_string.startswith("--no-"))
+
+
+def true_or_false(text):
+    """An argparse type: a word for on or off in its usual spellings."""
+    word = text.lower()
+    if word in ("true", "yes", "on", "1", "t", "y"):
+        return True
+    if word in ("false", "no", "off", "0", "f", "n"):
+        return False
+    raise argparse.ArgumentTypeError(f"is {text!r}: it must be true or false")
+
+
+def file_or_switch(text):
+    """An argparse type: a path, or a word for on (True) or off (None)."""
+    try:
+        return true_or_false(text) or None
+    except argparse.ArgumentTypeError:
+        return text
 
 
 def whole_number(at_least):
@@ -46,8 +97,8 @@ def add_run_flags(parser):
     """Where a training's files go, and what it goes on from."""
     add = parser.add_argument
     add("--train_path", help="folder for checkpoints and metrics (default: runs/<time>-<preset>)")
-    add("--overwrite", action="store_true", help="remove the run in --train_path and start over")
-    add("--resume", nargs="?", const=True, metavar="FILE",
+    add("--overwrite", action=Switch, help="remove the run in --train_path and start over")
+    add("--resume", nargs="?", const=True, metavar="FILE", type=file_or_switch,
         help="go on from a checkpoint (default: the newest good one in --train_path)")  # fmt: skip
     add(
         "--config", metavar="FILE", help="start with the settings of a run's config.json; flags win"
@@ -61,7 +112,7 @@ def add_run_flags(parser):
 def add_distribute_flag(parser):
     """--distribute."""
     parser.add_argument(
-        "--distribute", action="store_true",
+        "--distribute", action=Switch,
         help="share the work with the other processes that msrun started, one a device",
     )  # fmt: skip
 
@@ -108,7 +159,7 @@ def add_score_flags(parser):
 def add_summary_flag(parser):
     """--summary."""
     parser.add_argument(
-        "--summary", action="store_true",
+        "--summary", action=Switch,
         help="print parameters, layers and cost of the network, and do nothing else",
     )  # fmt: skip
 
@@ -145,8 +196,7 @@ def _add_flag(group, f, hint):
         hint = typing.get_args(hint)[0]
     if hint is bool:
         group.add_argument(
-            f"--{f.name}", action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS,
-            help=f.metadata["help"],
+            f"--{f.name}", action=Switch, default=argparse.SUPPRESS, help=f.metadata["help"],
         )  # fmt: skip
         return
     many = typing.get_origin(hint) is tuple
@@ -211,5 +261,6 @@ def run(main, args):
         main(args)
     except tuple(EXIT_CODES) as error:
         script = sys.argv[0].rsplit("/", 1)[-1]
-        print(f"{script}: {' '.join(str(error).split())}", file=sys.stderr)
+        text = error.text_for(args.flags) if isinstance(error, InputError) else str(error)
+        print(f"{script}: {' '.join(text.split())}", file=sys.stderr)
         sys.exit(EXIT_CODES[type(error)])

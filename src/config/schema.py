@@ -126,8 +126,8 @@ class ModelConfig(Checked):
         crop = f"crop them to {less[0]}x{less[1]} or " if all(less) else ""
         raise InputError(
             f"{file}: has frames of {height}x{width}, and this network needs multiples of "
-            f"{multiple}: {crop}pad them to {more[0]}x{more[1]} (np.pad; --pad does it by "
-            "reflection)"
+            f"{multiple}: {crop}pad them to {more[0]}x{more[1]} (np.pad)",
+            pad="--pad does it by reflection",
         )
 
 

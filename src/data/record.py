@@ -301,7 +301,8 @@ class RecordFile:
         raise InputError(
             f"{self.path}: {found.missing:,} values are missing, the first in frame {frame:,}"
             f"{self._when(frame)}, channel {channel}, row {row}, column {column} (all from 0): "
-            "fill them, or leave them out with --missing mask"
+            "fill them",
+            missing="--missing mask leaves them out",
         )
 
     def _refuse_empty(self, found):

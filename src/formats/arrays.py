@@ -111,7 +111,8 @@ def check_values(array, path, first_frame=0, missing=False):
         raise InputError(
             f"{path}: {found.missing:,} values are NaN or infinite, the first in sequence {n}, "
             f"frame {t + first_frame}, channel {c}, row {y}, column {x} (all from 0): fill them, "
-            "leave these sequences out, or train with --missing mask"
+            "or leave these sequences out",
+            missing="--missing mask leaves the values out",
         )
     if found.empty:
         n, t = divmod(found.empty[0], length)

@@ -215,7 +215,9 @@ def _variable_of(dataset, name, path):
     large = [str(key) for key, value in dataset.data_vars.items() if value.ndim > 2]
     if len(large) != 1:
         what = "none of three dimensions" if not large else f"several: {', '.join(large)}"
-        raise InputError(f"{path}: which variable? It has {what} (--variable; all: {there})")
+        raise InputError(
+            f"{path}: which variable? It has {what}; all: {there}", variable="--variable names one"
+        )
     return large[0]
 
 
@@ -231,7 +233,8 @@ class _Axes:
         if len(time) != 1:
             raise InputError(
                 f"{path}: {array.name} has no time axis; its dimensions are "
-                f"{', '.join(map(str, array.dims))} (--time names one)"
+                f"{', '.join(map(str, array.dims))}",
+                time="--time names one",
             )
         space = self._space(time[0])
         others = [dim for dim in array.dims if dim not in (*time, *space)]

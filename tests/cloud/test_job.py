@@ -10,6 +10,7 @@ import pytest
 
 from src.cloud import job as cloud
 from src.cloud import storage
+from src.config import cli
 from src.errors import DiskError, InputError, StoppedError
 
 # c2net leaves folders open that it has looked into.
@@ -257,3 +258,26 @@ def test_without_cloud_flags_nothing_happens():
     assert cloud.C2NET_VARIABLE not in os.environ
     with cloud.cloud_job(arguments(data_path="d", train_path="t")) as job:
         assert job == cloud.CloudJob()
+
+
+def parse(words):
+    parser = cli.Parser("a test")
+    cli.add_run_flags(parser)
+    cloud.add_flags(parser)
+    return cloud.parse(parser, words.split())
+
+
+def test_flags_as_a_platform_writes_them(capsys):
+    """Name and value; what is not ours is named and left alone."""
+    args = parse("--data_url s --num_gpus 8 --overwrite False --user=me --flag --resume True")
+    assert (args.data_url, args.overwrite, args.resume) == ("s", False, True)
+    line = "warning: not used, as flags of the platform: --num_gpus 8 --user=me --flag\n"
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize("words", ["--data_url s stray", "--data_url s --num_gpus 8 9", "--gpus 8"])
+def test_a_stray_value_is_no_flag_of_the_platform(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(words)
+    assert stop.value.code == 2
+    assert "unrecognized argument" in capsys.readouterr().err

@@ -1,8 +1,10 @@
 """A cloud job's life: data in, training, results out; started again by its platform; profiled."""
 
 import csv
+import json
 import shutil
 
+import numpy as np
 import pytest
 
 from src import checkpoint
@@ -82,3 +84,19 @@ def check_profile(folder):
     assert {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "Sigmoid"} <= set(calls)
     (line,) = folder.glob("*/ASCEND_PROFILER_OUTPUT/trace_view.json")
     assert line.stat().st_size > 0
+
+
+def test_an_evaluation_job(tmp_path, rng):
+    """The official test set is in the job's data; the result is left where the platform asks."""
+    (tmp_path / "data").mkdir()
+    frames = rng.integers(0, 256, (20, 3, 64, 64), np.uint8)
+    np.save(tmp_path / "data" / "mnist_test_seq.npy", frames)
+    shutil.make_archive(tmp_path / "in" / "data", "zip", tmp_path / "data")
+    urls = ["--data_url", tmp_path / "in", "--train_url", tmp_path / "out"]
+    result = run("test.py", *urls, "--baselines", "False", "--num_gpus", 1)
+    assert "not used, as flags of the platform: --num_gpus 1" in result.stderr
+    saved = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert saved["sequences"] == 3
+    assert saved["test_set"].endswith("mnist_test_seq.npy")
+    assert f"mse per frame: {saved['mse']}" in result.stdout
+    assert "baselines" not in saved
