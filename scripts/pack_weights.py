@@ -2,29 +2,54 @@
 
 python scripts/pack_weights.py runs/NAME weights/small.ckpt
 
-The run's config.json and metrics.csv go beside it as small.json and small.csv.
+The run's config.json and metrics.csv go beside it as small.json and small.csv. The former gets an
+entry more, "measured": the MSE of the first sequences of the generated test set, to which a test
+holds the weights.
 """
 
+import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from src import checkpoint, run_folder
-from src.config import cli
-from src.runtime.files import write_atomically
+from src import checkpoint, run_folder  # noqa: E402
+from src.config import cli  # noqa: E402
+from src.data.sources import evaluation_source  # noqa: E402
+from src.evaluation.evaluate import evaluate_network  # noqa: E402
+from src.runtime import device  # noqa: E402
+from src.runtime.files import write_atomically  # noqa: E402
+
+SEQUENCES = 20
+
+
+def parse_args(argv=None):
+    """The command line's arguments."""
+    parser = cli.Parser(__doc__)
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("file", type=Path, help="the checkpoint to write")
+    return parser.parse_args(argv)
 
 
 def main(args):
     """Writes the three files."""
+    device.set_up("CPU")
+    loaded = checkpoint.load(args.run / run_folder.BEST)
     args.file.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save_weights(args.file, checkpoint.load(args.run / run_folder.BEST))
-    for name, suffix in ((run_folder.CONFIG, ".json"), (run_folder.METRICS, ".csv")):
-        write_atomically(args.file.with_suffix(suffix), [(args.run / name).read_bytes()])
-    print(f"{args.file}: {args.file.stat().st_size:,} bytes")
+    checkpoint.save_weights(args.file, loaded)
+    settings = json.loads(loaded.config.to_json()) | {"measured": measure(loaded)}
+    text = json.dumps(settings, indent=2) + "\n"
+    write_atomically(args.file.with_suffix(".json"), [text.encode()])
+    metrics = (args.run / run_folder.METRICS).read_bytes()
+    write_atomically(args.file.with_suffix(".csv"), [metrics])
+    print(f"{args.file}: {args.file.stat().st_size:,} bytes, measured: {settings['measured']}")
+
+
+def measure(loaded):
+    """The number of sequences and their MSE, of a `Checkpoint`."""
+    source = evaluation_source(loaded.config, limit=SEQUENCES)
+    metrics = evaluate_network(loaded.network(), source, loaded.config, "measure", names=("mse",))
+    return {"sequences": SEQUENCES, "mse": metrics.means()["mse"]}
 
 
 if __name__ == "__main__":
-    parser = cli.Parser(__doc__)
-    parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("file", type=Path, help="the checkpoint to write")
-    cli.run(main, parser.parse_args())
+    cli.run(main, parse_args())

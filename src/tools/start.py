@@ -5,6 +5,7 @@ config.json that it starts from, its dataset, and the device.
 """
 
 import dataclasses
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -133,9 +134,13 @@ def read_config(path, flags):
         if flags[name]:
             raise InputError(f"config is given with {name}, which it has: leave one of them out")
     try:
-        return Config.from_json(Path(path).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        values = json.loads(Path(path).read_text())
+        if isinstance(values, dict):
+            # What scripts/pack_weights.py adds is no setting.
+            values.pop("measured", None)
+        return Config.from_json(json.dumps(values))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not JSON"
         raise InputError(f"{path}: cannot be read (config): {reason}") from None
     except InputError as error:
         raise InputError(f"{path}: {error} (config)") from None
