@@ -35,7 +35,7 @@ def main(args):
     if args.input:
         pixels = np.load(args.input)[None, :, None]  # (1, T, 1, H, W)
     else:
-        pixels = evaluation_source(model.config).frames([0])
+        pixels = evaluation_source(model.config)[[0]]
     frames = pixels.astype(np.float32) / 255  # the network reads values in [0, 1]
     inputs, truth = np.split(frames, [model.config.data.input_frames], axis=1)
     forecast = model.network(ms.Tensor(inputs)).asnumpy()

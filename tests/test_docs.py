@@ -204,8 +204,8 @@ def test_example(tmp_path):
     lines = run_example(tmp_path)
     errors = [float(line.split("MSE ")[1]) for line in lines if "MSE" in line]
     assert len(errors) == 10
-    config = checkpoint.load(checkpoint.OURS).config
-    pixels = evaluation_source(config).frames([0])[0, :, 0]
+    config = checkpoint.load(checkpoint.BUNDLED).config
+    pixels = evaluation_source(config)[[0]][0, :, 0]
     black = ((pixels[10:] / 255.0) ** 2).sum((1, 2))
     assert all(0 < error < zeros for error, zeros in zip(errors, black, strict=True))
     with Image.open(tmp_path / "forecast.png") as picture:
