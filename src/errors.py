@@ -1,12 +1,12 @@
-"""The errors that an entry script turns into one line and an exit code of its own."""
+"""Errors that an entry script reports in one line, each with its own exit code."""
 
 
 class InputError(ValueError):
-    """A wrong argument, file or folder; the message says what, where, and what would be right."""
+    """A wrong argument, file or folder. The message says what, where, and what would be right."""
 
 
 class StoppedError(RuntimeError):
-    """SIGTERM or SIGINT: the training saved its state and stopped."""
+    """Training saved its state and stopped after SIGTERM or SIGINT."""
 
 
 class NonFiniteError(RuntimeError):
@@ -14,8 +14,8 @@ class NonFiniteError(RuntimeError):
 
 
 class DiskError(RuntimeError):
-    """The disk is full or failing; what was saved before is intact."""
+    """The disk is full or failing. Files saved earlier are intact."""
 
 
 class ExportError(RuntimeError):
-    """What was exported does not compute what the checkpoint computes."""
+    """The exported network's output differs from the checkpoint's."""
