@@ -167,7 +167,7 @@ def test_a_resumed_run_keeps_its_dataset(tmp_path, pixels, trained):
         training_sources(start.resumed_config(found, {"dataset": str(moved)}))
     with pytest.raises(InputError, match="value_range is .* in the checkpoint, not "):
         start.resumed_config(found, {"value_range": (0.0, 256.0)})
-    with pytest.raises(InputError, match="this run is of moving digits"):
+    with pytest.raises(InputError, match="this run trains on Moving MNIST"):
         start.resumed_config(checkpoint.load(trained / "best.ckpt"), {"dataset": str(moved)})
 
 
