@@ -212,8 +212,8 @@ class DataConfig(Checked):
     )
     missing: str = option(
         "refuse",
-        "what to do with missing values (NaN) of the dataset; refuse: stop with an error; mask: let "
-        "the network read the training mean instead, and leave them out of loss and scores",
+        "what to do with missing values (NaN) of the dataset; refuse: stop with an error; mask: "
+        "let the network read the training mean, and leave them out of loss and scores",
         choices=("refuse", "mask"),
         belongs_to="dataset",
         inherited="with_dataset",

@@ -163,7 +163,7 @@ def test_a_doubtful_scale_is_a_warning(path, capsys):
     evaluation_source(digits, dataset=path, value_range=(0.0, 1.0))
     assert not capsys.readouterr().err
     evaluation_source(digits, dataset=path, value_range=(0.0, 255.0))
-    assert "only, value_range is 0 255; is that its scale?" in capsys.readouterr().err
+    assert "only, value_range is 0 255; is that right?" in capsys.readouterr().err
     with pytest.raises(InputError, match="has 1 channels, and the network reads 2"):
         evaluation_source(config_of_two_channels(path), dataset=path)
 
