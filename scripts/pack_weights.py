@@ -1,8 +1,8 @@
-"""Makes weights for the box of a run: its best checkpoint without the optimizer's state.
+"""Packs a run's weights for publication: its best checkpoint without the optimizer's state.
 
 python scripts/pack_weights.py runs/NAME weights/small.ckpt
 
-The run's config.json and metrics.csv go beside it as small.json and small.csv.
+The run's config.json and metrics.csv are copied beside it as small.json and small.csv.
 """
 
 import sys
