@@ -79,7 +79,7 @@ def training_sources(config, file=None):
         if file.fingerprint() != data.dataset_crc:
             raise InputError(
                 f"{file.path}: is another file than the run began with (dataset): its split into "
-                "training, validation and test would be another one"
+                "training, validation and test would differ"
             )
         file.check_length(data)
     normalizer = make_normalizer(config, file.frame_shape[1:])

@@ -26,7 +26,7 @@ from src.runtime.progress import progress
 
 KEY = 0x7261696E
 MINUTES, KILOMETRES = 6.0, 2.0
-# m/s -> pixels a frame.
+# Pixels per frame at 1 m/s.
 SPEED = 60 * MINUTES / (1000 * KILOMETRES)
 # The mean wind in m/s, to the south and to the east, and the periods and amplitude of three waves
 # that vary each component; the path of the air then has a closed form.
@@ -134,7 +134,7 @@ class RainCells:
         cells, age = cells[alive], age[alive]
         place = cells["place"] + moved + cells["velocity"] * (age * cells["life"])[:, None]
         axes = cells["axes"] * (0.7 + 0.3 * np.sin(np.pi * age))[:, None]
-        # On the torus each cell is where it is nearest to the frame.
+        # Of the positions that a cell has on the torus, the one nearest to the frame counts.
         middle = np.array(self.image_size) / 2
         place = (place - middle + self.world / 2) % self.world - self.world / 2 + middle
         reach = 4 * axes.max(1, keepdims=True)

@@ -68,7 +68,7 @@ def time_order(numbers):
     has_duplicate = np.concatenate((~first[1:], [False]))[first]
     steps = np.diff(numbers[remaining])
     gaps = steps > GAP * np.median(steps) if len(steps) else np.zeros(0, bool)
-    # Which of two frames at one time is right, nobody knows: the segment ends there.
+    # It is unknown which of two frames at the same time is right, so the segment ends there.
     breaks = gaps | has_duplicate[:-1]
     segments = np.concatenate(([0], np.cumsum(breaks)))
     return remaining, segments, len(order) - len(remaining), int(gaps.sum())

@@ -114,7 +114,9 @@ def init_distributed(distribute):
     role = os.environ.get("MS_ROLE")
     if not distribute:
         if role:
-            raise InputError("started by msrun without --distribute: each process would work alone")
+            raise InputError(
+                "started by msrun without --distribute, so each process would work alone: add it"
+            )
         return Ranks()
     if not role:
         raise InputError(
