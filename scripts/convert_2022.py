@@ -20,11 +20,11 @@ def parse_args(argv=None):
 
 
 def main(args):
-    """Reads, converts, writes, and says what was done."""
+    """Reads, converts and writes the weights, and prints what was done."""
     conversion.check_output(args.source, args.target)
-    theirs, left_out = conversion.read_2022(args.source)
-    print(conversion.to_checkpoint(layout.MINDSPORE_2022, theirs, args.source, args.target))
-    print(f"left out too: {len(left_out)} entries of optimizer and loss scale")
+    weights, left_out = conversion.read_2022(args.source)
+    print(conversion.to_checkpoint(layout.MINDSPORE_2022, weights, args.source, args.target))
+    print(f"also left out: {len(left_out)} entries of optimizer and loss scale")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 python scripts/convert_pytorch.py checkpoint_99_0.000731.pth.tar pytorch.ckpt
 python scripts/convert_pytorch.py --to_pytorch runs/NAME/best.ckpt convlstm.pth.tar
 
-PyTorch's side is a state dict, or a checkpoint that holds one under "state_dict": .pth or .pth.tar,
-which need torch, or .safetensors, which needs safetensors.
+The PyTorch file is a state dict, or a checkpoint that holds one under "state_dict": .pth or
+.pth.tar, which need torch, or .safetensors, which needs safetensors.
 """
 
 import sys
@@ -20,18 +20,22 @@ def parse_args(argv=None):
     parser = cli.Parser(__doc__)
     parser.add_argument("source", type=Path, metavar="IN", help="the file to convert")
     parser.add_argument("target", type=Path, metavar="OUT", help="the file to write")
-    parser.add_argument("--to_pytorch", action="store_true", help="IN is a checkpoint of train.py")
+    parser.add_argument(
+        "--to_pytorch",
+        action="store_true",
+        help="IN is a checkpoint of train.py and OUT a PyTorch file",
+    )
     return parser.parse_args(argv)
 
 
 def main(args):
-    """Reads, converts, writes, and says what was done."""
+    """Reads, converts and writes the weights, and prints what was done."""
     conversion.check_output(args.source, args.target)
     if args.to_pytorch:
         print(conversion.to_pytorch(args.source, args.target))
         return
-    theirs = pytorch.read(args.source)
-    print(conversion.to_checkpoint(layout.PYTORCH, theirs, args.source, args.target))
+    weights = pytorch.read(args.source)
+    print(conversion.to_checkpoint(layout.PYTORCH, weights, args.source, args.target))
 
 
 if __name__ == "__main__":

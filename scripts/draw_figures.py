@@ -1,4 +1,4 @@
-"""Draws docs/figures: the cell, and the networks as `src/config` describes them.
+"""Draws docs/figures: the ConvLSTM cell and the networks of the presets.
 
 python scripts/draw_figures.py
 """
@@ -23,22 +23,22 @@ COLOURS = {"data": "#f0f0f0", "conv": "#cfe3f5", "lstm": "#fbe3c0", "gate": "#d9
 def box(axes, x, y, width, height, text, kind):
     """A rounded box with text, centred on (x, y)."""
     corner = x - width / 2, y - height / 2
-    style = "round,pad=0,rounding_size=0.12"
-    look = {"fc": COLOURS[kind], "ec": "#333333", "lw": 0.8}
-    axes.add_patch(FancyBboxPatch(corner, width, height, style, **look))
+    shape = "round,pad=0,rounding_size=0.12"
+    style = {"fc": COLOURS[kind], "ec": "#333333", "lw": 0.8}
+    axes.add_patch(FancyBboxPatch(corner, width, height, shape, **style))
     axes.text(x, y, text, ha="center", va="center", fontsize=8)
 
 
 def arrow(axes, start, end, text=""):
     """An arrow with a label above its middle."""
-    look = {"arrowstyle": "-|>", "mutation_scale": 9, "lw": 0.9, "color": "#333333"}
-    axes.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=0, **look))
+    style = {"arrowstyle": "-|>", "mutation_scale": 9, "lw": 0.9, "color": "#333333"}
+    axes.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=0, **style))
     x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
     axes.text(x, y + 0.12, text, ha="center", va="bottom", fontsize=7)
 
 
 def canvas(width, height, size):
-    """Axes without a frame, in units of boxes."""
+    """A figure of `size` inches and its axes, without a frame."""
     figure, axes = plt.subplots(figsize=size)
     axes.set_xlim(0, width)
     axes.set_ylim(0, height)
@@ -48,7 +48,7 @@ def canvas(width, height, size):
 
 
 def draw_cell():
-    """The ConvLSTM step: one convolution each for input and state, four gates, two states."""
+    """Draws a ConvLSTM step: convolutions of input and state, four gates, two states."""
     figure, axes = canvas(15, 6.4, (9, 3.9))
     box(axes, 1.3, 4.2, 1.8, 0.8, "$x_t$\nC × H × W", "data")
     box(axes, 1.3, 2.2, 1.8, 0.8, "$h_{t-1}$\nh × H × W", "data")
@@ -76,7 +76,7 @@ def draw_cell():
 
 
 def draw_network(name):
-    """An encoder-forecaster from its configuration; the finest stage at the bottom."""
+    """Draws the encoder-forecaster of a preset, with the finest stage at the bottom."""
     config = PRESETS[name].model
     count, row = len(config.stages), 2.4
     figure, axes = canvas(13, row * count + 1.1, (8, 1.5 * count + 0.7))
@@ -112,7 +112,7 @@ def draw_network(name):
 
 
 def save(figure, name):
-    """Writes an SVG that is the same for the same drawing."""
+    """Writes the figure as SVG, without a date, so that the file changes only with the drawing."""
     FIGURES.mkdir(parents=True, exist_ok=True)
     path = FIGURES / f"{name}.svg"
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})

@@ -1,15 +1,14 @@
-"""Starts an entry script on many devices by msrun, and watches over it.
+"""Starts an entry script on several devices with msrun, and supervises its processes.
 
 python scripts/launch.py --local_worker_num 2 train.py --distribute --train_path runs/two
 python scripts/launch.py --local_worker_num 2 test.py --distribute --pretrained_model FILE
 
-On several hosts, the same command on each, with --worker_num for all hosts together, --master_addr
-and --node_rank; host 0 is the master.
+On several hosts, run the same command on each, with --worker_num, the number of devices of all
+hosts, --master_addr and --node_rank; host 0 is the master.
 
-msrun starts the processes and leaves. They are then this process's: it shows the log of its first
-rank, hands SIGTERM and Ctrl-C on to all ranks, and when one of them dies it ends the others and
-says which one it was. A second signal ends everything at once. When this process is killed, the
-system ends the ranks with it.
+msrun starts the processes and exits. Then this script prints the log of this host's first rank and
+passes SIGTERM and Ctrl-C on to all ranks; if a rank dies, it ends the others and says which one
+died. A second signal ends everything at once. If this script is killed, the system kills the ranks.
 """
 
 import contextlib
@@ -27,30 +26,36 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 MSRUN_FLAGS = (
-    "worker_num", "local_worker_num", "master_addr", "master_port", "node_rank", "log_dir",
-    "cluster_time_out", "bind_core",
-)  # fmt: skip
+    "worker_num",
+    "local_worker_num",
+    "master_addr",
+    "master_port",
+    "node_rank",
+    "log_dir",
+    "cluster_time_out",
+    "bind_core",
+)
 SCHEDULER = "the scheduler"
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 0.1
-# How long the other ranks may take to come to the same end by themselves.
+# How long the other ranks may take to end by themselves when one has failed.
 GRACE_SECONDS = 3
-# How long a scheduler may take to see that the ranks of other hosts have ended.
+# How long a scheduler may take to notice that the ranks of other hosts have ended.
 LAST_HOST_SECONDS = 30
-# A host that is gone is noticed by its missing heartbeats; MindSpore's own limit is 300 s.
+# A host without heartbeats for this long counts as gone; MindSpore's own limit is 300 s.
 NODE_TIMEOUT_SECONDS = "15"
 FRAMEWORK_LINE = re.compile(r"\[(INFO|WARNING)\] \w+\(\d+,")
 
 
 def parse(argv):
-    """msrun's flags as a dict, and the script with its own arguments."""
-    flags, rest, words = {}, [], iter(argv)
-    for word in words:
-        name, equals, value = word.removeprefix("--").partition("=")
-        if word.startswith("--") and name in MSRUN_FLAGS:
-            flags[name] = value if equals else next(words, "")
+    """Splits the command line into a dict of msrun's flags and the script with its arguments."""
+    flags, rest, arguments = {}, [], iter(argv)
+    for argument in arguments:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if argument.startswith("--") and name in MSRUN_FLAGS:
+            flags[name] = value if equals else next(arguments, "")
         else:
-            rest.append(word)
+            rest.append(argument)
     if not rest or rest[0] in ("-h", "--help"):
         sys.exit(__doc__)
     for name in ("worker_num", "local_worker_num", "node_rank", "master_port"):
@@ -67,27 +72,27 @@ def parse(argv):
 
 
 def usage_error(message):
-    """Ends with one line and exit code 2."""
+    """Prints one line and exits with code 2."""
     print(f"launch.py: {message}", file=sys.stderr)
     sys.exit(2)
 
 
 def free_port():
-    """A port that nobody listens on, so that two jobs on a host do not meet."""
+    """A free port, so that two jobs on a host do not collide."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return str(s.getsockname()[1])
 
 
 class Job:
-    """The processes that msrun has started on this host."""
+    """The processes that msrun starts on this host: the ranks and, on host 0, the scheduler."""
 
     def __init__(self, flags, command):
         self.several_hosts = flags["worker_num"] != flags["local_worker_num"]
         self.logs = Path(flags.get("log_dir", "log")) / time.strftime("%Y%m%d-%H%M%S")
         self.flags = {**flags, "log_dir": str(self.logs)}
         self.command = command
-        # How a script's one line about its end begins; it is shown once, at the end.
+        # The start of the line in which a script reports its end; it is printed once, at the end.
         self.own_prefix = f"{Path(command[0]).name}: "
         self.names = {}
         self.ended = {}
@@ -95,7 +100,7 @@ class Job:
         self.shown = 0
 
     def start(self):
-        """Has msrun start the processes; ends with its last word where it cannot."""
+        """Lets msrun start the processes; if it fails, exits with the last line of its log."""
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -104,36 +109,40 @@ class Job:
             signal.signal(number, self.pass_on)
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         binaries = str(Path(sys.executable).parent)
-        # msrun calls "python", which has to be this one.
+        # msrun calls "python", which must be the interpreter that runs this script.
         environment = {
             "MS_NODE_TIMEOUT": NODE_TIMEOUT_SECONDS,
             **os.environ,
             "CONVLSTM_LAUNCHER": str(os.getpid()),
             "PATH": binaries + os.pathsep + os.environ.get("PATH", ""),
         }
-        words = [word for name, value in self.flags.items() for word in (f"--{name}", value)]
+        flags = [word for name, value in self.flags.items() for word in (f"--{name}", value)]
         own_log = self.logs / f"msrun_{self.flags.get('node_rank', 0)}.log"
         with own_log.open("w") as log:
             code = subprocess.run(
-                [f"{binaries}/msrun", *words, *self.command],
-                env=environment, stdout=log, stderr=log, start_new_session=True,
-            ).returncode  # fmt: skip
+                [f"{binaries}/msrun", *flags, *self.command],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            ).returncode
         for process in psutil.Process().children():
             with contextlib.suppress(psutil.Error):
-                known = process.environ()
-                first = known["MS_ROLE"] == "MS_SCHED"
-                self.names[process.pid] = SCHEDULER if first else f"rank {known['RANK_ID']}"
+                variables = process.environ()
+                is_scheduler = variables["MS_ROLE"] == "MS_SCHED"
+                name = SCHEDULER if is_scheduler else f"rank {variables['RANK_ID']}"
+                self.names[process.pid] = name
         if code:
             self.end()
             usage_error(f"msrun failed: {last_line(own_log)}")
 
     def pass_on(self, number, frame):
-        """A first signal goes to all ranks, which save and stop; a second one ends them."""
+        """Handles a signal: the first asks all ranks to save and stop, the second kills them."""
         self.signals += 1
         self.send(signal.SIGTERM if self.signals == 1 else signal.SIGKILL)
 
     def send(self, number):
-        """Sends a signal to what is left; SIGKILL to the processes of each rank as well."""
+        """Sends a signal to the running ranks; SIGKILL also to their children and the scheduler."""
         for pid, name in self.names.items():
             with contextlib.suppress(OSError):
                 if number == signal.SIGKILL and name != SCHEDULER:
@@ -142,13 +151,13 @@ class Job:
                     os.kill(pid, number)
 
     def end(self):
-        """Leaves no process behind."""
+        """Kills all processes and waits until they have ended."""
         self.send(signal.SIGKILL)
         while self.reap(0):
             pass
 
     def reap(self, options=os.WNOHANG):
-        """Notes one process that has ended; whether there was one."""
+        """Records one process that has ended; returns whether there was one."""
         try:
             pid, status = os.waitpid(-1, options)
         except ChildProcessError:
@@ -158,17 +167,17 @@ class Job:
         return pid > 0
 
     def running(self, ranks_only=True):
-        """The names of what still runs."""
+        """The names of the processes that still run."""
         names = {name for pid, name in self.names.items() if pid not in self.ended}
         return names - {SCHEDULER} if ranks_only else names
 
     def failed(self):
-        """The process ids of what ended badly: ranks before the scheduler, the first ones first."""
+        """The ids of the processes that failed, in the order of their ends, the scheduler last."""
         bad = [pid for pid, code in self.ended.items() if code]
         return sorted(bad, key=lambda pid: self.names[pid] == SCHEDULER)
 
     def watch(self):
-        """Waits for the end; returns the exit code of the job."""
+        """Waits for the end of the job; returns its exit code."""
         while self.running() and not self.failed():
             self.wait()
         timeout = GRACE_SECONDS if self.failed() else LAST_HOST_SECONDS * self.several_hosts
@@ -181,7 +190,7 @@ class Job:
         return self.report(failed) if failed else 0
 
     def wait(self):
-        """Lets a moment pass."""
+        """Waits a moment, prints new lines of the log, and records the processes that ended."""
         self.show()
         time.sleep(POLL_SECONDS)
         while self.reap():
@@ -193,7 +202,7 @@ class Job:
         return self.logs / f"{stem}.log"
 
     def show(self):
-        """Prints what the first rank here has written, less the framework's own lines."""
+        """Prints new lines of this host's first rank, without the framework's own lines."""
         ranks = [name for name in self.names.values() if name != SCHEDULER]
         if not ranks:
             return
@@ -207,16 +216,16 @@ class Job:
                 print(line, flush=True)
 
     def report(self, failed):
-        """Names the process that ended the job, on stderr; returns the job's exit code."""
+        """Prints on stderr which process ended the job; returns the job's exit code."""
         codes = {self.names[pid]: self.ended[pid] for pid in failed}
         name, code = next(iter(codes.items()))
         if code > 0 and codes.get("rank 0") == code:
             name = "rank 0"
         pid = next(pid for pid in failed if self.names[pid] == name)
         lines = self.log_of(name).read_text(errors="replace").splitlines()
-        words = [line for line in lines if line.startswith(self.own_prefix)]
-        if code > 0 and words:
-            message = f"{words[-1]} ({name}; logs: {self.logs})"
+        reports = [line for line in lines if line.startswith(self.own_prefix)]
+        if code > 0 and reports:
+            message = f"{reports[-1]} ({name}; logs: {self.logs})"
         else:
             how = f"ended with exit code {code}"
             if code < 0:
@@ -229,7 +238,7 @@ class Job:
 
 def last_line(log):
     """The last line of a log."""
-    return (log.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
+    return (log.read_text(errors="replace").splitlines() or ["it printed nothing"])[-1]
 
 
 def main(argv):

@@ -1,4 +1,4 @@
-"""Makes rain to try forecasts on: cells that move, grow and decay, in mm/h, every 6 minutes.
+"""Makes synthetic rain to forecast: cells that move, grow and decay, in mm/h, every 6 minutes.
 
 python scripts/make_rain_cells.py rain.npy                   # 1,500 sequences of 20 frames, 492 MB
 python scripts/make_rain_cells.py rain.npy --record 7200     # one record of 30 days, (T, H, W)
@@ -19,27 +19,44 @@ def parse_args(argv=None):
     """The command line's arguments."""
     parser = cli.Parser(__doc__)
     add = parser.add_argument
-    add("file", help="the file to write, .npy or of a record .nc")
-    add("--sequences", type=cli.whole_number(1), default=1500,
-        help="independent sequences to make (default: 1500)")  # fmt: skip
-    add("--frames", type=cli.whole_number(1), default=20,
-        help="frames of a sequence (default: 20)")  # fmt: skip
-    add("--record", type=cli.whole_number(1), metavar="FRAMES",
-        help="make one record of so many frames in place of sequences")  # fmt: skip
-    add("--seed", type=cli.whole_number(0), default=1, help="(default: 1)")
-    add("--image_size", type=cli.whole_number(1), nargs=2, default=[64, 64],
-        help="height and width in pixels of 2 km (default: 64 64)")  # fmt: skip
-    add("--overwrite", action="store_true", help="replace the file")
+    add("file", help="the file to write: .npy, or with --record .nc too")
+    add(
+        "--sequences",
+        type=cli.whole_number(1),
+        default=1500,
+        help="independent sequences to make (default: 1500)",
+    )
+    add(
+        "--frames",
+        type=cli.whole_number(1),
+        default=20,
+        help="frames in a sequence (default: 20)",
+    )
+    add(
+        "--record",
+        type=cli.whole_number(1),
+        metavar="FRAMES",
+        help="make one record of this many frames instead of sequences",
+    )
+    add("--seed", type=cli.whole_number(0), default=1, help="seed of the rain (default: 1)")
+    add(
+        "--image_size",
+        type=cli.whole_number(1),
+        nargs=2,
+        default=[64, 64],
+        help="height and width in pixels of 2 km (default: 64 64)",
+    )
+    add("--overwrite", action="store_true", help="replace an existing file")
     return parser.parse_args(argv)
 
 
 def main(args):
-    """Checks, then writes one file."""
+    """Checks the arguments, then writes the file."""
     path, kind = Path(args.file), Path(args.file).suffix
     if kind not in rain_cells.KINDS or (kind == ".nc" and not args.record):
-        raise InputError(f"{path}: must end in .npy, or with --record in .nc")
+        raise InputError(f"{path}: must end in .npy, or with --record in .npy or .nc")
     if path.exists() and not args.overwrite:
-        raise InputError(f"{path}: is there already: --overwrite, or another name")
+        raise InputError(f"{path}: exists already: use --overwrite or another name")
     check_writable(path, "file")
     rain = rain_cells.RainCells(args.seed, args.image_size)
     if kind == ".nc":

@@ -1,10 +1,10 @@
-"""Makes weights for the box of a run: its best checkpoint without the optimizer's state.
+"""Packs a run's weights for publication: its best checkpoint without the optimizer's state.
 
 python scripts/pack_weights.py runs/NAME weights/small.ckpt
 
-The run's config.json and metrics.csv go beside it as small.json and small.csv. The former gets an
-entry more, "measured": the MSE of the first sequences of the generated test set, to which a test
-holds the weights.
+The run's config.json and metrics.csv are copied beside it as small.json and small.csv. The former
+gets one more entry, "measured": the MSE of the first sequences of the generated test set. A test
+checks that the weights still give it.
 """
 
 import json

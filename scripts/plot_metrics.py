@@ -18,17 +18,24 @@ def parse_args(argv=None):
     parser = cli.Parser(__doc__)
     add = parser.add_argument
     add("runs", nargs="+", metavar="RUN", help="a run's folder, or its metrics.csv")
-    add("--output", metavar="FILE",
-        help="the picture, png, svg or pdf (default: curves.png in the RUN's folder)")  # fmt: skip
-    add("--against", choices=("sequences", "minutes"), default="sequences",
-        help="what the curves are drawn against (default: sequences)")  # fmt: skip
+    add(
+        "--output",
+        metavar="FILE",
+        help="the picture, .png, .svg or .pdf (default: curves.png in the RUN's folder)",
+    )
+    add(
+        "--against",
+        choices=("sequences", "minutes"),
+        default="sequences",
+        help="the horizontal axis (default: sequences)",
+    )
     return parser.parse_args(argv)
 
 
 def main(args):
-    """Reads the runs, draws one figure, writes it."""
+    """Reads the runs, draws one figure and writes it."""
     if args.output is None and len(args.runs) > 1:
-        raise InputError("output is missing: it is needed where several runs are drawn")
+        raise InputError("--output is missing: several runs need it")
     runs = {name: curves.read_metrics(run) for name, run in named(args.runs).items()}
     first = Path(args.runs[0])
     output = args.output or (first if first.is_dir() else first.parent) / "curves.png"
@@ -38,7 +45,7 @@ def main(args):
 
 
 def named(runs):
-    """The runs by name: the folder's own where that is unique, else the path."""
+    """The runs by name: the names of their folders if they are unique, else their paths."""
     folders = [Path(run) if Path(run).is_dir() else Path(run).parent for run in runs]
     names = [folder.resolve().name for folder in folders]
     unique = len(set(names)) == len(names)

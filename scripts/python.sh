@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Sourced by the other scripts: sets `root` and `python`, the project's .venv where there is one.
+# Sourced by the other scripts: sets `root` and `python`, which is that of .venv if it exists.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ -x "$root/.venv/bin/python" ]; then
     python=$root/.venv/bin/python
@@ -12,7 +12,7 @@ usage() {
     exit 2
 }
 
-# make_venv REQUIREMENTS: makes .venv if need be and installs into it.
+# make_venv REQUIREMENTS: makes .venv if it is missing, and installs REQUIREMENTS into it.
 make_venv() {
     if [ ! -x "$root/.venv/bin/python" ]; then
         local candidate

@@ -1,8 +1,8 @@
 #!/bin/bash
-# From nothing to a trained, measured and exported model: makes .venv, installs, trains the small
-# network on the embedded MNIST digits, measures it on held-out sequences, exports a MINDIR.
+# Installs everything, then trains, evaluates and exports a model: makes .venv, trains the small
+# network on the embedded MNIST digits, evaluates it on held-out sequences, exports a MINDIR.
 # usage: [MINUTES=5] bash scripts/quickstart.sh
-#   MINUTES of training, compiling apart; everything ends up in runs/quickstart.
+#   MINUTES of training, not counting compilation; all results are in runs/quickstart.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
 if [ $# -gt 0 ]; then usage; fi

@@ -3,8 +3,8 @@
 # usage: bash scripts/run_distribute_train.sh DEVICE_NUM BATCHSIZE EPOCHS DATAPATH SAVEPATH [msrun and train.py options]
 #   DEVICE_NUM devices of this host, each with batches of BATCHSIZE; DATAPATH holds
 #   train-images-idx3-ubyte.gz; SAVEPATH receives checkpoints, metrics.csv, and every rank's log.
-#   On several hosts: the same command on each, and --worker_num DEVICES_OF_ALL --master_addr HOST0
-#   --node_rank 0, 1, ... after it; SAVEPATH is then a folder that all hosts share.
+#   On several hosts: run the same command on each, followed by --worker_num DEVICES_OF_ALL
+#   --master_addr HOST0 --node_rank 0, 1, ...; SAVEPATH is then a folder that all hosts share.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
 if [ $# -lt 5 ]; then usage; fi

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes .venv if need be, installs, and runs the linters and every test.
+# Makes .venv if it is missing, installs into it, and runs the linters and every test.
 # usage: bash scripts/run_tests.sh [pytest options]
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/python.sh"

@@ -1,4 +1,4 @@
-"""Writes docs/flags.md: every flag of the four entry scripts, as their parsers have it.
+"""Writes docs/flags.md from the parsers of the four entry scripts.
 
 python scripts/write_flags.py
 """
@@ -17,9 +17,9 @@ PAGE = ROOT / "docs" / "flags.md"
 SCRIPTS = ("train", "test", "predict", "export")
 HEAD = """# Flags
 
-Made from the parsers by `python scripts/write_flags.py`. The flags of networks, data and training
-are the fields of `src/config/schema.py`; a checkpoint carries their values, so that no other script
-needs them again.
+Generated from the parsers by `python scripts/write_flags.py`. The flags of networks, data and
+training are the fields of `src/config/schema.py`. A checkpoint stores their values, so the other
+scripts do not need them.
 """
 DEFAULT = re.compile(r" ?\(default: (.*)\)$")
 MARKDOWN = str.maketrans({"|": "&#124;", "<": "&lt;"})
@@ -45,7 +45,7 @@ def script_lines(name):
 
 
 def parser_of(name):
-    """The parser of an entry script, loaded by its path: `test` is a package of Python's too."""
+    """The parser of an entry script, loaded by path because Python has a package `test` too."""
     spec = importlib.util.spec_from_file_location(f"entry_{name}", ROOT / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -53,7 +53,7 @@ def parser_of(name):
 
 
 def row(action):
-    """The row of one flag."""
+    """The table row of a flag."""
     text = action.help.replace("%%", "%")
     default = DEFAULT.search(text)
     text = DEFAULT.sub("", text)
@@ -63,7 +63,7 @@ def row(action):
 
 
 def values_of(action):
-    """What may follow a flag, in words."""
+    """The values of a flag, in words."""
     if action.choices:
         return ", ".join(f"`{choice}`" for choice in action.choices)
     if action.nargs == 0:

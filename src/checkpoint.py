@@ -1,12 +1,12 @@
 """Checkpoints: weights, optimizer, training state and configuration in one file.
 
-The file is MindSpore's own checkpoint format, a protobuf message followed by "crc_num" and the
-message's CRC-32 in 10 bytes, so that `mindspore.load_checkpoint` reads it too. It is written here
-because the framework's writer deletes an older file of the name first, and read here because its
-reader takes damaged tensors for good ones.
+The file has MindSpore's own checkpoint format, so `mindspore.load_checkpoint` reads it too: a
+protobuf message, then "crc_num" and the message's CRC-32 in 10 bytes. This module has its own
+writer because MindSpore's deletes an existing file before it writes the new one, and its own reader
+because MindSpore's accepts damaged tensors.
 
 Entries: the network's parameters under their own names; the optimizer's with the prefix
-"optimizer."; the texts "config", "state" and "version", the project's own.
+"optimizer."; and three texts: "config", "state" and "version", the version of this project.
 """
 
 import json
@@ -28,14 +28,14 @@ from src.errors import InputError, NonFiniteError
 from src.model import EncoderForecaster
 from src.runtime.files import write_atomically
 
-# The weights in the box.
+# The checkpoint that comes with the project.
 BUNDLED = ROOT / "weights" / "small.ckpt"
-# Under this name a MINDIR carries the configuration of its checkpoint.
+# The key under which a MINDIR stores the configuration of its checkpoint.
 CONFIG_KEY = "convlstm_config"
 OPTIMIZER_PREFIX = "optimizer."
 CRC_MARK = b"crc_num"
 CRC_BYTES = 10
-# The first two are what this project writes.
+# This project writes Float32 and Int32 only.
 DTYPES = {
     "Float32": np.dtype("<f4"),
     "Int32": np.dtype("<i4"),
@@ -44,13 +44,13 @@ DTYPES = {
     "Bool": np.dtype("?"),
 }
 TEXT = np.dtype("<U1")
-# What protobuf's decoders raise over damaged messages; found by fuzzing.
+# Exceptions that protobuf raises on damaged messages, found by fuzzing.
 UNREADABLE = (DecodeError, ValueError, IndexError, TypeError, struct.error)
 
 
 @dataclass
 class Checkpoint:
-    """What a checkpoint file holds: `weights` and `optimizer` are dicts of arrays by name."""
+    """The contents of a checkpoint file; `weights` and `optimizer` map names to arrays."""
 
     path: Path
     config: Config
@@ -62,11 +62,11 @@ class Checkpoint:
         """The `EncoderForecaster` with these weights.
 
         Args:
-            forecast_frames: frames that it forecasts; default: as it was trained.
-            execution: how it computes them.
+            forecast_frames: number of frames to forecast; default: as in training.
+            execution: the `Execution` of the network, or None.
 
         Raises:
-            InputError: the weights are not those of its configuration's network.
+            InputError: the weights do not fit the network that `config` describes.
         """
         frames = forecast_frames or self.config.data.forecast_frames
         network = EncoderForecaster(self.config.model, frames, execution)
@@ -75,41 +75,42 @@ class Checkpoint:
 
 
 def checkpoint_path(path):
-    """The checkpoint of --pretrained_model, or the one that comes with the project.
+    """The path of --pretrained_model, or of the checkpoint that comes with the project.
 
     Args:
-        path: what was given; None for the project's own, which is then named in a line.
+        path: the flag's value; None selects the project's checkpoint and prints its path.
 
     Raises:
-        InputError: nothing was given, and the project's own is not there.
+        InputError: `path` is None and the project's checkpoint does not exist.
     """
     if path is not None:
         return path
     if not BUNDLED.is_file():
         raise InputError(
-            f"--pretrained_model is missing: name a checkpoint; {BUNDLED} is not there"
+            "--pretrained_model is missing: give a checkpoint, because the default "
+            f"{BUNDLED} does not exist"
         )
-    print(f"no --pretrained_model: {BUNDLED}", flush=True)
+    print(f"no --pretrained_model given: using {BUNDLED}", flush=True)
     return BUNDLED
 
 
 def save_weights(path, loaded):
-    """Writes the weights and the configuration of a `Checkpoint`, a third of its size.
+    """Writes only the weights and the configuration of a `Checkpoint`.
 
-    Nothing can be resumed from it; everything else works.
+    The file is a third as large. Training cannot resume from it; everything else works.
     """
     write_atomically(path, _serialise(loaded.weights, loaded.config, {}))
 
 
 def save(path, network, optimizer, config, state):
-    """Writes a checkpoint; the file is either the old one or the new one at any moment.
+    """Writes a checkpoint; at any moment `path` is the complete old file or the complete new one.
 
     Args:
         path: the file, *.ckpt.
-        network: its parameters are the checkpoint's weights.
-        optimizer: its own parameters (moments, learning rate) are kept beside them.
+        network: the network whose parameters are the weights.
+        optimizer: the optimizer; its own parameters (moments, learning rate) are saved too.
         config: the run's `Config`.
-        state: a dict of numbers: where the training stands.
+        state: the training state, a dict of numbers.
 
     Raises:
         DiskError: the file cannot be written.
@@ -125,13 +126,13 @@ def save(path, network, optimizer, config, state):
 
 
 def own_parameters(network, optimizer):
-    """The optimizer's parameters by name, less the network's."""
+    """The optimizer's own parameters by name, without the network's, which it lists too."""
     weights = {id(p) for p in network.get_parameters()}
     return {p.name: p for p in optimizer.get_parameters() if id(p) not in weights}
 
 
 def _serialise(arrays, config, state):
-    """Yields the bytes of a file; messages in a row are one message to protobuf."""
+    """Yields the bytes of a file entry by entry; protobuf reads messages in a row as one."""
     texts = {"config": config.to_json(), "state": json.dumps(state), "version": __version__}
     names = {dtype: name for name, dtype in DTYPES.items()}
     entries = [(tag, names[a.dtype], a.shape, a.tobytes()) for tag, a in arrays.items()]
@@ -153,16 +154,16 @@ def load(path):
     """Reads a checkpoint.
 
     Raises:
-        InputError: the file is missing, damaged, or no checkpoint of this project.
+        InputError: the file is missing, damaged, or not a checkpoint of this project.
     """
     path = Path(path)
     entries = _read(path)
     config, state = entries.pop("config", None), entries.pop("state", None)
     entries.pop("version", None)
     if not isinstance(config, str) or not isinstance(state, str):
-        raise InputError(f"{path}: holds no configuration, so it is no checkpoint of train.py")
+        raise InputError(f"{path}: not a checkpoint of train.py: it holds no configuration")
     if not all(isinstance(value, np.ndarray) for value in entries.values()):
-        raise InputError(f"{path}: damaged: it holds texts that are none of its own")
+        raise InputError(f"{path}: damaged: it holds an unknown text entry")
     optimizer = {
         name.removeprefix(OPTIMIZER_PREFIX): entries.pop(name)
         for name in list(entries)
@@ -171,22 +172,24 @@ def load(path):
     try:
         state = json.loads(state)
         if not isinstance(state, dict):
-            raise InputError("its state is no object")
+            raise InputError("its state is not a JSON object")
         return Checkpoint(path, Config.from_json(config), entries, optimizer, state)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {error}") from None
 
 
 def read_arrays(path):
-    """The arrays by name of a checkpoint that any program of MindSpore's wrote, with or without a
-    checksum; raises `InputError` if it is missing or damaged.
+    """Reads the arrays of any MindSpore checkpoint, with or without a checksum, as a dict by name.
+
+    Raises:
+        InputError: the file is missing or damaged.
     """
     entries = _read(Path(path), needs_checksum=False)
     return {name: value for name, value in entries.items() if isinstance(value, np.ndarray)}
 
 
 def _read(path, needs_checksum=True):
-    """The entries of a file, arrays and texts by name, after its checksum has been found right."""
+    """Checks a file's checksum and returns its entries by name, arrays and texts."""
     try:
         with path.open("rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -209,17 +212,17 @@ def _read(path, needs_checksum=True):
         try:
             message.ParseFromString(body)
         except UNREADABLE:
-            raise InputError(f"{path}: damaged: it is no protobuf message") from None
+            raise InputError(f"{path}: damaged: it is not a protobuf message") from None
     entries = {}
     for entry in message.value:
         if entry.tag in entries:
-            raise InputError(f"{path}: damaged: {entry.tag} stands in it twice")
+            raise InputError(f"{path}: damaged: it holds {entry.tag} twice")
         entries[entry.tag] = _decode(path, entry)
     return entries
 
 
 def _decode(path, entry):
-    """The array or the text of one entry."""
+    """The array or text of one entry."""
     tensor = entry.tensor
     content, shape = tensor.tensor_content, tuple(tensor.dims)
     if tensor.tensor_type == "str" and len(content) % TEXT.itemsize == 0:
@@ -230,20 +233,19 @@ def _decode(path, entry):
     if dtype and min(shape, default=0) >= 0 and math.prod(shape) * dtype.itemsize == len(content):
         return np.frombuffer(content, dtype).reshape(shape)
     raise InputError(
-        f"{path}: damaged: {entry.tag!r} is no {tensor.tensor_type!r} of shape {shape}"
+        f"{path}: damaged: the bytes of {entry.tag!r} do not fit its type {tensor.tensor_type!r} "
+        f"and shape {shape}"
     )
 
 
 def load_optimizer(network, optimizer, checkpoint):
-    """Sets the optimizer's own parameters; raises `InputError` as `Checkpoint.network`
-    does.
-    """
+    """Sets the optimizer's own parameters; raises `InputError` if the checkpoint's do not fit."""
     _set(checkpoint.path, own_parameters(network, optimizer), checkpoint.optimizer)
 
 
 def _set(path, parameters, arrays):
-    """Sets parameters from a file's arrays; raises `InputError` for the first that is missing,
-    surplus or of another shape.
+    """Sets parameters from arrays of the same names; raises `InputError` for the first one that is
+    missing, surplus or of another shape.
     """
     for name in [*parameters, *arrays]:
         if name not in arrays:
@@ -258,18 +260,24 @@ def _set(path, parameters, arrays):
 
 
 def check_same_network(checkpoint, config):
-    """Raises `InputError` with the differences if `config` is of another network."""
+    """Raises `InputError`, naming the differences, if `config` describes another network."""
     differences = list(different_fields(checkpoint.config.model, config.model))
     if differences:
         raise InputError(
-            f"{checkpoint.path}: is of another network (preset {checkpoint.config.preset} there, "
-            f"{config.preset} here): " + "; ".join(differences[:3])
+            f"{checkpoint.path}: holds another network (preset {checkpoint.config.preset}, not "
+            f"{config.preset}): " + "; ".join(differences[:3])
         )
 
 
 def different_fields(saved, current, ignore=()):
-    """Says of each field that differs between two dataclasses what it is in each."""
+    """Yields a text for each field in which two dataclasses differ.
+
+    Args:
+        saved: a part of the checkpoint's configuration.
+        current: the part to compare it with, of the same class.
+        ignore: names of fields that may differ.
+    """
     for f in fields(current):
-        there, here = getattr(saved, f.name), getattr(current, f.name)
-        if there != here and f.name not in ignore:
-            yield f"{f.name} {there!r} there, {here!r} here"
+        value, wanted = getattr(saved, f.name), getattr(current, f.name)
+        if value != wanted and f.name not in ignore:
+            yield f"{f.name} is {value!r} in the checkpoint, not {wanted!r}"

@@ -1,12 +1,13 @@
-"""The errors that an entry script turns into one line and an exit code of its own."""
+"""Errors that an entry script reports in one line, each with its own exit code."""
 
 
 class InputError(ValueError):
-    """A wrong argument, file or folder; the message says what, where, and what would be right.
+    """A wrong argument, file or folder. The message says what, where, and what would be right.
 
     Args:
-        message: the whole message for a script without a flag that would help.
-        remedies: what the flag of a name would do, for a script that has it: `pad="--pad pads"`.
+        message: the message, without any flag that not every script has.
+        remedies: by the name of a flag what it does about it, `pad="--pad pads"` for example: added
+            to the message by scripts that have the flag.
     """
 
     def __init__(self, message, **remedies):
@@ -14,13 +15,13 @@ class InputError(ValueError):
         self.remedies = remedies
 
     def text_for(self, flags):
-        """The message with the remedies of a script that has these flags, "--pad" for example."""
+        """The message for a script that has these flags, "--pad" for example."""
         remedies = [text for name, text in self.remedies.items() if f"--{name}" in flags]
         return "; ".join([str(self), *remedies])
 
 
 class StoppedError(RuntimeError):
-    """SIGTERM or SIGINT: the training saved its state and stopped."""
+    """Training saved its state and stopped after SIGTERM or SIGINT."""
 
 
 class NonFiniteError(RuntimeError):
@@ -28,8 +29,8 @@ class NonFiniteError(RuntimeError):
 
 
 class DiskError(RuntimeError):
-    """The disk is full or failing; what was saved before is intact."""
+    """The disk is full or failing. Files saved earlier are intact."""
 
 
 class ExportError(RuntimeError):
-    """What was exported does not compute what the checkpoint computes."""
+    """The exported network's output differs from the checkpoint's."""

@@ -1,4 +1,4 @@
-"""The folder of a run: configuration, metrics, checkpoints, and a lock."""
+"""The folder of a run: its configuration, metrics, checkpoints and lock."""
 
 import fcntl
 import time
@@ -24,7 +24,7 @@ _locks = []
 
 
 def default_path(preset):
-    """runs/<time>-<preset> in the project's folder."""
+    """The default folder of a run: runs/<time>-<preset> in the project's folder."""
     return RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{preset}"
 
 
@@ -34,7 +34,7 @@ def epoch_file(epoch):
 
 
 def resumable_checkpoints(folder):
-    """The checkpoints that a run could go on from, newest first."""
+    """The checkpoints that a run can be resumed from, newest first."""
     epochs = sorted(folder.glob(EPOCHS), reverse=True)
     newest = [folder / name for name in (NEXT, LAST, PREVIOUS)]
     paths = [*newest, *epochs, folder / BEST]
@@ -42,28 +42,28 @@ def resumable_checkpoints(folder):
 
 
 def run_files(folder):
-    """The files in `folder` that make it a run's folder; a log makes none."""
+    """The configuration, metrics and checkpoints in `folder`; none if it is not a run's folder."""
     records = [path for path in (folder / CONFIG, folder / METRICS) if path.is_file()]
     return records + resumable_checkpoints(folder)
 
 
 def artifacts(folder):
-    """What a run leaves for people to look at."""
+    """A run's pictures and TensorBoard files."""
     return [*folder.glob(f"{PICTURES}/*_epoch_*.png"), *folder.glob(f"{EVENTS}/events.out.*")]
 
 
 def open_run_folder(path, config, overwrite=False, resumed=False):
-    """Makes the folder of a run, locks it, and writes config.json into it.
+    """Creates the folder of a run, locks it, and writes config.json into it.
 
     Args:
         path: the folder.
         config: the run's `Config`.
         overwrite: remove the run that the folder holds; other files stay.
-        resumed: go on with the run that the folder holds.
+        resumed: continue the run that the folder holds.
 
     Raises:
-        InputError: the folder holds a run and neither `overwrite` nor `resumed` is on, another
-            process trains in it, or it cannot be written.
+        InputError: the folder holds a run and neither `overwrite` nor `resumed` is set, another
+            process is training in it, or it cannot be written.
     """
     folder = Path(path)
     try:
@@ -71,7 +71,7 @@ def open_run_folder(path, config, overwrite=False, resumed=False):
         old = run_files(folder)
         if old and not overwrite and not resumed:
             raise InputError(
-                f"{folder}: holds a run already ({old[0].name}): go on with it by --resume, start "
+                f"{folder}: holds a run already ({old[0].name}): continue it with --resume, start "
                 "over with --overwrite, or give another --train_path"
             )
         _lock(folder)
@@ -88,7 +88,7 @@ def open_run_folder(path, config, overwrite=False, resumed=False):
 
 
 def _lock(folder):
-    """Takes the folder's lock, which ends with this process; children do not inherit it."""
+    """Locks the folder until this process ends; child processes do not inherit the lock."""
     file = open(folder / LOCK, "a")  # noqa: SIM115
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -130,7 +130,7 @@ def test_the_checkpoint_that_comes_with_the_project(tmp_path, monkeypatch, capsy
     """A given one wins; without one the project's own is used and named, or missed in a line."""
     monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path / "small.ckpt")
     assert checkpoint.checkpoint_path("some.ckpt") == "some.ckpt"
-    with pytest.raises(InputError, match="pretrained_model is missing: .*small.ckpt is not there"):
+    with pytest.raises(InputError, match="pretrained_model is missing: .*l.ckpt does not exist"):
         checkpoint.checkpoint_path(None)
     checkpoint.BUNDLED.touch()
     assert checkpoint.checkpoint_path(None) == checkpoint.BUNDLED

@@ -1,13 +1,13 @@
-"""Jobs on OpenI and ModelArts: data copied in before a training, its folder copied out during it.
+"""Jobs on OpenI and ModelArts: copies data in before training, and the run's folder out during it.
 
-Three ways to be started:
+A training can start in three ways:
 
-- with `--data_url` and `--train_url`, as both platforms pass them to training jobs: object storage
-  or, behind the same interface, folders (`src/cloud/storage.py`);
-- on OpenI's newer images by `c2net`, where the platform set DATA_DOWNLOAD_METHOD: it supplies what
-  `--data_path` and `--train_path` leave open;
-- by hand, in debug jobs and everywhere else, with `--data_path` and `--train_path` alone: then
-  nothing here does anything.
+- With --data_url and --train_url, which both platforms pass to training jobs. They name object
+  storage, or folders that are used in the same way (`src/cloud/storage.py`).
+- With `c2net` on OpenI's newer images, where the platform sets DATA_DOWNLOAD_METHOD. It supplies
+  --data_path and --train_path where they are not given.
+- By hand, in debug jobs and everywhere else, with --data_path and --train_path alone. Then this
+  module does nothing.
 """
 
 import argparse
@@ -27,27 +27,27 @@ from src.cloud.storage import StoreError, join, run_subprocess, store_of
 from src.data.sources import TEST_FILE, TRAINING_FILE
 from src.errors import DiskError, InputError
 
-# The fast disk of ModelArts and OpenI, where there is one.
+# The fast local disk that jobs on ModelArts and OpenI may have.
 CACHE = Path("/cache")
 C2NET_VARIABLE = "DATA_DOWNLOAD_METHOD"
 RESULT = "result.json"
 ATTEMPTS = 3
 FIRST_WAIT_SECONDS = 1
-FAILURE_MARK = "\u274c"  # what c2net prints in place of raising
+FAILURE_MARK = "\u274c"  # c2net prints this instead of raising
 
 
 def add_flags(parser):
-    """--data_url and --train_url."""
+    """Adds --data_url and --train_url."""
     group = parser.add_argument_group("cloud job")
-    group.add_argument("--data_url", help="data that is copied in at the start and unpacked")
+    group.add_argument("--data_url", help="data to copy in first; .zip files in it are unpacked")
     group.add_argument(
         "--train_url",
-        help="receives a training's folder at every checkpoint, or the result of an evaluation",
+        help="where to copy the run's folder, at every checkpoint, or the result of an evaluation",
     )
 
 
 def parse(parser, argv):
-    """The parsed command line; a cloud job may have flags that are its platform's alone."""
+    """Parses the command line; in a cloud job, warns of unknown flags, which its platform adds."""
     args, unknown = parser.parse_known_args(argv)
     if unknown and not (args.data_url or args.train_url):
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -55,18 +55,18 @@ def parse(parser, argv):
         if not value.startswith("-") and not previous.startswith("-"):
             parser.error(f"unrecognized argument: {value}: it follows no flag that takes it")
     if unknown:
-        warn(f"not used, as flags of the platform: {' '.join(unknown)}")
+        warn(f"ignoring flags of the platform: {' '.join(unknown)}")
     return args
 
 
 @dataclass(frozen=True)
 class CloudJob:
-    """What a job's platform settles of a training; nothing on a machine of one's own.
+    """What the platform of a cloud job determines; the defaults are for training elsewhere.
 
     Args:
-        settings: values of `data_path`, `train_path` and `resume` in place of the flags' own.
-        upload: a function without arguments that copies out what is new, to be called at
-            checkpoints; or None.
+        settings: values of `data_path`, `train_path` and `resume` that replace the flags'.
+        upload: a function without arguments that copies new files out, for every checkpoint; or
+            None.
     """
 
     settings: dict = field(default_factory=dict)
@@ -74,7 +74,7 @@ class CloudJob:
 
 
 def with_cloud_job(main):
-    """A function of the parsed command line for `main(args, job)`, a `CloudJob`."""
+    """Turns `main(args, job)` into a function of `args` alone, which makes the `CloudJob`."""
 
     def run(args):
         with cloud_job(args) as job:
@@ -85,10 +85,10 @@ def with_cloud_job(main):
 
 @contextlib.contextmanager
 def cloud_job(args):
-    """Makes a cloud job's data and earlier results local, and copies the results out in the end.
+    """Copies in a cloud job's data and earlier results, and copies its results out at the end.
 
-    A job that its platform starts again goes on: where `train_url` holds a run already, `resume` is
-    settled.
+    A job that its platform starts again is resumed: `settings` has `resume` if `train_url` holds a
+    run.
 
     Args:
         args: the parsed command line of train.py.
@@ -97,14 +97,14 @@ def cloud_job(args):
         The `CloudJob`.
 
     Raises:
-        InputError: the data is not there, or flags contradict each other.
-        DiskError: in the end results could not be copied out; the message says where they are.
+        InputError: the data are missing, or flags contradict each other.
+        DiskError: the results could not be copied out at the end; the message says where they are.
     """
     by_urls = args.data_url or args.train_url
     if args.distribute and (by_urls or is_left_to_c2net(args)):
         raise InputError(
-            "distribute: a cloud job copies its data in once, not once a rank; give the ranks "
-            "--data_path and --train_path"
+            "--distribute: a cloud job copies its data in once, not for each rank; use --data_path "
+            "and --train_path instead"
         )
     with tempfile.TemporaryDirectory(dir=fast_disk()) as scratch:
         job = CloudJob()
@@ -158,13 +158,13 @@ def _test_set(args, scratch):
 
 
 def fast_disk():
-    """The folder of the platforms' fast disk, or None where there is none."""
+    """The folder of the platform's fast disk, or None."""
     return CACHE if CACHE.is_dir() and os.access(CACHE, os.W_OK) else None
 
 
 @contextlib.contextmanager
 def copied_out(upload, folder):
-    """Copies out when a training ends, however it ends; wrong input has made nothing to copy."""
+    """Copies results out however training ends, except after wrong input, which leaves none."""
     try:
         yield
     except InputError:
@@ -177,11 +177,11 @@ def copied_out(upload, folder):
 
 
 def _job_of_urls(args, scratch):
-    """The `CloudJob` of --data_url and --train_url; what they name is copied in."""
+    """The `CloudJob` for --data_url and --train_url; copies in the data and earlier results."""
     settings = {}
     if args.data_url:
         if getattr(args, "data_path", None):
-            raise InputError("data_url and data_path are both given: the data is one or the other")
+            raise InputError("--data_url and --data_path are both given: leave one of them out")
         fetch_data(args.data_url, scratch)
         settings["data_path"] = str(find_digits(scratch, f"{args.data_url} (data_url)"))
     if not args.train_url:
@@ -201,7 +201,7 @@ def _job_of_urls(args, scratch):
 
 
 def fetch_run(store, url, folder):
-    """Copies a run in; half of one is never in its place, to be gone on with by mistake."""
+    """Copies a run in, by way of a temporary folder, so that no incomplete run can be resumed."""
     incoming = folder.with_name(f".{folder.name}.incoming")
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir(parents=True)
@@ -213,10 +213,10 @@ def fetch_run(store, url, folder):
 
 
 def _resume_if_possible(args, folder):
-    """Settles `resume` where the run's folder holds a state, and no flag says otherwise."""
+    """The setting `resume` if the folder holds a checkpoint and no flag says otherwise, else {}."""
     if args.overwrite or args.resume or not run_folder.resumable_checkpoints(folder):
         return {}
-    print(f"{folder}: holds a run: going on with it (--overwrite starts over)")
+    print(f"{folder}: holds a run: continuing it (--overwrite starts over)")
     return {"resume": True}
 
 
@@ -224,12 +224,12 @@ def fetch_data(url, folder):
     """Copies data in and unpacks its archives.
 
     Raises:
-        InputError: there is nothing, or an archive is bad.
+        InputError: the data are missing, or an archive is damaged.
     """
     store = store_of(url, "data_url")
     with _storage("data_url"):
         if not store.exists(url):
-            raise InputError(f"{url}: there is nothing (data_url)")
+            raise InputError(f"{url}: is missing or empty (data_url)")
         print(f"copying in data: {url}", flush=True)
         store.fetch(url, folder)
     for archive in sorted(folder.rglob("*.zip")):
@@ -238,20 +238,20 @@ def fetch_data(url, folder):
 
 
 def find_digits(folder, name):
-    """The one folder at or below `folder` that has the training digits."""
+    """The topmost folder, `folder` or one in it, that holds the training digits."""
     files = sorted(folder.rglob(f"{TRAINING_FILE}*"), key=lambda path: len(path.parts))
     if not files:
-        raise InputError(f"{name}: holds no {TRAINING_FILE}.gz, in no folder and no archive")
+        raise InputError(f"{name}: holds no {TRAINING_FILE}.gz in any folder or archive")
     return files[0].parent
 
 
 def unpack(archive, folder):
-    """Unpacks a zip archive into `folder`, and nothing outside of it.
+    """Unpacks a zip archive into `folder`, and nothing outside it.
 
     Raises:
-        InputError: the archive is damaged or encrypted, or an entry leads out of the folder;
-            nothing is unpacked then but entries before a damaged one.
-        DiskError: there is no room.
+        InputError: the archive is damaged or encrypted, or an entry leads out of the folder. Then
+            nothing is unpacked, except entries before a damaged one.
+        DiskError: there is not enough room.
     """
     try:
         with zipfile.ZipFile(archive) as file:
@@ -271,13 +271,13 @@ def unpack(archive, folder):
 
 
 class Upload:
-    """Copies a folder's new and changed files out, and removes what is gone from it.
+    """Keeps a copy of a folder in a store: copies new and changed files, removes deleted ones.
 
-    A file that could not be copied stays to be copied the next time; the folder is only read.
+    A file that could not be copied is tried again the next time.
 
     Args:
-        folder: the run's folder.
-        store, url: where to.
+        folder: the run's folder; it is only read.
+        store, url: where the copy is.
     """
 
     def __init__(self, folder, store, url):
@@ -287,15 +287,15 @@ class Upload:
         self.done = {}
 
     def __call__(self):
-        """Copies out; returns whether all is there now."""
+        """Updates the copy; returns whether it is complete."""
         return with_retries(self.copy, self.url, self.folder)
 
     def mark_as_done(self):
-        """Takes what the folder holds for what the store holds."""
+        """Marks all present files as copied."""
         self.done = self.present()
 
     def present(self):
-        """The folder's files by name, with what tells that one has changed; no hidden ones."""
+        """Time of modification and size of the folder's files by name, without hidden ones."""
         files = [p for p in sorted(self.folder.rglob("*")) if p.is_file()]
         names = {str(path.relative_to(self.folder)): path.stat() for path in files}
         return {
@@ -305,9 +305,10 @@ class Upload:
         }
 
     def copy(self):
-        """One attempt; what was copied counts, even if the next file fails.
+        """Tries once to update the copy. Files that were copied before a failure stay copied.
 
-        Checkpoints come last: a metrics.csv that is ahead of them is cut when a run goes on.
+        Checkpoints are copied last, because a resumed run can cut a metrics.csv that is ahead of
+        them.
         """
         present = self.present()
         for name, version in sorted(present.items(), key=lambda item: item[0].endswith(".ckpt")):
@@ -320,9 +321,8 @@ class Upload:
 
 
 def with_retries(copy, url, folder):
-    """Calls `copy` until it works; after three failures warns, and says where the files are.
-
-    Waits a second before the second attempt, and twice as long before the third.
+    """Calls `copy` up to three times until it works, with waits of 1 s and 2 s; returns whether it
+    did. If not, warns and says where the files are.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -332,19 +332,19 @@ def with_retries(copy, url, folder):
             failure = error
         if attempt + 1 < ATTEMPTS:
             time.sleep(FIRST_WAIT_SECONDS * 2**attempt)
-    warn(f"could not copy out to {url}: {failure} ({ATTEMPTS} attempts); all is in {folder}")
+    warn(f"could not copy out to {url}: {failure} ({ATTEMPTS} attempts); all files are in {folder}")
     return False
 
 
 def is_left_to_c2net(args):
-    """Whether OpenI runs this by c2net, and the flags leave something open."""
+    """Whether c2net is in use and has to supply a path that the flags do not give."""
     complete = getattr(args, "data_path", None) and args.train_path
-    here = os.environ.get(C2NET_VARIABLE) and importlib.util.find_spec("c2net")
-    return bool(here and not complete)
+    has_c2net = os.environ.get(C2NET_VARIABLE) and importlib.util.find_spec("c2net")
+    return bool(has_c2net and not complete)
 
 
 def _job_of_c2net(args):
-    """The `CloudJob` of what the flags leave open to c2net."""
+    """The `CloudJob` with the paths that c2net supplies where the flags do not."""
     from c2net.context import prepare
 
     try:
@@ -363,7 +363,7 @@ def _job_of_c2net(args):
 
 
 def upload_by_c2net():
-    """One attempt to copy out; c2net prints its failures."""
+    """Tries once to copy results out; raises `StoreError` if c2net prints a failure."""
     output = run_subprocess("-c", "from c2net.context import upload_output; upload_output()")
     failures = [line for line in output.splitlines() if FAILURE_MARK in line]
     if failures:
@@ -372,7 +372,7 @@ def upload_by_c2net():
 
 @contextlib.contextmanager
 def _storage(argument):
-    """Turns a failing storage, or disk, into an `InputError` that names the argument."""
+    """Turns an error of the storage or disk into an `InputError` that names the argument."""
     try:
         yield
     except StoreError as error:
@@ -382,5 +382,5 @@ def _storage(argument):
 
 
 def warn(text):
-    """Says something that does not end the job."""
+    """Prints a warning on stderr."""
     print(f"warning: {text}", file=sys.stderr, flush=True)

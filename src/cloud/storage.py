@@ -1,7 +1,7 @@
-"""Where a cloud job's data and results live: object storage, or a folder behind the same interface.
+"""Storage of a cloud job's data and results: object storage, or a folder with the same interface.
 
 A store has `exists(url)`, `fetch(url, folder)`, `put(file, url)` and `remove(url)`; each raises
-`StoreError` where the storage fails. A `put` that fails leaves the older object as it was.
+`StoreError` if the storage fails. A `put` that fails leaves the older object unchanged.
 """
 
 import importlib.util
@@ -22,20 +22,24 @@ TIMEOUT_SECONDS = 3600
 
 
 class StoreError(OSError):
-    """The storage cannot be reached, is full, or refuses."""
+    """The storage cannot be reached, is full, or denies access."""
 
 
 def store_of(url, argument):
-    """The store of a URL: `obs://` and `s3://` by MoXing, `file://` and plain paths as a folder.
+    """The store for a URL: a `MoxingStore` for obs:// and s3://, else a `LocalStore`.
+
+    Args:
+        url: obs://, s3://, file:// or a plain path.
+        argument: the flag that gave it, for messages.
 
     Raises:
-        InputError: the URL, which `argument` named, needs something that is not there.
+        InputError: the URL has another scheme, or needs MoXing, which is not installed.
     """
     if url.startswith(REMOTE):
         if importlib.util.find_spec("moxing") is None:
             raise InputError(
-                f"{argument} is {url}: object storage needs MoXing, which images of ModelArts and "
-                "OpenI have; here give a folder"
+                f"{argument} is {url}: object storage needs MoXing, which the images of ModelArts "
+                "and OpenI have; elsewhere give a folder"
             )
         return MoxingStore()
     if "://" in url and not url.startswith(FILE):
@@ -44,12 +48,12 @@ def store_of(url, argument):
 
 
 def join(url, name):
-    """The URL of what is called `name` below `url`."""
+    """The URL of `name` below `url`."""
     return f"{url.rstrip('/')}/{name}"
 
 
 class LocalStore:
-    """A folder in place of object storage: a mounted disk, or a laptop."""
+    """A folder instead of object storage: on a mounted disk, or a laptop."""
 
     def exists(self, url):
         """Whether there is a file, or a folder with something in it."""
@@ -81,7 +85,7 @@ class LocalStore:
             raise StoreError(f"{url}: {reason_of(error)}") from None
 
     def remove(self, url):
-        """Removes a file; one that is gone is no error."""
+        """Removes a file, if it exists."""
         try:
             self._path(url).unlink(missing_ok=True)
         except OSError as error:
@@ -92,9 +96,9 @@ class LocalStore:
 
 
 class MoxingStore:
-    """Object storage by MoXing, each command in a process of its own.
+    """Object storage by MoXing, with each command in a process of its own.
 
-    What MoXing raises is not documented, and it may hang: neither may end a training.
+    MoXing may hang, and its exceptions are not documented: neither must end a training.
     """
 
     def exists(self, url):
@@ -106,7 +110,7 @@ class MoxingStore:
         self._run("fetch", url, folder)
 
     def put(self, file, url):
-        """As in `LocalStore`; an object appears when it is complete."""
+        """As in `LocalStore`; an object appears only when it is complete."""
         self._run("put", file, url)
 
     def remove(self, url):
@@ -118,7 +122,11 @@ class MoxingStore:
 
 
 def run_subprocess(*arguments):
-    """Runs Python on its own to talk to the storage; returns its output, raises `StoreError`."""
+    """Runs Python in a process of its own that accesses the storage; returns its output.
+
+    Raises:
+        StoreError: it fails or does not end in time.
+    """
     command = [sys.executable, *map(str, arguments)]
     paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
     try:
@@ -139,7 +147,7 @@ def run_subprocess(*arguments):
 
 
 def reason_of(error):
-    """What an OSError says, without its path and number; of a tree's, what the first one says."""
+    """The text of an OSError without path and number; for a tree, that of its first error."""
     if isinstance(error, shutil.Error):
         source, _, text = error.args[0][0]
         return f"{source}: {text.split('] ')[-1].split(': ')[0]}"
@@ -147,7 +155,7 @@ def reason_of(error):
 
 
 def moxing_command(command, source, target=None):
-    """Runs one command of MoXing, and lets whatever it raises end the process.
+    """Runs one command of MoXing; an exception of MoXing ends the process.
 
     Args:
         command: "exists", "fetch", "put" or "remove".

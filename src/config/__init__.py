@@ -1,1 +1,1 @@
-"""Settings: every one of them, the presets, and the command line that sets them."""
+"""All settings of a run, the presets, and the command line that sets them."""

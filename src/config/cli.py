@@ -16,7 +16,7 @@ EXIT_CODES = {InputError: 2, StoppedError: 3, NonFiniteError: 4, DiskError: 5, E
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that answers a wrong command line with one line."""
+    """An argparse parser that reports a wrong command line in one line."""
 
     def __init__(self, description):
         super().__init__(
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         return namespace, unknown
 
     def error(self, message):
-        """Prints one line and exits with 2."""
+        """Prints one line and exits with code 2."""
         self.exit(2, f"{self.prog}: {message}; --help lists the arguments\n")
 
 
@@ -94,78 +94,98 @@ def whole_number(at_least):
 
 
 def add_run_flags(parser):
-    """Where a training's files go, and what it goes on from."""
+    """Adds the flags for a run's folder, what it starts from, its compile cache and its profile."""
     add = parser.add_argument
     add("--train_path", help="folder for checkpoints and metrics (default: runs/<time>-<preset>)")
     add("--overwrite", action=Switch, help="remove the run in --train_path and start over")
-    add("--resume", nargs="?", const=True, metavar="FILE", type=file_or_switch,
-        help="go on from a checkpoint (default: the newest good one in --train_path)")  # fmt: skip
     add(
-        "--config", metavar="FILE", help="start with the settings of a run's config.json; flags win"
+        "--resume",
+        nargs="?",
+        const=True,
+        metavar="FILE",
+        type=file_or_switch,
+        help="continue from a checkpoint (default: the newest intact one in --train_path)",
     )
-    add("--compile_cache", metavar="FOLDER",
-        help="where compiled graphs are kept for the next start; off: nowhere "
-        "(default: ~/.cache/convlstm-mindspore)")  # fmt: skip
-    add("--profile", metavar="FOLDER", help="write a profile of up to 20 steps there")
+    add(
+        "--config",
+        metavar="FILE",
+        help="start with the settings in a run's config.json; other flags override them",
+    )
+    add(
+        "--compile_cache",
+        metavar="FOLDER",
+        help="folder that keeps compiled graphs for later starts; off: keep none "
+        "(default: ~/.cache/convlstm-mindspore)",
+    )
+    add("--profile", metavar="FOLDER", help="folder for a profile of up to 20 training steps")
 
 
 def add_distribute_flag(parser):
-    """--distribute."""
+    """Adds --distribute."""
     parser.add_argument(
-        "--distribute", action=Switch,
-        help="share the work with the other processes that msrun started, one a device",
-    )  # fmt: skip
+        "--distribute",
+        action=Switch,
+        help="share the work among the processes that msrun started, one per device",
+    )
 
 
 def add_device_flags(parser):
-    """--device_target, --device_id and --jit_level."""
+    """Adds --device_target, --device_id and --jit_level."""
     parser.add_argument(
         "--device_target",
         choices=tuple(DEFAULT_PRESET),
-        help="the kind of device (default: Ascend where one is usable, else CPU)",
+        help="type of device (default: Ascend if one is usable, else CPU)",
     )
     parser.add_argument(
-        "--device_id", type=whole_number(0), default=0, help="which card (default: 0)"
+        "--device_id", type=whole_number(0), default=0, help="number of the card (default: 0)"
     )
     parser.add_argument(
         "--jit_level",
         choices=JIT_LEVELS,
-        help="O0: kernel by kernel, O1: operators fused, O2: the whole graph by an Ascend's graph "
-        "engine (default: MindSpore's choice)",
+        help="how graphs are compiled; O0: kernel by kernel; O1: with fused operators; O2: as a "
+        "whole, by an Ascend's graph engine (default: MindSpore's choice)",
     )
 
 
 def add_value_range_flag(parser, file):
-    """--value_range for the file of another flag."""
+    """Adds --value_range, which belongs to the flag that is named `file`."""
     parser.add_argument(
-        "--value_range", type=float, nargs=2, metavar=("LOW", "HIGH"),
-        help=f"the two values of {file} that become 0 and 1 (default: the checkpoint's)",
-    )  # fmt: skip
+        "--value_range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help=f"data values of {file} that are scaled to 0 and 1 (default: the checkpoint's)",
+    )
 
 
 def add_score_flags(parser):
-    """--thresholds and --neighbourhoods."""
+    """Adds --thresholds and --neighbourhoods."""
     parser.add_argument(
-        "--thresholds", type=float, nargs="+", default=[],
-        help="score the forecast of values at or above each, in the data's own units, beside "
+        "--thresholds",
+        type=float,
+        nargs="+",
+        default=[],
+        help="score events, values at or above each threshold, in the data's units; compares with "
         "persistence and climatology",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--neighbourhoods", type=whole_number(1), nargs="+", default=[5, 15],
-        help="sides in pixels of the squares of the FSS, odd (default: 5 15)",
-    )  # fmt: skip
+        "--neighbourhoods",
+        type=whole_number(1),
+        nargs="+",
+        default=[5, 15],
+        help="side lengths in pixels, odd, of the FSS's square neighbourhoods (default: 5 15)",
+    )
 
 
 def add_summary_flag(parser):
-    """--summary."""
+    """Adds --summary."""
     parser.add_argument(
-        "--summary", action=Switch,
-        help="print parameters, layers and cost of the network, and do nothing else",
-    )  # fmt: skip
+        "--summary", action=Switch, help="only print the network's parameters, layers and cost"
+    )
 
 
 def add_config_flags(parser):
-    """--preset and a flag for every field of the configuration that may be set."""
+    """Adds --preset, --recipe, and a flag for every setting that has one."""
     parser.add_argument(
         "--preset",
         choices=tuple(PRESETS),
@@ -176,7 +196,8 @@ def add_config_flags(parser):
     parser.add_argument(
         "--recipe",
         choices=RECIPES,
-        help="published: that of the 2022 version, for any preset (default: the preset's own)",
+        help="training settings; published: those of the 2022 version, with any preset "
+        "(default: the preset's own)",
     )
     for part, title in (
         (TrainingConfig, "training"),
@@ -191,13 +212,16 @@ def add_config_flags(parser):
 
 
 def _add_flag(group, f, hint):
-    """One flag of a field; what is not given stays out of the parsed arguments."""
+    """Adds the flag of a field; if it is not given, the parsed arguments lack it."""
     if isinstance(hint, types.UnionType):
         hint = typing.get_args(hint)[0]
     if hint is bool:
         group.add_argument(
-            f"--{f.name}", action=Switch, default=argparse.SUPPRESS, help=f.metadata["help"],
-        )  # fmt: skip
+            f"--{f.name}",
+            action=Switch,
+            default=argparse.SUPPRESS,
+            help=f.metadata["help"],
+        )
         return
     many = typing.get_origin(hint) is tuple
     kind = typing.get_args(hint)[0] if many else hint
@@ -214,7 +238,7 @@ def _add_flag(group, f, hint):
 
 
 def _parser_of(f, kind):
-    """What turns an argument's text into a value of a field."""
+    """The function that parses one value of a field."""
     parse = f.metadata["parse"] or getattr(kind, "parse", kind)
 
     def checked(text):
@@ -228,22 +252,22 @@ def _parser_of(f, kind):
 
 
 def _number_of_values(f):
-    """argparse's nargs of a field that is a tuple."""
+    """argparse's `nargs` for a field that is a tuple."""
     if f.metadata["parse"]:
         return "+"
     return f.metadata["length"] or ("*" if f.metadata["may_be_empty"] else "+")
 
 
 def describe_default(f):
-    """The default of a flag, and where presets differ from it."""
+    """The default of a flag as text; where presets differ, that of each."""
 
-    def of(preset):
+    def default_of(preset):
         model = getattr(preset.model, f.name, f.default)
         return preset.training.get(f.name, model)
 
     if f.default is None:
         return ""
-    values = {name: of(preset) for name, preset in PRESETS.items()}
+    values = {name: default_of(preset) for name, preset in PRESETS.items()}
     first = next(iter(values.values()))
     others = [f"{name}: {_text(value)}" for name, value in values.items() if value != first]
     return _text(first) + "".join(f"; {other}" for other in others)
@@ -256,7 +280,7 @@ def _text(value):
 
 
 def run(main, args):
-    """Runs an entry script's main; turns what a user can act on into one line and an exit code."""
+    """Runs an entry script's `main`; reports the errors of `EXIT_CODES` in one line each."""
     try:
         main(args)
     except tuple(EXIT_CODES) as error:

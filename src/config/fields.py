@@ -1,4 +1,4 @@
-"""Dataclass fields that know their help text and limits, checked when made or read from JSON."""
+"""Dataclass fields with help texts and limits, which are checked whenever an object is made."""
 
 import dataclasses
 import math
@@ -27,18 +27,20 @@ def option(
     may_change=False,
     in_graph=True,
 ):
-    """A dataclass field with its help text, its limits, and what else there is to know of it.
+    """A dataclass field with its help text, limits and properties.
 
     Args:
-        choices, at_least, above, at_most: limits of its value, or of each of its values.
-        length, may_be_empty: of a field of several values.
-        flag: whether the command line has it.
-        parse: what turns the text of one value into it; default: its type.
-        belongs_to: "dataset" where it needs one to be set.
-        inherited: when a new run takes it from the run whose weights it starts with: "always",
-            "with_dataset" where it goes on with that run's data or a dataset of the same kind,
-            "with_file" where it goes on with the very same file.
-        found_in_dataset: whether a dataset decides it, of a run that has one.
+        default: the field's default.
+        help: the help text of its flag.
+        choices, at_least, above, at_most: limits of the value, or of each item of a tuple.
+        length, may_be_empty: the number of items of a tuple, and whether it may be empty.
+        flag: whether the command line has a flag for it.
+        parse: function that parses one value from text; default: the field's type.
+        belongs_to: "dataset" if it applies only to runs with a dataset.
+        inherited: when a new run takes the value from the run whose weights it starts with:
+            "always"; "with_dataset": unless it switches to digits; "with_file": only if it keeps
+            that run's dataset.
+        found_in_dataset: whether the dataset, if there is one, determines the value.
         may_change: whether a resumed run may change it.
         in_graph: whether compiled graphs depend on it.
     """
@@ -47,7 +49,7 @@ def option(
 
 
 def names(*classes, **properties):
-    """The names of the fields of dataclasses that have these properties, a tuple."""
+    """The names of the fields with these properties in all `classes`, a tuple."""
     return tuple(
         f.name
         for cls in classes
@@ -57,10 +59,10 @@ def names(*classes, **properties):
 
 
 class Checked:
-    """A dataclass whose values have to keep the types and limits of their fields."""
+    """Base of dataclasses that check the types and limits of their values."""
 
     def __post_init__(self):
-        """Refuses the first value that is out of its limits."""
+        """Raises `InputError` for the first value of a wrong type or out of its limits."""
         hints = typing.get_type_hints(type(self))
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
@@ -78,7 +80,7 @@ class Checked:
 
 
 def _check_limits(name, value, limits):
-    """Refuses one value, or one item of a tuple, that breaks a limit of its field."""
+    """Raises `InputError` if a value, or one item of a tuple, breaks a limit of its field."""
     choices = limits.get("choices")
     if choices and value is not None and value not in choices:
         raise InputError(f"{name} is {value!r}: it must be one of {', '.join(map(str, choices))}")
@@ -108,7 +110,7 @@ def _has_type(value, hint):
 
 
 def describe(hint):
-    """The name of a field's type, for people."""
+    """The type of a field in words."""
     if isinstance(hint, types.UnionType):
         return " or ".join(describe(h) for h in typing.get_args(hint) if h is not type(None))
     if typing.get_origin(hint) is tuple:
@@ -119,19 +121,27 @@ def describe(hint):
 
 
 def from_dict(cls, values, complete=False):
-    """Builds a dataclass from plain JSON values, strictly; but unless they have to be `complete`,
-    one that is missing takes its default, because a file may be older than the field.
+    """Builds a dataclass from plain JSON values.
+
+    Args:
+        cls: the dataclass.
+        values: a dict of JSON values by field name.
+        complete: refuse missing fields even if they have a default; otherwise they take it,
+            because a file may be older than a field.
+
+    Raises:
+        InputError: a field is unknown or missing, or a value has a wrong type or is out of limits.
     """
     if not isinstance(values, dict):
-        raise InputError(f"{cls.__name__} is {type(values).__name__}: it must be an object")
+        raise InputError(f"{cls.__name__} is {type(values).__name__}: it must be a JSON object")
     hints = typing.get_type_hints(cls)
     missing = set(hints) - set(values)
     if not complete:
         missing &= {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
-    odd = sorted((set(values) - set(hints)) | missing)
-    if odd:
-        state = "unknown" if odd[0] in values else "missing"
-        raise InputError(f"{cls.__name__}: {odd[0]} is {state}")
+    wrong = sorted((set(values) - set(hints)) | missing)
+    if wrong:
+        state = "unknown" if wrong[0] in values else "missing"
+        raise InputError(f"{cls.__name__}: {wrong[0]} is {state}")
     return cls(**{name: _from_json_value(hints[name], value) for name, value in values.items()})
 
 

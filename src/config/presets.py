@@ -1,7 +1,7 @@
-"""The networks that have a name, with the recipe that trains each.
+"""Presets: named networks, each with the training settings that suit it.
 
-Sources: Shi et al. 2015 (arXiv:1506.04214) for `paper`; for `multiscale` the published
-ConvLSTM-PyTorch network, less the weights that multiply its forecaster's zero input.
+Sources: `paper` is Shi et al. 2015 (arXiv:1506.04214); `multiscale` is the published
+ConvLSTM-PyTorch network without the weights that its forecaster multiplies by a zero input.
 """
 
 import dataclasses
@@ -12,18 +12,18 @@ from src.config.schema import Config, DataConfig, Horizon, ModelConfig, Stage, T
 
 @dataclass(frozen=True)
 class Preset:
-    """A network and what its recipe changes in `TrainingConfig`."""
+    """A network, and the training settings that differ from `TrainingConfig`'s defaults."""
 
     model: ModelConfig
     training: dict
 
 
-# Seen on real digits: short horizons are cheap and teach motion first; at equal budgets the error
-# falls by a seventh. The shares are of a run's time.
+# Measured on real digits: short horizons are cheap and teach motion first; after the same training
+# time the error is a seventh lower. The last number is the fraction of the run at the phase's end.
 _SHORT_HORIZONS = (Horizon(4, 2, 0.3), Horizon(7, 5, 0.6))
 
-# Seen on real digits: these start values, rates and losses learn several times faster than
-# framework defaults when a run has minutes, not hours.
+# Measured on real digits: in runs of minutes, not hours, these settings learn several times faster
+# than the framework's defaults.
 _SHORT_RUN = {
     "batch_size": 8,
     "curriculum": _SHORT_HORIZONS,
@@ -62,10 +62,13 @@ DEFAULT_PRESET = {"Ascend": "multiscale", "CPU": "small"}
 
 
 def make_config(preset, options, recipe="default"):
-    """The configuration of `preset` with the fields of `options`, a dict by flag name, changed.
+    """The `Config` of a preset with some settings changed.
 
-    The recipe is the preset's own, or "published", that of the 2022 version. Where the output is no
-    sigmoid, its loss is mse.
+    Args:
+        preset: name of the preset.
+        options: the changed settings by flag name.
+        recipe: "default" for the preset's own training settings, "published" for those of the 2022
+            version. The default loss is mse if the output has no sigmoid.
     """
     base = PRESETS[preset]
     recipe = base.training if recipe == "default" else {}
@@ -85,7 +88,7 @@ def make_config(preset, options, recipe="default"):
 
 
 def _horizons_of(curriculum, data):
-    """A preset's horizons, cut where the sequences are shorter; those that are whole then go."""
+    """A preset's horizons, cut to the length of the sequences; whole sequences need no phase."""
     whole = (data.input_frames, data.forecast_frames)
     sizes = [tuple(map(min, (c.input_frames, c.forecast_frames), whole)) for c in curriculum]
     return tuple(

@@ -1,7 +1,7 @@
-"""Every setting of a run, with its default, its limits and its help.
+"""Every setting of a run, with its default, limits and help text.
 
-The entry scripts make their flags from these dataclasses, and a checkpoint carries a whole `Config`
-as JSON, so that nobody has to repeat on the command line what a checkpoint knows.
+The entry scripts make their flags from these dataclasses. A checkpoint stores its whole `Config` as
+JSON, so that nobody has to repeat its settings on the command line.
 """
 
 import dataclasses
@@ -19,12 +19,12 @@ AUTO = ("auto",)
 
 
 def number_or_auto(text):
-    """A bound of `value_range`: a number, or the word that asks for both."""
+    """Parses one item of --value_range: a number or "auto"."""
     return text if text == AUTO[0] else float(text)
 
 
 def threshold_weight(text):
-    """A pair of `loss_weights`, "2:5" for example."""
+    """Parses one item of --loss_weights, "2:5" for example."""
     threshold, weight = text.split(":")
     return float(threshold), float(weight)
 
@@ -34,16 +34,18 @@ number_or_auto.__name__, threshold_weight.__name__ = "float or auto", "A:B"
 
 @dataclass(frozen=True)
 class Stage(Checked):
-    """One ConvLSTM of the encoder and its mirror in the forecaster."""
+    """One ConvLSTM layer of the encoder, and its counterpart in the forecaster."""
 
     hidden_channels: int = option(64, "channels of each state", at_least=1)
-    conv_channels: int = option(0, "channels of the 3x3 convolution before it; 0: none", at_least=0)
+    conv_channels: int = option(
+        0, "channels of the 3x3 convolution before the ConvLSTM; 0: none", at_least=0
+    )
     stride: int = option(1, "stride of that convolution", at_least=1)
 
 
 @dataclass(frozen=True)
 class ModelConfig(Checked):
-    """An encoder-forecaster: what `src.model.EncoderForecaster` builds."""
+    """The network that `src.model.EncoderForecaster` builds."""
 
     stages: tuple[Stage, ...] = option((Stage(),), "the encoder's layers, finest first", flag=False)
     kernel_size: int = option(5, "side of the state-to-state kernels, odd", at_least=1, flag=False)
@@ -53,29 +55,31 @@ class ModelConfig(Checked):
         at_least=1,
         flag=False,
     )
-    patch_size: int = option(1, "side of the patches that become channels", at_least=1, flag=False)
+    patch_size: int = option(
+        1, "side of the patches whose pixels become channels", at_least=1, flag=False
+    )
     group_norm: bool = option(
         False, "GroupNorm over the gates in groups of 32 channels", flag=False
     )
     peepholes: bool = option(False, "per-channel peepholes", flag=False)
     head_channels: int = option(
         0,
-        "channels of a 3x3 convolution over the finest states before the output convolution; "
+        "channels of a 3x3 convolution of the finest states before the output convolution; "
         "0: the output convolution reads the states of all layers",
         at_least=0,
         flag=False,
     )
     output_kernel_size: int = option(1, "side of the output convolution's kernel", choices=(1, 3))
     output_activation: str = option(
-        "sigmoid", "what ends the network", choices=("sigmoid", "leaky_relu", "identity")
+        "sigmoid", "activation of the output", choices=("sigmoid", "leaky_relu", "identity")
     )
     residual: bool = option(
-        False, "forecast the change since the last input frame; with output_activation identity"
+        False, "forecast the change since the last input frame; needs --output_activation identity"
     )
     channels: int = option(1, "channels of a frame", at_least=1, flag=False, found_in_dataset=True)
 
     def __post_init__(self):
-        """Refuses combinations that no network can have."""
+        """Raises `InputError` for combinations that cannot be built."""
         super().__post_init__()
         for name in ("kernel_size", "input_kernel_size"):
             size = getattr(self, name)
@@ -97,12 +101,12 @@ class ModelConfig(Checked):
             )
         if not self.head_channels and any(stage.stride > 1 for stage in self.stages):
             raise InputError(
-                "head_channels is 0: states of different sizes need a head of their own"
+                "head_channels is 0: with stages of different sizes it must be greater than 0"
             )
 
     @property
     def size_multiple(self):
-        """The number that has to divide a frame's height and width."""
+        """The number of which a frame's height and width must be multiples."""
         return self.patch_size * math.prod(stage.stride for stage in self.stages)
 
     def check_image_size(self, image_size, file=None):
@@ -137,50 +141,51 @@ class DataConfig(Checked):
 
     data_path: str | None = option(
         None,
-        "folder with train-images-idx3-ubyte.gz; default: the embedded test digits",
+        "folder with train-images-idx3-ubyte.gz; default: the MNIST test digits of the project",
         may_change=True,
         in_graph=False,
     )
     dataset: str | None = option(
         None,
-        "own data in place of Moving MNIST: sequences, .npy or .npz of (N, T, H, W) or "
-        "(N, T, C, H, W), or one long record, (T, H, W), NetCDF, Zarr, or a folder of files",
+        "own data instead of Moving MNIST: sequences in .npy or .npz, (N, T, H, W) or "
+        "(N, T, C, H, W); or one long record: (T, H, W) in .npy or .npz, NetCDF, Zarr, or a folder "
+        "of such files",
         inherited="with_dataset",
         may_change=True,
         in_graph=False,
     )
     variable: str | None = option(
         None,
-        "variable of a NetCDF or Zarr dataset; default: the only one of three dimensions",
+        "variable of a NetCDF or Zarr dataset; default: the only one with three or more dimensions",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
     )
     time: str | None = option(
         None,
-        "name of its time; default: by the CF conventions, as latitude and longitude",
+        "name of the dataset's time axis; default: found by the CF conventions",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
     )
     latitude: str | None = option(
         None,
-        "name of its latitude, or of its rows",
+        "name of the dataset's latitude, or of its rows; default: found by the CF conventions",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
     )
     longitude: str | None = option(
         None,
-        "name of its longitude, or of its columns",
+        "name of the dataset's longitude, or of its columns; default: found by the CF conventions",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
     )
     window_stride: int | None = option(
         None,
-        "frames from one window of a long record to the next, 1 by default; makes a .npy file of "
-        "four dimensions a record, (T, C, H, W)",
+        "frames from the start of one window of a record to the next, by default 1; if given, a "
+        ".npy file of four dimensions is a record, (T, C, H, W)",
         at_least=1,
         belongs_to="dataset",
         inherited="with_file",
@@ -188,8 +193,8 @@ class DataConfig(Checked):
     )
     value_range: tuple[float, ...] | None = option(
         None,
-        "the two values of the dataset that become 0 and 1; has to be given with it; auto: the "
-        "extremes of a record's training split",
+        "data values that are scaled to 0 and 1, required with --dataset; auto: the smallest and "
+        "the largest value of a record's training split",
         length=2,
         belongs_to="dataset",
         inherited="with_dataset",
@@ -198,8 +203,8 @@ class DataConfig(Checked):
     )
     transform: str = option(
         "none",
-        "what happens to values before they are scaled; log: natural logarithm; dbz: rain in mm/h "
-        "to dBZ by Z = 200 R^1.6",
+        "transform of the values before scaling; log: natural logarithm; dbz: rain in mm/h to "
+        "reflectivity in dBZ, Z = 200 R^1.6",
         choices=TRANSFORMS,
         belongs_to="dataset",
         inherited="with_dataset",
@@ -207,16 +212,16 @@ class DataConfig(Checked):
     )
     missing: str = option(
         "refuse",
-        "what to do with missing values (NaN) of the dataset; mask: fill them for the network with "
-        "the training mean, and leave them out of loss and scores",
+        "what to do with missing values (NaN) of the dataset; refuse: stop with an error; mask: "
+        "let the network read the training mean, and leave them out of loss and scores",
         choices=("refuse", "mask"),
         belongs_to="dataset",
         inherited="with_dataset",
     )
     pad: bool = option(
         False,
-        "pad the dataset's frames by reflection to the multiple that the network needs, and crop "
-        "its forecasts",
+        "pad the dataset's frames by reflection to a size that the network can read, and crop the "
+        "forecasts to the frames' own size",
         belongs_to="dataset",
         inherited="with_dataset",
     )
@@ -230,7 +235,7 @@ class DataConfig(Checked):
     )
     fill: float | None = option(
         None,
-        "what the network reads where values are missing",
+        "value that the network reads where data are missing",
         flag=False,
         belongs_to="dataset",
         in_graph=False,
@@ -246,7 +251,7 @@ class DataConfig(Checked):
     )
     held_out: float = option(
         0.1,
-        "share of the dataset to validate on, and as much again to test on",
+        "fraction of the dataset for validation; the same fraction again is for testing",
         above=0,
         at_most=0.45,
         inherited="with_dataset",
@@ -254,7 +259,7 @@ class DataConfig(Checked):
     )
     split_seed: int = option(
         0,
-        "seed of the dataset's split into training, validation and test",
+        "seed of the random split of sequences into training, validation and test",
         at_least=0,
         at_most=2**32 - 1,
         inherited="with_dataset",
@@ -262,7 +267,7 @@ class DataConfig(Checked):
     )
     dataset_crc: int | None = option(
         None,
-        "fingerprint of the dataset, by which the split is valid",
+        "fingerprint of the dataset for which the split was made",
         flag=False,
         belongs_to="dataset",
         in_graph=False,
@@ -270,17 +275,19 @@ class DataConfig(Checked):
     )
     num_digits: tuple[int, ...] = option(
         (2,),
-        "digits in a sequence; of several numbers each sequence draws one",
+        "digits in a sequence; of several numbers, each sequence takes one at random",
         at_least=1,
         at_most=64,
         inherited="always",
         in_graph=False,
     )
-    input_frames: int = option(10, "frames that the network sees", at_least=1, inherited="always")
-    forecast_frames: int = option(10, "frames that it forecasts", at_least=1, inherited="always")
+    input_frames: int = option(10, "frames that the network reads", at_least=1, inherited="always")
+    forecast_frames: int = option(
+        10, "frames that the network forecasts", at_least=1, inherited="always"
+    )
     image_size: tuple[int, ...] = option(
         (64, 64),
-        "height and width of a frame in pixels; a dataset's own",
+        "height and width of a frame in pixels; with --dataset always its own",
         at_least=7,
         length=2,
         inherited="always",
@@ -288,33 +295,36 @@ class DataConfig(Checked):
     )
     epoch_size: int = option(
         10_000,
-        "training sequences in an epoch; default with a dataset: all of its own",
+        "training sequences in an epoch; default with --dataset: its whole training split",
         at_least=1,
         in_graph=False,
         found_in_dataset=True,
     )
     eval_size: int | None = option(
         None,
-        "validation sequences; default: a tenth of epoch_size; all of a dataset's",
+        "validation sequences; default: a tenth of epoch_size, with --dataset its whole validation "
+        "split",
         at_least=1,
         in_graph=False,
     )
     num_parallel_workers: int = option(
         1,
-        "processes that make sequences, as many as there are cores at most",
+        "processes that make sequences, at most one per core",
         at_least=1,
         may_change=True,
         in_graph=False,
     )
 
     def __post_init__(self):
-        """Refuses what one of the two kinds of data lacks."""
+        """Raises `InputError` for settings that the kind of data does not have."""
         super().__post_init__()
         if self.dataset is None:
             defaults = {f.name: f.default for f in fields(self)}
             for name in names(DataConfig, belongs_to="dataset"):
                 if getattr(self, name) != defaults[name]:
-                    raise InputError(f"{name} is {getattr(self, name)}: it belongs to a dataset")
+                    raise InputError(
+                        f"{name} is {getattr(self, name)}: it can be set only with --dataset"
+                    )
             if min(self.image_size) <= DIGIT_SIZE:
                 raise InputError(
                     f"image_size is {self.image_size[0]} {self.image_size[1]}: moving digits need "
@@ -323,34 +333,37 @@ class DataConfig(Checked):
             return
         if self.dataset_crc is None:
             raise InputError(
-                f"dataset is {self.dataset!r}: this run is of moving digits; start another for it"
+                f"dataset is {self.dataset!r}: this run trains on Moving MNIST; start a new one"
             )
         if self.data_path is not None:
             raise InputError(
-                f"dataset is {self.dataset!r}: data_path, which is for digits, is given too"
+                f"dataset is {self.dataset!r}: --data_path is given too, which is for digits; "
+                "leave one of them out"
             )
         check_value_range(self.value_range, self.dataset, self.transform)
         if (self.fill is None) == (self.missing == "mask"):
-            raise InputError(f"missing is {self.missing!r}: the run was started otherwise")
+            raise InputError(f"missing is {self.missing!r}: the run was started with another value")
 
 
 @dataclass(frozen=True)
 class Horizon(Checked):
-    """The beginning of a sequence that a run trains on until a share of it is done."""
+    """A phase of the curriculum: how many frames of each sequence it uses, and when it ends."""
 
-    input_frames: int = option(10, "frames that the network sees", at_least=1)
-    forecast_frames: int = option(10, "frames that it forecasts", at_least=1)
-    until: float = option(1.0, "share of the run", above=0, at_most=1)
+    input_frames: int = option(10, "frames that the network reads", at_least=1)
+    forecast_frames: int = option(10, "frames that the network forecasts", at_least=1)
+    until: float = option(1.0, "fraction of the run after which it ends", above=0, at_most=1)
 
     METAVAR = "IN+OUT:UNTIL"
     FORM = re.compile(r"(\d+)\+(\d+):(\d*\.?\d+)")
 
     @classmethod
     def parse(cls, text):
-        """Reads "4+2:0.3": 4 frames in, 2 out, for the first 30 % of the run."""
+        """Parses "4+2:0.3": 4 input and 2 forecast frames until 30 % of the run are done."""
         match = cls.FORM.fullmatch(text)
         if not match:
-            raise InputError(f"curriculum has {text!r}: a phase is written 4+2:0.3, in+out:until")
+            raise InputError(
+                f"curriculum has {text!r}: a phase is written {cls.METAVAR}, 4+2:0.3 for example"
+            )
         return cls(int(match[1]), int(match[2]), float(match[3]))
 
     def __str__(self):
@@ -358,38 +371,40 @@ class Horizon(Checked):
 
     @property
     def frames(self):
-        """All its frames."""
+        """The number of all frames, input and forecast."""
         return self.input_frames + self.forecast_frames
 
 
 @dataclass(frozen=True)
 class TrainingConfig(Checked):
-    """The recipe: by default that of the 2022 version; `PRESETS` says what a preset changes."""
+    """How to train. The defaults are those of the 2022 version; each preset changes some."""
 
-    batch_size: int = option(32, "sequences that a device computes at a time", at_least=1)
+    batch_size: int = option(32, "sequences in a batch, per device", at_least=1)
     accumulate_steps: int = option(
-        1, "batches of each device whose mean gradient makes a step", at_least=1
+        1, "batches per device whose gradients are averaged for one step", at_least=1
     )
     epochs: int = option(100, "epochs to train", at_least=1, may_change=True, in_graph=False)
     max_minutes: float = option(
         0.0,
-        "stop after so many minutes of training steps, compiling and validation apart; 0: no limit",
+        "stop after this many minutes of training steps, not counting compilation and validation; "
+        "0: no limit",
         at_least=0,
         may_change=True,
         in_graph=False,
     )
     max_work: float = option(
         0.0,
-        "stop after the work of so many whole sequences, shorter ones counting by their frames; "
-        "0: no limit",
+        "stop after training on this many sequences; a shortened one counts as the fraction of its "
+        "frames; 0: no limit",
         at_least=0,
         may_change=True,
         in_graph=False,
     )
     curriculum: tuple[Horizon, ...] = option(
         (),
-        "phases to begin with, each in+out:until, until a share of the run's time or work; whole "
-        "sequences after them; without a value: none",
+        "phases with shortened sequences, each with its input frames, forecast frames, and the "
+        "fraction of the run's time or work at which it ends; whole sequences follow; without a "
+        "value: none",
         may_be_empty=True,
     )
     learning_rate: float = option(
@@ -397,66 +412,75 @@ class TrainingConfig(Checked):
     )
     lr_schedule: str = option(
         "plateau",
-        "constant; cosine: warm-up, hold, cosine to 0; one-cycle: cosine up from 1/25 over 30 %%, "
-        "then down to 4e-6 of the peak; plateau: halved after 4 evaluations without a better one",
+        "constant; cosine: warm-up, constant, then cosine to 0; one-cycle: cosine from 1/25 of the "
+        "peak up to it in 30 %% of the run, then down to 4e-6 of it; plateau: halved after 4 "
+        "evaluations without improvement",
         choices=("constant", "cosine", "one-cycle", "plateau"),
         in_graph=False,
     )
-    warmup_steps: int = option(0, "steps of linear warm-up (cosine)", at_least=0, in_graph=False)
+    warmup_steps: int = option(
+        0, "steps of linear warm-up (only with cosine)", at_least=0, in_graph=False
+    )
     decay_start: float = option(
         0.0,
-        "share of the run after which the cosine falls (cosine)",
+        "fraction of the run after which the learning rate falls (only with cosine)",
         at_least=0,
         at_most=0.99,
         in_graph=False,
     )
     optimizer: str = option(
         "adam",
-        "adamw decouples the weight decay and spares biases and norms; muon: for the weights "
-        "of convolutions, adamw for the rest",
+        "adamw: weight decay is decoupled and leaves out biases and norms; muon: for convolution "
+        "weights, with adamw for the rest",
         choices=("adam", "adamw", "muon"),
     )
     weight_decay: float = option(0.0, "weight decay", at_least=0)
     loss: str = option(
         "mse",
-        "mean per pixel; bce needs a sigmoid output, without one the default is mse",
+        "loss, averaged over pixels; bce needs a sigmoid output, without one the default is mse",
         choices=("mse", "mse+mae", "bce"),
     )
     loss_weights: tuple[tuple[float, ...], ...] | None = option(
         None,
-        "pairs THRESHOLD:WEIGHT in the data's units: errors where the truth is at or above a "
-        "threshold weigh so much, below all of them 1 (mse, mse+mae); HKO-7's for rain in mm/h: "
-        "2:2 5:5 10:10 30:30",
+        "pairs THRESHOLD:WEIGHT, thresholds in the data's units: an error is multiplied by the "
+        "weight where the truth is at or above the threshold, by 1 below all of them; only with "
+        "mse and mse+mae; HKO-7's for rain in mm/h: 2:2 5:5 10:10 30:30",
         parse=threshold_weight,
     )
     encoder_loss_weight: float = option(
-        0.0, "weight of the encoder's own next-frame loss; 0: none", at_least=0
+        0.0,
+        "weight of the loss of the encoder's forecast of the next frame; 0: none",
+        at_least=0,
     )
     encoder_loss_decay: bool = option(
-        False, "let that weight fall to 0 in a straight line over the run"
+        False, "reduce --encoder_loss_weight linearly to 0 over the run"
     )
-    grad_clip: float = option(0.0, "largest global norm of the gradients; 0: no limit", at_least=0)
+    grad_clip: float = option(0.0, "clip gradients to this global norm; 0: no limit", at_least=0)
     recompute: bool = option(
         False,
-        "compute the gates again for the gradient in place of keeping them: less memory, about a "
+        "recompute the gates in the backward pass instead of storing them: less memory, about a "
         "third more time",
         may_change=True,
     )
     amp_level: str = option(
         "O0",
-        "O2: convolutions in float16 with dynamic loss scale, all else in float32; auto: O2 on an "
-        "Ascend, O0 on a CPU",
+        "O0: float32; O2: convolutions in float16 with dynamic loss scale, the rest in float32; "
+        "auto: O2 on an Ascend, O0 on a CPU",
         choices=("O0", "O2", "auto"),
     )
     seed: int = option(
-        1, "seed of the weights and the sequences", at_least=0, at_most=2**32 - 1, in_graph=False
+        1,
+        "seed of the initial weights and of the sequences",
+        at_least=0,
+        at_most=2**32 - 1,
+        in_graph=False,
     )
     eval_every: int = option(
         1, "epochs between evaluations on the validation set", at_least=1, in_graph=False
     )
     early_stop: int = option(
         0,
-        "stop after so many evaluations without a better one; 0: never",
+        "stop after this many evaluations without improvement; 0: never",
         at_least=0,
         in_graph=False,
     )
@@ -471,64 +495,66 @@ class TrainingConfig(Checked):
         in_graph=False,
     )
     keep: int = option(
-        3, "newest epoch checkpoints to keep", at_least=1, may_change=True, in_graph=False
+        3, "epoch checkpoints to keep, the newest", at_least=1, may_change=True, in_graph=False
     )
     log_every: int = option(
         20, "steps between rows of metrics.csv", at_least=1, may_change=True, in_graph=False
     )
     pictures: int = option(
         4,
-        "validation sequences to draw at every evaluation; 0: none",
+        "validation sequences to draw at each evaluation; 0: none",
         at_least=0,
         may_change=True,
         in_graph=False,
     )
     tensorboard: bool = option(
         False,
-        "write metrics and pictures for TensorBoard too; needs the package tensorboardX",
+        "also write metrics and pictures for TensorBoard; needs the package tensorboardX",
         may_change=True,
         in_graph=False,
     )
     sink_size: int = option(
         1,
-        "steps at a time in an Ascend's sink mode, at whose end saves and stops act",
+        "steps per call in an Ascend's data sink mode; saving and stopping wait for its end",
         at_least=1,
         may_change=True,
         in_graph=False,
     )
     pretrained_model: str | None = option(
-        None, "checkpoint whose weights to start from, with a fresh optimizer", in_graph=False
+        None,
+        "checkpoint to take the initial weights from; the optimizer starts anew",
+        in_graph=False,
     )
 
     def __post_init__(self):
-        """Refuses weights that contradict each other."""
+        """Raises `InputError` for wrong loss weights."""
         super().__post_init__()
         pairs = self.loss_weights or ()
         for k, pair in enumerate(pairs):
             if len(pair) != 2 or not all(map(math.isfinite, pair)) or pair[1] <= 0:
                 raise InputError(
                     f"loss_weights has {':'.join(f'{x:g}' for x in pair)}: it must be "
-                    "THRESHOLD:WEIGHT, finite, the weight greater than 0"
+                    "THRESHOLD:WEIGHT, both finite, the weight greater than 0"
                 )
             if k and pair[0] <= pairs[k - 1][0]:
                 raise InputError(
                     f"loss_weights has the threshold {pair[0]:g} after {pairs[k - 1][0]:g}: they "
-                    "must rise"
+                    "must be in ascending order"
                 )
         if pairs and self.loss == "bce":
             raise InputError(
-                "loss_weights is given with loss 'bce', which they do not weigh: choose --loss mse "
-                "or mse+mae"
+                "loss_weights is given with loss 'bce', which has no weights: choose --loss mse or "
+                "mse+mae"
             )
 
     def sequences_per_step(self, ranks):
-        """Sequences in a step of so many devices."""
+        """Sequences in a step, over all ranks."""
         return self.batch_size * self.accumulate_steps * ranks
 
 
 @dataclass(frozen=True)
 class Config(Checked):
-    """All that a checkpoint has to know to be used or trained on."""
+    """All settings of a run; every checkpoint contains them."""
 
     preset: str
     model: ModelConfig
@@ -536,7 +562,7 @@ class Config(Checked):
     training: TrainingConfig
 
     def __post_init__(self):
-        """Refuses settings that contradict each other."""
+        """Raises `InputError` for settings that contradict each other."""
         super().__post_init__()
         if not self.data.pad:
             self.model.check_image_size(self.data.image_size, self.data.dataset)
@@ -551,23 +577,23 @@ class Config(Checked):
         self._check_curriculum()
 
     def steps_per_epoch(self, ranks=1):
-        """Steps in an epoch; raises `InputError` where an epoch is smaller than a step."""
+        """Steps in an epoch; raises `InputError` if an epoch has fewer sequences than a step."""
         training, epoch = self.training, self.data.epoch_size
         steps = epoch // training.sequences_per_step(ranks)
         if steps:
             return steps
-        parts = f", accumulate_steps {training.accumulate_steps}"
-        parts = (parts if training.accumulate_steps > 1 else "") + (
+        factors = f", accumulate_steps {training.accumulate_steps}"
+        factors = (factors if training.accumulate_steps > 1 else "") + (
             f", {ranks} ranks" if ranks > 1 else ""
         )
         raise InputError(
-            f"batch_size is {training.batch_size}{parts}: larger than an epoch of {epoch} "
+            f"batch_size is {training.batch_size}{factors}: larger than an epoch of {epoch} "
             "sequences; lower it or raise epoch_size"
         )
 
     def _check_curriculum(self):
-        """Refuses horizons that are no part of a sequence, or whose turn never comes."""
-        before = 0.0
+        """Raises `InputError` for phases longer than a sequence, or whose ends do not ascend."""
+        previous = 0.0
         for horizon in self.training.curriculum:
             for name in ("input_frames", "forecast_frames"):
                 if getattr(horizon, name) > getattr(self.data, name):
@@ -575,31 +601,33 @@ class Config(Checked):
                         f"curriculum has {horizon}: its {name} must be at most those of the whole "
                         f"sequences, {getattr(self.data, name)}"
                     )
-            if not before < horizon.until < 1:
+            if not previous < horizon.until < 1:
                 raise InputError(
-                    f"curriculum has {horizon}: its share must be below 1 and above that of the "
-                    f"phase before it, {before:g}"
+                    f"curriculum has {horizon}: its fraction must be below 1 and above that of the "
+                    f"previous phase, {previous:g}"
                 )
-            before = horizon.until
+            previous = horizon.until
 
     @property
     def horizons(self):
-        """What a run trains on: the curriculum's horizons, then whole sequences."""
+        """The horizons that a run trains on: those of the curriculum, then whole sequences."""
         whole = Horizon(self.data.input_frames, self.data.forecast_frames)
         return (*self.training.curriculum, whole)
 
     @property
     def network_size(self):
-        """(height, width) of the frames that the network reads: padded where the data's are."""
+        """(height, width) of the frames that the network reads, after padding."""
         size_multiple = self.model.size_multiple
         return tuple(side + -side % size_multiple for side in self.data.image_size)
 
     def graph_settings(self, count):
-        """What the training graphs of the last `count` horizons are built from, as JSON values."""
+        """The settings that the training graphs of the last `count` horizons depend on, as a dict
+        of JSON values.
+        """
         parts = (self.model, self.data, self.training)
         in_graph = set(names(*map(type, parts), in_graph=True))
         if self.training.loss_weights:
-            # The graph holds their thresholds in the network's units.
+            # The graph holds the thresholds in the network's units, which depend on these two.
             in_graph |= {"value_range", "transform"}
         settings = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
         horizons = [(h.input_frames, h.forecast_frames) for h in self.horizons[-count:]]
@@ -607,16 +635,16 @@ class Config(Checked):
 
     @property
     def eval_size(self):
-        """Validation sequences of an evaluation."""
+        """The number of validation sequences."""
         return self.data.eval_size or max(1, self.data.epoch_size // 10)
 
     def to_json(self):
-        """The text that checkpoints and `config.json` hold."""
+        """The configuration as JSON, as checkpoints and config.json hold it."""
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     @classmethod
     def from_json(cls, text):
-        """Reads `to_json`'s text back; raises `InputError` where a name, type or limit is off."""
+        """Reads what `to_json` wrote; raises `InputError` for a wrong name, type or value."""
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:

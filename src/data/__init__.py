@@ -1,1 +1,1 @@
-"""Sequences to train and to measure on, as MindSpore datasets."""
+"""Sequences for training and evaluation, and their MindSpore datasets."""

@@ -1,4 +1,4 @@
-"""What all kinds of sequences have in common."""
+"""The interface of all kinds of sequences."""
 
 import copy
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 class Dataset:
-    """Sequences: `len(dataset)` in an epoch, `dataset[indices]` as (B, T, C, H, W).
+    """Base of all datasets: `len(dataset)` is an epoch's size, `dataset[indices]` (B, T, C, H, W).
 
-    A subclass has `shape`, (T, C, H, W) of a sequence; `normalizer`, the `Normalizer` of its
-    values; and `name`, what to call it in messages. What it yields is a function of `epoch` and the
-    indices alone. `grid` is the `Grid` of its frames, if its files have one.
+    The sequences depend only on `epoch` and the indices. A subclass sets `shape`, (T, C, H, W) of
+    a sequence; `normalizer`, the `Normalizer` of its values; `name`, its name in messages; and
+    `grid`, the `Grid` of its frames, if its files have one.
     """
 
     epoch = 0
@@ -18,19 +18,18 @@ class Dataset:
 
     @property
     def value_range(self):
-        """The two values that become 0 and 1."""
+        """(low, high), the data values that are scaled to 0 and 1."""
         return self.normalizer.value_range
 
     def at_epoch(self, epoch):
-        """The same sequences in another epoch."""
+        """A copy of the dataset at another epoch."""
         other = copy.copy(self)
         other.epoch = epoch
         return other
 
     def times(self, index):
-        """The times of a sequence's frames, (T,), as its files have them; None where they do not.
-
-        They are datetime64, calendar objects with a month, or numbers.
+        """The times of a sequence's frames, (T,): datetime64, cftime objects or numbers, as in its
+        files; None if they have no times.
         """
         return None
 
@@ -50,19 +49,19 @@ class First(Dataset):
         return min(self.limit, len(self.source))
 
     def __getitem__(self, indices):
-        """As the dataset's own."""
+        """The sequences of the wrapped dataset."""
         return self.source.at_epoch(self.epoch)[indices]
 
     def times(self, index):
-        """As the dataset's own."""
+        """The times of a sequence of the wrapped dataset."""
         return self.source.times(index)
 
     def record_times(self):
-        """As the dataset's own."""
+        """All times of the wrapped dataset's record."""
         return self.source.record_times()
 
 
 def times_of(source, indices):
-    """The times of all frames of sequences, (B, T), or None."""
+    """The times of all frames of several sequences, (B, T), or None if they have no times."""
     times = [source.times(n) for n in indices]
     return None if times[0] is None else np.stack(times)

@@ -1,15 +1,15 @@
 """Moving MNIST: its digits, its generator, and the official test set.
 
 Digits: MNIST's idx image files (http://yann.lecun.com/exdb/mnist): big-endian 32-bit magic 2051,
-count, rows, columns, then one byte a pixel; plain or gzip.
+count, rows, columns, then one byte per pixel; plain or gzip.
 
-Generator: Srivastava et al. 2015 (arXiv:1502.04681) and what the field has used since: digits start
-anywhere in the free range, move in any direction by a tenth of it a frame, and bounce off its
-walls.
+Generator: that of Srivastava et al. 2015 (arXiv:1502.04681), which the field has used since. Each
+digit starts at a random position, moves in a random direction by a tenth of its free range per
+frame, and bounces off the edges of the frame.
 
 Sequence i of epoch e is a pure function of (seed, split, e, i): its random numbers are the Philox
-stream with key (seed, split) and counter (0, 0, i, e), so that neither the number of workers nor a
-resume can change it.
+stream with key (seed, split) and counter (0, 0, i, e). Neither the number of workers nor resuming
+changes it.
 """
 
 import gzip
@@ -37,14 +37,14 @@ def read_idx_images(path):
     """Reads the images of an idx file.
 
     Args:
-        path: the file; whether it is gzip is read from its first bytes, not from its name.
+        path: the file; its first bytes, not its name, tell whether it is gzip.
 
     Returns:
         (N, 28, 28), uint8.
 
     Raises:
-        InputError: the file is missing or unreadable, is no idx image file, holds images of another
-            size, or its length does not fit its header.
+        InputError: the file is missing or unreadable, is not an idx image file, holds images of
+            another size, or its length does not fit its header.
     """
     path = Path(path)
     try:
@@ -61,13 +61,13 @@ def read_idx_images(path):
         held = "more" if len(pixels) > count * DIGIT_SIZE**2 else f"{len(pixels):,} bytes"
         raise InputError(
             f"{path}: damaged: its header promises {count:,} images, {count * DIGIT_SIZE**2:,} "
-            f"bytes, and it holds {held}; fetch it again"
+            f"bytes, and it holds {held}; download it again"
         )
     return np.frombuffer(pixels, np.uint8).reshape(count, DIGIT_SIZE, DIGIT_SIZE)
 
 
 def _check_header(path, header):
-    """Returns the number of images that a good header promises."""
+    """Checks an idx header and returns its number of images."""
     if len(header) < HEADER_BYTES:
         raise InputError(
             f"{path}: damaged: {len(header)} bytes are too few for an idx header of 16"
@@ -87,7 +87,7 @@ def _check_header(path, header):
 
 
 def _read_at_most(file, limit):
-    """Reads up to `limit` bytes in pieces, so that a false header cannot ask for memory."""
+    """Reads up to `limit` bytes in pieces, so that a damaged header cannot exhaust the memory."""
     data = bytearray()
     while len(data) < limit:
         piece = file.read(min(_CHUNK, limit - len(data)))
@@ -98,17 +98,17 @@ def _read_at_most(file, limit):
 
 
 class MovingMNIST(Dataset):
-    """Sequences of moving digits, made when they are asked for.
+    """Sequences of moving digits, generated when they are read.
 
     Args:
         digits: (N, 28, 28), uint8.
         size: sequences in an epoch.
         frames: frames in a sequence.
         image_size: (height, width) in pixels, each more than 28.
-        num_digits: numbers of digits; of several each sequence draws one.
+        num_digits: numbers of digits, of which each sequence takes one at random.
         seed: seed of the sequences.
         split: "train", "validation" or "test".
-        name: what to call the data in messages.
+        name: name of the data in messages.
     """
 
     def __init__(self, digits, size, frames, image_size, num_digits, seed, split, name):
@@ -125,7 +125,7 @@ class MovingMNIST(Dataset):
         return self.size
 
     def __getitem__(self, indices):
-        """Makes sequences, (len(indices), frames, 1, height, width), uint8."""
+        """The sequences, (len(indices), frames, 1, height, width), uint8."""
         count, digit, start, direction = self._draw(indices)
         offsets = trajectories(start, direction, self.shape[0], self._free_range())
         batch = np.zeros((len(indices), self.shape[0], *self.image_size), np.uint8)
@@ -136,7 +136,7 @@ class MovingMNIST(Dataset):
         return batch[:, :, None]
 
     def _draw(self, indices):
-        """Of each sequence the number of digits, and each digit's image, start and direction."""
+        """Draws each sequence's number of digits, and each digit's image, start and direction."""
         most = max(self.num_digits)
         draws = 1 + 4 * most
         raw = [
@@ -158,7 +158,7 @@ class MovingMNIST(Dataset):
 
 
 def _paint(sequence, corners, digits):
-    """Draws digits along their paths; where they overlap the brighter pixel stays."""
+    """Paints digits along their paths; where they overlap, the brighter pixel counts."""
     for path, digit in zip(corners.tolist(), digits, strict=True):
         for frame, (y, x) in zip(sequence, path, strict=True):
             window = frame[y : y + DIGIT_SIZE, x : x + DIGIT_SIZE]
@@ -166,16 +166,16 @@ def _paint(sequence, corners, digits):
 
 
 def trajectories(start, direction, frames, free_range):
-    """Moves points in the unit square and scales them to pixels.
+    """The paths of digits: points that move in the unit square, scaled to pixels.
 
-    A step comes before the first frame. A point that reaches a wall stops there, and that component
-    of its velocity turns round.
+    The points take a step before the first frame. A point that would leave the square stops at its
+    edge, and that component of its velocity changes sign.
 
     Args:
         start: (..., 2), y and x in [0, 1].
         direction: (...), radians; x moves with the cosine, y with the sine.
         frames: number of frames.
-        free_range: (2,), pixels that an upper left corner can move down and right.
+        free_range: (2,), pixels by which the upper left corner can move down and right.
 
     Returns:
         (..., frames, 2), the upper left corners y and x in pixels, int.
@@ -193,15 +193,15 @@ def trajectories(start, direction, frames, free_range):
 
 
 class SequenceFile(Dataset):
-    """Sequences of `mnist_test_seq.npy`, uint8, (20, N, H, W), time first; never loaded whole.
+    """The official test set, mnist_test_seq.npy: uint8, (20, N, H, W), time first; memory-mapped.
 
     Args:
         path: the file.
-        frames: frames that are needed of each sequence, at most 20.
+        frames: number of frames to use of each sequence, at most 20.
         image_size: (height, width) that the frames must have.
 
     Raises:
-        InputError: the file is missing, is no such array, or its frames do not fit.
+        InputError: the file is missing or not such an array, or its frames do not fit.
     """
 
     def __init__(self, path, frames, image_size):
@@ -240,6 +240,6 @@ class SequenceFile(Dataset):
         return self.array.shape[1]
 
     def __getitem__(self, indices):
-        """(len(indices), frames, 1, H, W), uint8; every epoch is the same."""
+        """The sequences, (len(indices), frames, 1, H, W), uint8; the same in every epoch."""
         batch = self.array[: self.shape[0], indices]
         return np.ascontiguousarray(batch.swapaxes(0, 1))[:, :, None]

@@ -1,4 +1,4 @@
-"""The way of values into the network and back: filled, transformed, scaled and padded."""
+"""Conversion of data values to network inputs (fill, transform, scale, pad), and back."""
 
 from dataclasses import dataclass
 
@@ -9,28 +9,28 @@ from src.errors import InputError
 # Black and white of uint8 pixels.
 PIXELS = (0.0, 255.0)
 TRANSFORMS = ("none", "log", "dbz")
-# Z = 200 R^1.6 of rain.
+# The reflectivity of rain: Z = 200 R^1.6.
 REFLECTIVITY, EXPONENT = 200.0, 1.6
-# The rain of 0 dBZ in mm/h, 0.036: less counts as dry.
+# The rain rate of 0 dBZ, 0.036 mm/h; less counts as dry.
 DRY = REFLECTIVITY ** (-1 / EXPONENT)
 
 
 def normalize(frames, value_range=PIXELS, transform="none"):
-    """Values -> float32, contiguous; the two values of `value_range` become 0 and 1.
+    """Scales values so that those of `value_range` become 0 and 1; contiguous float32.
 
     Args:
         frames: (B, ...), any real type; NaN stays NaN.
         value_range: (low, high), in the units of `frames`.
-        transform: what happens to values and range before; see `transformed`.
+        transform: the transform of values and range before scaling; see `transformed`.
     """
     low, high = value_range
     if transform != "none":
         frames = transformed(frames, transform, low)
         low, high = transformed(np.array(value_range), transform, low).tolist()
     scaled = np.empty(frames.shape, np.float32)
-    # What a float32 cannot hold exactly is shifted before it is rounded: 280.15 K - 273.15 K.
+    # Subtract first, then round to float32: 280.15 K - 273.15 K would lose digits otherwise.
     exact = np.result_type(frames.dtype, np.float32)
-    # One sequence at a time stays in the cache between the two steps.
+    # One sequence at a time stays in the CPU's cache between subtraction and division.
     for k in range(len(frames)):
         piece, values = scaled[k : k + 1], frames[k : k + 1]
         piece[:] = np.subtract(values, low, dtype=exact) if low else values
@@ -39,7 +39,7 @@ def normalize(frames, value_range=PIXELS, transform="none"):
 
 
 def denormalize(frames, value_range=PIXELS, transform="none"):
-    """The way back, float32; nothing is clipped, but 0 dBZ and less are 0 mm/h."""
+    """The inverse of `normalize`, float32; nothing is clipped, but 0 dBZ or less become 0 mm/h."""
     low, high = value_range
     if transform != "none":
         low, high = transformed(np.array(value_range), transform, low)
@@ -54,15 +54,15 @@ def denormalize(frames, value_range=PIXELS, transform="none"):
 
 
 def transformed(values, transform, low):
-    """Values on the scale that is linear to the network, float64.
+    """Values after a transform, float64.
 
-    - "log": the natural logarithm; what is below `low` counts as `low`.
-    - "dbz": rain in mm/h becomes reflectivity in dBZ, 10 log10(Z) of Z = 200 R^1.6 mm^6/m^3.
-      0 mm/h has no logarithm: rain below 0.036 mm/h, which is 0 dBZ, counts as 0 dBZ, and on the
-      way back 0 dBZ and less are 0 mm/h.
+    - "log": the natural logarithm; values below `low` count as `low`.
+    - "dbz": rain in mm/h becomes reflectivity in dBZ, 10 log10(Z) with Z = 200 R^1.6 mm^6/m^3.
+      0 mm/h has no logarithm, so rain below 0.036 mm/h, which is 0 dBZ, counts as 0 dBZ;
+      `denormalize` turns 0 dBZ or less into 0 mm/h.
 
     Source: Marshall & Palmer 1948, The distribution of raindrops with size, Journal of Meteorology
-    5, 165-166; with this pair of numbers in Marshall, Hitschfeld & Gunn 1955, Advances in
+    5, 165-166; the numbers 200 and 1.6 are from Marshall, Hitschfeld & Gunn 1955, Advances in
     Geophysics 2, 1-56.
     """
     if transform == "log":
@@ -74,11 +74,11 @@ def transformed(values, transform, low):
 
 
 def check_value_range(value_range, file, transform="none"):
-    """Raises `InputError` unless a file's scale is given, and the transform can have it."""
+    """Raises `InputError` unless a file's value range is given and fits the transform."""
     if value_range is None:
         raise InputError(
-            f"{file}: needs --value_range LOW HIGH, the two values that become 0 and 1: 0 255 for "
-            "8-bit pixels"
+            f"{file}: needs --value_range LOW HIGH, the values that are scaled to 0 and 1: 0 255 "
+            "for 8-bit pixels"
         )
     low, high = value_range
     if not -np.inf < low < high < np.inf:
@@ -87,8 +87,8 @@ def check_value_range(value_range, file, transform="none"):
         )
     if transform == "log" and low <= 0:
         raise InputError(
-            f"value_range is {low:g} {high:g}: transform log needs a first value above 0; what is "
-            "below it, 0 too, then counts as it"
+            f"value_range is {low:g} {high:g}: transform log needs a first value above 0; all data "
+            "below it, 0 included, then counts as that value"
         )
     if transform == "dbz" and (low < 0 or high <= DRY):
         raise InputError(
@@ -98,17 +98,17 @@ def check_value_range(value_range, file, transform="none"):
 
 @dataclass(frozen=True)
 class Normalizer:
-    """Filled, scaled and padded on the way in; the reverse on the way out.
+    """Fills, transforms, scales and pads frames for the network, and converts forecasts back.
 
     Args:
-        value_range: the two values that become 0 and 1.
-        transform: "none", "log" or "dbz", of `src.data.scale`.
-        fill: what the network reads where a value is missing (NaN), in the data's units; None where
-            nothing may be missing.
+        value_range: (low, high), the data values that are scaled to 0 and 1.
+        transform: "none", "log" or "dbz"; see `transformed`.
+        fill: the value that the network reads where data are missing (NaN), in the data's units;
+            None if no data may be missing.
         frame_size: (height, width) of the data's frames.
-        size_multiple: what has to divide the sides of what the network reads: the frames are padded
-            to it by reflection, below and to the right; 1: they are not padded.
-        clips: whether values beyond `value_range` are clipped for the network.
+        size_multiple: frames are padded by reflection, below and to the right, to multiples of
+            this; 1: no padding.
+        clips: whether values beyond `value_range` are clipped.
     """
 
     value_range: tuple[float, float] = PIXELS
@@ -120,18 +120,20 @@ class Normalizer:
 
     @property
     def padding(self):
-        """Rows below and columns to the right."""
+        """The numbers of rows added below and of columns added to the right."""
         return tuple(-side % self.size_multiple for side in self.frame_size)
 
     @property
     def has_mask(self):
-        """Whether some of what the network reads is no data."""
+        """Whether the network also reads values that are not data: filled or padded ones."""
         return self.fill is not None or any(self.padding)
 
     def normalize(self, frames, clip=None):
-        """(B, T, C, H, W) of the data -> float32 in [0, 1], as large as the network needs it.
+        """Converts frames to network inputs: float32, `value_range` scaled to [0, 1], padded.
 
-        `clip` says otherwise than `clips`: scores are against values as they are.
+        Args:
+            frames: (B, T, C, H, W), data values.
+            clip: overrides `clips`; scores compare with targets that are not clipped.
         """
         if self.fill is not None and frames.dtype.kind == "f":
             frames = np.where(np.isfinite(frames), frames, frames.dtype.type(self.fill))
@@ -141,16 +143,17 @@ class Normalizer:
         return self._pad(scaled, "reflect")
 
     def mask(self, frames):
-        """Of the same shape as what the network reads: 1 where there is a value of the data."""
+        """The mask of frames, padded like them: 1 where the data have a value, else 0."""
         return self._pad(np.isfinite(frames).astype(np.float32), "constant")
 
     def denormalize(self, forecasts, inputs):
-        """Forecasts in the data's units, float32; NaN where all input frames are missing, as over
-        land.
+        """Converts forecasts to the data's units, float32.
+
+        Pixels that are missing in all input frames, such as land, become NaN.
 
         Args:
-            forecasts: (B, F, C, H', W'), of the network.
-            inputs: (B, T, C, H, W), of the data.
+            forecasts: (B, F, C, H', W'), the network's outputs.
+            inputs: (B, T, C, H, W), the data values of the input frames.
         """
         values = denormalize(self.crop(forecasts), self.value_range, self.transform)
         if self.fill is not None:
@@ -159,7 +162,7 @@ class Normalizer:
         return values
 
     def crop(self, frames):
-        """Takes the padding away."""
+        """Removes the padding."""
         if not any(self.padding):
             return frames
         height, width = self.frame_size
@@ -173,12 +176,12 @@ class Normalizer:
 
 
 def make_normalizer(config, frame_size, value_range=None):
-    """The `Normalizer` of a `Config` for frames of (height, width).
+    """The `Normalizer` that a `Config` describes.
 
     Args:
         config: the `Config`.
         frame_size: (height, width) of the data's frames.
-        value_range: the scale in place of the configuration's.
+        value_range: the value range to use instead of the configuration's.
     """
     data = config.data
     return Normalizer(

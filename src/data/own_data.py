@@ -1,4 +1,4 @@
-"""Own data: which kind of file it is, and its splits as sources.
+"""Own data (--dataset): what kind of file it is, and the splits of it as datasets.
 
 | file                                            | is                                           |
 |-------------------------------------------------|----------------------------------------------|
@@ -20,12 +20,20 @@ from src.errors import InputError
 from src.formats.arrays import read_file
 from src.formats.readers import AxisNames, files_of, is_array
 
-# A kilogram of rain on a square metre is a millimetre.
+# Spellings of mm/h; a kilogram of rain on a square metre is a millimetre.
 MILLIMETRES_PER_HOUR = (
-    "mm/h", "mm/hr", "mm/hour", "mm h-1", "mm hr-1", "mm hour-1", "mm h^-1", "mm.h-1", "mm h**-1",
+    "mm/h",
+    "mm/hr",
+    "mm/hour",
+    "mm h-1",
+    "mm hr-1",
+    "mm hour-1",
+    "mm h^-1",
+    "mm.h-1",
+    "mm h**-1",
     "kg m-2 h-1",
-)  # fmt: skip
-# Windows that a mean image is made of, evenly spread.
+)
+# The most windows that a mean image is computed from.
 SAMPLED_WINDOWS = 1000
 
 
@@ -34,7 +42,7 @@ def open_file(path, data):
 
     Args:
         path: a file, a folder or a pattern.
-        data: has the fields of a `DataConfig` that say what to read in it.
+        data: a `DataConfig`, or an object with its fields about what to read in the file.
     """
     names = AxisNames(data.variable, data.time, data.latitude, data.longitude)
     if files_of(path) == [Path(path)] and is_array(path):
@@ -45,26 +53,25 @@ def open_file(path, data):
 
 
 def check_units(file, transform):
-    """Raises `InputError` where a file's units are not those that a transform needs."""
+    """Raises `InputError` unless a file has the units that a transform needs."""
     if transform != "dbz" or file.units in MILLIMETRES_PER_HOUR or not file.has_names:
         return
     has = f"has the units {file.units!r}" if file.units else "has no units"
     raise InputError(
-        f"{file.path}: {has}, and transform dbz needs rain in mm/h: once it is, give the variable "
-        "the attribute units = 'mm/h'"
+        f"{file.path}: {has}, and transform dbz needs rain in mm/h: convert the values and set "
+        "the variable's attribute units = 'mm/h'"
     )
 
 
 def training_sources(config, file=None):
-    """The training and the validation split of `dataset`.
+    """The training and the validation split of a run's dataset.
 
     Args:
         config: the run's `Config`.
-        file: the dataset, where it is open already.
+        file: the dataset, if it is already open.
 
     Raises:
-        InputError: it is not the file that the configuration was made for, or has values that it
-            cannot have.
+        InputError: the file is not the one that the run began with, or its values cannot be used.
     """
     data = config.data
     if file is None:
@@ -72,7 +79,7 @@ def training_sources(config, file=None):
         if file.fingerprint() != data.dataset_crc:
             raise InputError(
                 f"{file.path}: is another file than the run began with (dataset): its split into "
-                "training, validation and test would no longer hold"
+                "training, validation and test would differ"
             )
         file.check_length(data)
     normalizer = make_normalizer(config, file.frame_shape[1:])
@@ -82,12 +89,12 @@ def training_sources(config, file=None):
 
 
 def evaluation_source(config, dataset=None, value_range=None):
-    """The test split of the checkpoint's own file, or all sequences of another.
+    """The test split of the file that a checkpoint was trained on, or all of another file.
 
     Args:
         config: the checkpoint's `Config`.
-        dataset: the file; default: the checkpoint's own.
-        value_range: its scale; default: the checkpoint's.
+        dataset: the file; default: the one that the checkpoint was trained on.
+        value_range: the file's value range; default: the checkpoint's.
     """
     data = config.data
     path, scale = dataset or data.dataset, value_range or data.value_range
@@ -96,13 +103,14 @@ def evaluation_source(config, dataset=None, value_range=None):
     known = file.fingerprint() == data.dataset_crc
     if not known and dataset is None:
         raise InputError(
-            f"{path}: is no longer the file that the checkpoint was trained on, so that its test "
-            "split is not known; of a file that is named (test.py --dataset, predict.py --input) "
-            "all is used"
+            f"{path}: is no longer the file that the checkpoint was trained on, so its test split "
+            "is unknown; to use all of it, name it with test.py --dataset or predict.py --input"
         )
     if known and scale != data.value_range:
         low, high = data.value_range
-        raise InputError(f"{path}: was trained on with value_range {low:g} {high:g}; leave it out")
+        raise InputError(
+            f"{path}: was trained on with value_range {low:g} {high:g}; leave --value_range out"
+        )
     check_frames(file.frame_shape, path, config)
     check_units(file, data.transform)
     normalizer = make_normalizer(config, file.frame_shape[1:], scale)
@@ -116,8 +124,14 @@ def evaluation_source(config, dataset=None, value_range=None):
 
 
 def training_split(config, dataset=None):
-    """The sequences that the checkpoint was trained on, as they come, at most 1,000 evenly spread;
-    None if the file has none.
+    """At most 1,000 training sequences of a checkpoint, evenly spread and in order.
+
+    Args:
+        config: the checkpoint's `Config`.
+        dataset: the file; default: the one that the checkpoint was trained on.
+
+    Returns:
+        A dataset, or None if the checkpoint was not trained on this file.
     """
     data = config.data
     file = open_file(dataset or data.dataset, data)

@@ -1,7 +1,6 @@
-"""Sequences -> MindSpore dataset.
+"""MindSpore datasets that yield batches of sequences.
 
-What flows first is only (epoch, batch) numbers; the sequences are made by as many workers as asked
-for, and keep their own type until the batch is complete.
+The pipeline starts with (epoch, batch) numbers, from each of which a worker makes a batch.
 """
 
 import os
@@ -11,7 +10,7 @@ import numpy as np
 
 
 class BatchNumbers:
-    """Yields (epoch, batch) from a first batch to an epoch's last; each pass is the next epoch."""
+    """Yields (epoch, batch) from `first_batch` to an epoch's last; each pass is the next epoch."""
 
     def __init__(self, batches, first_epoch, first_batch):
         self.batches = batches
@@ -29,8 +28,8 @@ class BatchNumbers:
 
 
 class BatchMaker:
-    """Makes batch b of epoch e: inputs and targets, (B, T, C, H, W), float32 in [0, 1]; where some
-    of them is no data, the mask of all frames too.
+    """Makes a batch from (epoch, batch): inputs and targets, (B, T, C, H, W), float32 in [0, 1],
+    and the mask of all frames if the normalizer has one.
     """
 
     def __init__(self, source, batch_size, input_frames, num_shards, shard_id, exact=False):
@@ -47,7 +46,7 @@ class BatchMaker:
         indices = np.minimum(np.arange(start, start + self.batch_size), len(self.source) - 1)
         frames, normalizer = self.source.at_epoch(epoch)[indices], self.source.normalizer
         inputs, targets = frames[:, : self.input_frames], frames[:, self.input_frames :]
-        # Contiguous both: of a view MindSpore copies element by element, 50 times slower.
+        # Both are contiguous: MindSpore copies a view element by element, 50 times slower.
         batch = [
             normalizer.normalize(inputs),
             normalizer.normalize(targets, clip=False if self.exact else None),
@@ -56,24 +55,34 @@ class BatchMaker:
 
 
 def make_dataset(
-    source, batch_size, input_frames, *, keep_all=False, first_epoch=0, first_batch=0, num_shards=1,
-    shard_id=0, num_parallel_workers=1,
-):  # fmt: skip
-    """A dataset with the columns inputs and targets, (B, T, C, H, W), float32 in [0, 1]; of a
-    source whose normalizer has a mask that too, (B, inputs and targets, C, H, W), 0 or 1.
+    source,
+    batch_size,
+    input_frames,
+    *,
+    keep_all=False,
+    first_epoch=0,
+    first_batch=0,
+    num_shards=1,
+    shard_id=0,
+    num_parallel_workers=1,
+):
+    """A MindSpore dataset with the columns `inputs` and `targets`, (B, T, C, H, W), float32, with
+    the value range scaled to [0, 1].
+
+    If the normalizer has a mask, a third column, `mask`, holds that of all frames, inputs and
+    targets, 0 or 1.
 
     Args:
-        source: has `frames(indices, epoch)`, an `normalizer` and a length.
-        batch_size: sequences in a batch, of each shard.
+        source: a `Dataset`.
+        batch_size: sequences in a batch, per shard.
         input_frames: frames in `inputs`; the others are `targets`.
-        keep_all: to measure: a last batch that is not full is filled up with copies of the last
-            sequence, which the reader has to drop, and no target is clipped; otherwise the
-            sequences that fill no batch are left out.
-        first_epoch: the epoch that the first pass over the dataset yields.
-        first_batch: the batch that every pass begins with; an epoch's rest takes one pass.
-        num_shards, shard_id: number of equal shares of each epoch, and which one this is.
-        num_parallel_workers: processes that make sequences; 1 makes them in a thread of this one.
-            MindSpore allows no more than there are cores, so more become as many.
+        keep_all: for evaluation: targets are not clipped, and copies of the last sequence fill up
+            the last batch; the caller drops them. Otherwise an incomplete batch is left out.
+        first_epoch: the epoch of the first pass over the dataset.
+        first_batch: the batch at which every pass starts, to finish an epoch that was stopped.
+        num_shards, shard_id: number of equal shards of each epoch, and the number of this one.
+        num_parallel_workers: processes that make sequences; 1: a thread of this process makes them.
+            MindSpore allows at most one per core, so a larger number is reduced to that.
     """
     workers = min(num_parallel_workers, os.cpu_count() or 1)
     per_step = batch_size * num_shards

@@ -1,16 +1,16 @@
-"""Rain made of cells that move with the wind, grow and decay, in mm/h.
+"""Synthetic rain in mm/h: cells that move with the wind, grow and decay.
 
 A clustered point process in space and time: rain areas are born at random, each with a broad weak
-shield and with cells that are born around its centre; every cell is an elliptical Gaussian whose
-rate and size rise and fall over its life. All move with one steering wind that turns slowly, cells
-with a small velocity of their own besides. The world is a torus wider than the frame, so that rain
-comes in from outside.
+shield and with cells that are born around its centre. Every cell is an elliptical Gaussian whose
+rate and size rise and fall over its life. All move with one wind that turns slowly; cells also have
+a small velocity of their own. The domain is a torus wider than the frame, so that rain moves in
+from outside.
 
 Sources of the construction: Cox & Isham 1988, "A simple spatial-temporal model of rainfall" (Proc.
 R. Soc. Lond. A 415), and Northrop 1998, "A clustered spatial-temporal model of rainfall" (Proc. R.
-Soc. Lond. A 454). The numbers below are of the order of mid-latitude radar pictures' and fitted to
-no data. What it lacks of real rain: texture below the size of a cell, mergers and splits, terrain,
-fronts, winds that differ from place to place, and errors of measurement.
+Soc. Lond. A 454). The constants below are typical of mid-latitude radar images, but not fitted to
+data. Not modelled: texture within a cell, mergers and splits, terrain, fronts, winds that differ
+from place to place, and errors of measurement.
 
 Frame t of record i is a pure function of (seed, i, t): what is born in a block of an hour is drawn
 from the Philox stream with key (seed, KEY) and counter (0, 0, block, i).
@@ -26,39 +26,46 @@ from src.runtime.progress import progress
 
 KEY = 0x7261696E
 MINUTES, KILOMETRES = 6.0, 2.0
-# m/s -> pixels a frame.
+# Pixels per frame at 1 m/s.
 SPEED = 60 * MINUTES / (1000 * KILOMETRES)
-# The prevailing wind in m/s, to the south and to the east, and what turns it: three waves for each
-# component, so that the path of the air is known in closed form.
+# The mean wind in m/s, to the south and to the east, and the periods and amplitude of three waves
+# that vary each component; the path of the air then has a closed form.
 WIND = (0.0, 9.0)
 WAVES_MINUTES = (540.0, 1560.0, 3660.0)
 WAVE_SPEED = 3.0
-# mm/h: below this a radar sees nothing; above that its products are capped for fear of hail.
+# Rain rates in mm/h: a radar does not detect less; its products cap more, because it may be hail.
 LOWEST, HIGHEST = 0.1, 60.0
 
-# Frames.
+# In frames: the length of a block, and the shortest and longest life of an area and of a cell.
 BLOCK = 10
 AREA_LIFE, CELL_LIFE = (20, 50), (8, 30)
-# Blocks whose areas may still have a cell alive.
+# The number of earlier blocks whose areas may still have living cells.
 PAST = -(-(AREA_LIFE[1] + CELL_LIFE[1]) // BLOCK)
-# What may be born in a block, and how likely each is.
+# The most areas in a block and cells in an area, and the probability that each is born.
 AREAS, AREA_CHANCE = 10, 0.4
 CELLS, CELL_CHANCE = 24, 0.6
-# Pixels of the world beyond the frame.
+# Pixels by which the torus is wider than the frame.
 BEYOND = 128
 
 # Lengths in pixels and times in frames; pairs are y and x, axes those of the ellipse.
 CELL = np.dtype(
-    [("birth", "f8"), ("life", "f8"), ("place", "f8", 2), ("velocity", "f8", 2),
-     ("axes", "f8", 2), ("angle", "f8"), ("rate", "f8")]
-)  # fmt: skip
+    [
+        ("birth", "f8"),
+        ("life", "f8"),
+        ("place", "f8", 2),
+        ("velocity", "f8", 2),
+        ("axes", "f8", 2),
+        ("angle", "f8"),
+        ("rate", "f8"),
+    ]
+)
 KINDS = (".npy", ".nc")
 START = "2000-01-01"
 AT_A_TIME = 100
 
 
 class RainCells:
-    """Records of rain, made when they are asked for.
+    """Records of synthetic rain, generated when they are read.
 
     Args:
         seed: seed of all records.
@@ -81,14 +88,17 @@ class RainCells:
         waves = 2 * np.pi * self._uniform(record, 0, (2, len(WAVES_MINUTES)))
         return np.stack([self._frame(cells, t, _path(waves, t)) for t in range(start, stop)])
 
-    def _uniform(self, record, block, shape):
-        """Numbers in (0, 1); block 0 is the record's own, block PAST begins with frame 0."""
-        stream = np.random.Philox(key=[self.seed, KEY], counter=[0, 0, block, record])
+    def _uniform(self, record, number, shape):
+        """Random numbers in (0, 1): number 0 is for the whole record, n + 1 for its block n."""
+        stream = np.random.Philox(key=[self.seed, KEY], counter=[0, 0, number, record])
         whole = stream.random_raw(int(np.prod(shape))) >> np.uint64(11)
         return (whole.reshape(shape) + 0.5) * 2.0**-53
 
     def _born(self, record, block):
-        """The cells of the areas that are born in a block, (N,) of `CELL`."""
+        """The shields and cells of the areas that are born in a block, (N,) of `CELL`.
+
+        Block PAST begins with frame 0.
+        """
         draws = self._uniform(record, block + 1, (AREAS, 8 + 11 * CELLS))
         chance, birth, life, y, x, angle, size, rate = draws[:, :8].T
         birth = (block - PAST + birth) * BLOCK
@@ -114,17 +124,17 @@ class RainCells:
         long = _between(draws[8], 2.5, 5.0)
         cells["axes"] = np.stack([long, long * _between(draws[9], 0.5, 1.0)], -1)
 
-        there = chance < AREA_CHANCE
-        return np.concatenate([shields[there], cells[there[:, None] & (draws[10] < CELL_CHANCE)]])
+        exists = chance < AREA_CHANCE
+        return np.concatenate([shields[exists], cells[exists[:, None] & (draws[10] < CELL_CHANCE)]])
 
     def _frame(self, cells, t, moved):
-        """(H, W), float32: the cells of a moment when the air has moved by `moved` pixels."""
+        """Frame t, (H, W), float32; `moved` is how far the air has moved by then, in pixels."""
         age = (t - cells["birth"]) / cells["life"]
         alive = (age > 0) & (age < 1)
         cells, age = cells[alive], age[alive]
         place = cells["place"] + moved + cells["velocity"] * (age * cells["life"])[:, None]
         axes = cells["axes"] * (0.7 + 0.3 * np.sin(np.pi * age))[:, None]
-        # On the torus each cell is where it is nearest to the frame.
+        # Of the positions that a cell has on the torus, the one nearest to the frame counts.
         middle = np.array(self.image_size) / 2
         place = (place - middle + self.world / 2) % self.world - self.world / 2 + middle
         reach = 4 * axes.max(1, keepdims=True)
@@ -136,7 +146,7 @@ class RainCells:
 
 
 def _ellipses(rate, place, axes, angle, image_size):
-    """The sum of Gaussians of elliptical outline, (H, W), float32."""
+    """The sum of elliptical Gaussians, (H, W), float32."""
     y, x = (
         np.arange(side, dtype=np.float32) - place[:, [k]].astype(np.float32)
         for k, side in enumerate(image_size)
@@ -156,7 +166,7 @@ def _ellipses(rate, place, axes, angle, image_size):
 
 
 def _path(waves, t):
-    """How far the air has moved at frame t, (y, x) in pixels, less a constant."""
+    """How far the air has moved by frame t, (y, x) in pixels, up to a constant."""
     turns = 2 * np.pi * MINUTES / np.array(WAVES_MINUTES)
     return SPEED * (np.array(WIND) * t + (WAVE_SPEED / turns * np.sin(turns * t + waves)).sum(1))
 
@@ -166,7 +176,7 @@ def _between(uniform, low, high):
 
 
 def _turned(points, angle):
-    """(..., 2) turned by an angle: what lay along y lies along the angle's cosine in y."""
+    """Points (..., 2), y and x, rotated by an angle from y towards x."""
     y, x = points[..., 0], points[..., 1]
     sin, cos = np.sin(angle), np.cos(angle)
     return np.stack([cos * y - sin * x, sin * y + cos * x], -1)
@@ -204,7 +214,9 @@ def write_netcdf(path, rain, frames):
     try:
         import xarray
     except ImportError:
-        raise InputError(f"{path}: NetCDF needs xarray: pip install xarray, or .npy") from None
+        raise InputError(
+            f"{path}: NetCDF needs xarray: pip install xarray, or write .npy"
+        ) from None
     values = np.concatenate(list(_parts(rain, frames)))
     minutes = {"standard_name": "time", "axis": "T", "units": f"minutes since {START} 00:00:00"}
     coordinates = {"time": ("time", MINUTES * np.arange(frames), minutes)}
@@ -212,20 +224,23 @@ def write_netcdf(path, rain, frames):
         # y points north, and row 0 is the northern one.
         places = KILOMETRES * np.arange(side)
         attributes = {
-            "standard_name": f"projection_{name}_coordinate", "axis": name.upper(), "units": "km",
-        }  # fmt: skip
+            "standard_name": f"projection_{name}_coordinate",
+            "axis": name.upper(),
+            "units": "km",
+        }
         coordinates[name] = (name, places[::-1] if name == "y" else places, attributes)
     about = {"standard_name": "rainfall_rate", "long_name": "rain rate", "units": "mm h-1"}
     dataset = xarray.Dataset({"rain_rate": (("time", "y", "x"), values, about)}, coordinates)
     dataset.attrs = {
-        "Conventions": "CF-1.8", "title": "synthetic rain cells, not observed",
+        "Conventions": "CF-1.8",
+        "title": "synthetic rain cells, not observed",
         "source": f"src/data/rain_cells.py, seed {rain.seed}",
-    }  # fmt: skip
+    }
     write_atomically(path, [dataset.to_netcdf(engine="scipy")])
 
 
 def _parts(rain, frames):
-    """Yields the frames of record 0, some at a time."""
+    """Yields the frames of record 0 in pieces."""
     with progress(frames, "rain", unit="frames") as bar:
         for start in range(0, frames, AT_A_TIME):
             part = rain.frames(0, start, min(start + AT_A_TIME, frames))

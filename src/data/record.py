@@ -1,7 +1,7 @@
-"""One long record: windows of it, split by time.
+"""One long record, cut into windows and split by time.
 
-Windows overlap, so a split at random would train on the frames that it tests on. The record is cut
-in three instead, training first, with gaps of a window between the splits.
+Windows overlap, so with a random split the network would train on frames that it is tested on.
+Instead the record is cut into three parts, training first, with gaps of one window between them.
 """
 
 import sys
@@ -16,18 +16,18 @@ from src.formats.arrays import SAMPLED, collect_statistics
 from src.formats.grid import time_order
 from src.formats.readers import files_of, open_reader
 
-# More of the training split beyond the scale than this is a warning.
+# If a larger fraction of the training split is beyond the value range, a warning is printed.
 CLIPPED = 0.01
 
 
 def split_by_time(steps, window, held_out):
-    """The frames of each split, a dict of ranges; between two splits there is a gap of a window.
+    """The frames of each split, a dict of ranges, with a gap of one window between two splits.
 
     Args:
-        steps: frames of the record.
-        window: frames of a window.
-        held_out: share of the frames to validate on, and as many again to test on; at least a
-            window, and no more than leaves a window to train on.
+        steps: number of frames in the record.
+        window: number of frames in a window.
+        held_out: fraction of the frames for validation, and the same again for testing. Each split
+            has at least one window.
 
     Raises:
         ValueError: the record is shorter than five windows.
@@ -44,8 +44,8 @@ class Record:
     """The frames of one or more files in order of time, (T, C, H, W), read in pieces.
 
     Args:
-        path: of `files_of`.
-        names: `AxisNames`, of what to read.
+        path: what `files_of` takes: a file, a folder or a pattern.
+        names: the `AxisNames` to look for in the files.
 
     Raises:
         InputError: a file cannot be read, or the files do not belong together.
@@ -77,7 +77,7 @@ class Record:
 
     @property
     def frame_bytes(self):
-        """Bytes of a frame."""
+        """Size of a frame in bytes."""
         return int(np.prod(self.frame_shape)) * self.dtype.itemsize
 
     def read(self, start, stop):
@@ -91,21 +91,23 @@ class Record:
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def windows(self, frames, window, stride):
-        """The first frames of the windows inside a range that no gap interrupts."""
+        """The numbers of the first frames of all windows in a range of frames; a window with a gap
+        or duplicate in it is left out.
+        """
         starts = np.arange(frames.start, frames.stop - window + 1, stride)
         return starts[self.segments[starts] == self.segments[starts + window - 1]]
 
     def splits(self, data):
-        """The frames of each split, of `split_by_time`.
+        """The frames of each split, as `split_by_time` returns them.
 
         Raises:
-            InputError: a split has not one window.
+            InputError: a split does not hold a single window.
         """
         window = data.input_frames + data.forecast_frames
         if len(self) < 5 * window:
             raise InputError(
-                f"{self.path}: holds {len(self)} frames; a window of {window} (input_frames + "
-                f"forecast_frames) in each of three splits, and gaps as long between, need "
+                f"{self.path}: holds {len(self)} frames; three splits of at least one window, "
+                f"{window} frames (input_frames + forecast_frames), and two gaps of a window need "
                 f"{5 * window}"
             )
         splits = split_by_time(len(self), window, data.held_out)
@@ -113,24 +115,29 @@ class Record:
             if not len(self.windows(frames, window, data.window_stride or 1)):
                 raise InputError(
                     f"{self.path}: its {name} split, {self.describe(frames)}, has no {window} "
-                    f"frames in a row (input_frames + forecast_frames): there are {self.gaps} gaps "
-                    f"and {self.duplicates} duplicates in time"
+                    f"frames in a row (input_frames + forecast_frames): the record has {self.gaps} "
+                    f"gaps and {self.duplicates} duplicates in time"
                 )
         return splits
 
     def statistics(self, frames, value_range=None):
-        """`Statistics` of a range of frames, which are read once."""
-        key, plain = (frames, value_range), self.known.get((frames, None))
+        """The `Statistics` of a range of frames; they are remembered, so the frames are read once.
+
+        Args:
+            frames: the range of frames.
+            value_range: also count the values beyond this range.
+        """
+        key, found = (frames, value_range), self.known.get((frames, None))
         if key not in self.known:
-            if plain and value_range[0] <= plain.lowest and plain.highest <= value_range[1]:
-                return plain
+            if found and value_range[0] <= found.lowest and found.highest <= value_range[1]:
+                return found
             self.known[key] = collect_statistics(
                 self.read, frames.start, frames.stop, self.frame_bytes, self.path, value_range
             )
         return self.known[key]
 
     def fingerprint(self):
-        """A CRC-32 of shape, type, times and some frames, which tells one record from another."""
+        """A CRC-32 of shape, type, times and some frames, which identifies the record."""
         crc = zlib.crc32(repr((len(self), self.frame_shape, self.dtype.str)).encode())
         if self.times is not None:
             crc = zlib.crc32(repr((self.times[0], self.times[-1], self.gaps)).encode(), crc)
@@ -154,63 +161,63 @@ class Record:
         return str(time)
 
     def notes(self):
-        """What was found in the times, in words; "" where there is nothing to say."""
+        """The gaps and duplicates in time, in words; "" if there are none."""
         found = [
             f"{count} {name if count > 1 else name.removesuffix('s')}"
             for count, name in ((self.gaps, "gaps"), (self.duplicates, "duplicates"))
             if count
         ]
-        return f"{' and '.join(found)} in time, no window across them" if found else ""
+        return f"{' and '.join(found)} in time, which no window contains" if found else ""
 
 
 class Windows(OwnSequences):
-    """Windows of a record as sequences, each of them once in as many as there are.
+    """Windows of a record; each is used once before any is used again.
 
     Args:
         record: the `Record`.
-        indices: the first frames of the windows.
-        frames: frames of a window.
-        normalizer, name, size, seed: as `OwnSequences`'.
+        indices: the numbers of the windows' first frames.
+        frames: number of frames in a window.
+        normalizer, name, size, seed: as in `OwnSequences`.
     """
 
     @property
     def grid(self):
-        """The `Grid` of the frames; None where the files name nothing."""
+        """The `Grid` of the frames; None for files of NumPy, which have none."""
         return self.array.grid if self.array.readers[0].has_names else None
 
     def frame_shape(self):
-        """(C, H, W)."""
+        """(C, H, W) of a frame."""
         return self.array.frame_shape
 
     def record_times(self):
-        """(T,), the times of all of the record's frames."""
+        """The times of all frames of the record, (T,)."""
         return self.array.times
 
     def times(self, index):
-        """The times of a window's frames, as the files have them; None where they have none."""
+        """The times of a window's frames, as in the files; None if they have none."""
         start, times = self.indices[index], self.array.times
         return None if times is None else times[start : start + self.shape[0]]
 
     def read(self, indices):
-        """The windows that begin at frames of the record."""
+        """The windows that start at these frames of the record, (B, T, C, H, W)."""
         return np.stack([self.array.read(start, start + self.shape[0]) for start in indices])
 
 
 def _check_alike(first, other):
-    """Raises `InputError` unless two files have frames of one grid."""
+    """Raises `InputError` unless two files have frames on the same grid."""
     if first.shape[1:] != other.shape[1:]:
         difference = f"frames (C, H, W) of {other.shape[1:]}, not {first.shape[1:]}"
     else:
         difference = first.grid.difference(other.grid)
     if difference:
         raise InputError(
-            f"{other.path}: has {difference} as {first.path.name}; all files of a record need the "
-            "same grid"
+            f"{other.path}: differs from {first.path.name}: {difference}; all files of a record "
+            "must have the same grid"
         )
 
 
 def _as_numbers(times, reader):
-    """(T,), seconds or whatever the times count."""
+    """Times as numbers, (T,), float64: in seconds, or unchanged if the files hold plain numbers."""
     if times.dtype.kind == "M":
         if np.isnat(times).any():
             raise InputError(f"{reader.path}: {reader.grid.time_name} has missing times")
@@ -229,10 +236,10 @@ class RecordFile:
 
     Args:
         path: a file, a folder or a pattern.
-        names: `AxisNames`, of what to read.
+        names: the `AxisNames` to look for in the files.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: a file cannot be read, or the files do not belong together.
     """
 
     is_record = True
@@ -245,50 +252,52 @@ class RecordFile:
         self.has_names = self.record.readers[0].has_names
 
     def fingerprint(self):
-        """A CRC-32 that tells one record from another."""
+        """A CRC-32 that identifies the record."""
         return self.record.fingerprint()
 
     def window_stride(self, data):
-        """Frames between the first frames of two windows."""
+        """The frames from the start of one window to the next."""
         return data.window_stride or 1
 
     def check_length(self, data):
-        """Raises `InputError` unless each split has a window."""
+        """Raises `InputError` unless each split holds a window."""
         self.record.splits(data)
 
     def training_size(self, data):
-        """Windows of the training split."""
+        """The number of windows in the training split."""
         return len(self._starts(self.record.splits(data)["train"], data))
 
     def training_statistics(self, data, value_range=None):
-        """A `Statistics` of the training split."""
+        """The `Statistics` of the training split."""
         return self.record.statistics(self.record.splits(data)["train"], value_range)
 
     def check_values(self, data, normalizer):
-        """Refuses values that are missing and may not be, and frames without any; says how much of
-        the training split the scale clips, if it is more than a hundredth.
+        """Raises `InputError` for missing values unless masked, and for frames without any value;
+        warns if the value range clips more than 1 % of the training split.
         """
         train = self.record.splits(data)["train"]
         found = self._check(train, normalizer, normalizer.value_range)
         self._check(range(train.stop, len(self.record)), normalizer)
-        share = found.out_of_range / found.values
-        if share > CLIPPED:
+        fraction = found.out_of_range / found.values
+        if fraction > CLIPPED:
             low, high = normalizer.value_range
             print(
-                f"warning: {self.path}: value_range {low:g} {high:g} clips {share:.1%} of the "
+                f"warning: {self.path}: value_range {low:g} {high:g} clips {fraction:.1%} of the "
                 f"training split, whose values reach from {found.lowest:g} to {found.highest:g}",
                 file=sys.stderr,
             )
 
     def warn_of_values(self, data, normalizer, split=None):
-        """Refuses what `check_values` does; says where values hardly fit the scale."""
+        """Raises `InputError` as `check_values` does, for a split or the whole record; for the
+        latter, warns if the value range hardly fits.
+        """
         frames = self.record.splits(data)[split] if split else range(len(self.record))
         found = self._check(frames, normalizer)
         if split is None:
             warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
 
     def _check(self, frames, normalizer, value_range=None):
-        """The `Statistics` of a range of frames, in which nothing is missing that may not be."""
+        """The `Statistics` of a range of frames, after a check for missing values."""
         found = self.record.statistics(frames, value_range)
         if found.missing and normalizer.fill is None:
             self.refuse_missing(found)
@@ -296,21 +305,21 @@ class RecordFile:
         return found
 
     def refuse_missing(self, found):
-        """Raises the `InputError` that says how many values are missing, and where the first is."""
+        """Raises an `InputError` that says how many values are missing, and where the first is."""
         frame, channel, row, column = found.first_missing
         raise InputError(
             f"{self.path}: {found.missing:,} values are missing, the first in frame {frame:,}"
             f"{self._when(frame)}, channel {channel}, row {row}, column {column} (all from 0): "
             "fill them",
-            missing="--missing mask leaves them out",
+            missing="--missing mask leaves them out of loss and scores",
         )
 
     def _refuse_empty(self, found):
         if found.empty:
             frame = found.empty[0]
-            remedy = "leave them out of the files; a gap in time is understood"
+            remedy = "remove them from the files; gaps in time are allowed"
             if self.record.times is None:
-                remedy = "fill them: without times a gap could not be told"
+                remedy = "fill them; in files without times a gap would not be noticed"
             raise InputError(
                 f"{self.path}: {len(found.empty):,} frames hold no value at all, the first is "
                 f"frame {frame:,}{self._when(frame)}: {remedy}"
@@ -320,30 +329,30 @@ class RecordFile:
         return "" if self.record.times is None else f" ({self.record.time_of(frame)})"
 
     def split(self, data, split, normalizer, size=None, seed=None):
-        """A split of the record, "train", "validation" or "test", as a source."""
+        """A split of the record, "train", "validation" or "test", as a dataset of windows."""
         frames = self.record.splits(data)[split]
         return self._source(data, frames, f"{split} split", normalizer, size, seed)
 
     def end(self, count, normalizer):
-        """The last frames as a source of one window.
+        """The last `count` frames of the record as a dataset of one window.
 
         Raises:
-            InputError: they are not in a row, or values are missing that may not be.
+            InputError: there is a gap among them, or values are missing and not masked.
         """
         frames = range(len(self.record) - count, len(self.record))
-        place = self.record.describe(frames)
+        times = self.record.describe(frames)
         if self.record.segments[frames.start] != self.record.segments[frames.stop - 1]:
             raise InputError(
-                f"{self.path}: its last {count} frames, {place}, are not in a row: there is a gap "
+                f"{self.path}: its last {count} frames, {times}, are not in a row: there is a gap "
                 "or a duplicate in time"
             )
         found = self._check(frames, normalizer)
         warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
-        name = f"{self.path}, its last {count} frames ({place})"
+        name = f"{self.path}, its last {count} frames ({times})"
         return Windows(self.record, np.array([frames.start]), count, normalizer, name)
 
     def whole(self, data, normalizer):
-        """All of the record as a source."""
+        """All windows of the record as a dataset."""
         frames, window = range(len(self.record)), data.input_frames + data.forecast_frames
         if not len(self.record.windows(frames, window, 1)):
             raise InputError(

@@ -10,24 +10,24 @@ from src.errors import InputError
 from src.formats.arrays import Statistics, check_values, fingerprint, out_of_range, read_array
 
 SPLITS = ("train", "validation", "test")
-# Values that span less than this share of their scale are likely to have another one.
+# Values that span less than this fraction of the value range suggest that it is a wrong one.
 NARROW = 0.02
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which sequences of a file belong to which split."""
+    """The random split of a file's sequences into training, validation and test."""
 
     held_out: float
     seed: int
 
     def sizes(self, count):
-        """The number of sequences in each of `SPLITS`; at least 1 to validate and to test on."""
+        """The number of sequences in each of `SPLITS`; validation and test have at least 1."""
         held_out = max(1, min(round(self.held_out * count), (count - 1) // 2))
         return count - 2 * held_out, held_out, held_out
 
     def indices(self, count, split):
-        """The places in the file of the sequences of a split."""
+        """The indices in the file of a split's sequences."""
         order = np.random.default_rng(self.seed).permutation(count)
         ends = np.cumsum(self.sizes(count))
         k = SPLITS.index(split)
@@ -35,16 +35,16 @@ class Split:
 
 
 class OwnSequences(Dataset):
-    """Some sequences of an array, each of them once in as many as there are.
+    """Some sequences of an array; each is used once before any is used again.
 
     Args:
-        array: (N, T, C, H, W), of `read_array`.
-        indices: the sequences that are used.
-        frames: frames of each that are used, the first ones.
+        array: (N, T, C, H, W), as `read_array` returns it.
+        indices: the indices of the sequences to use.
+        frames: number of frames to use of each sequence, from its first.
         normalizer: the `Normalizer` of the frames.
-        name: what to call the data in messages.
-        size: sequences in an epoch; default: one for each index.
-        seed: seed of the order, another for each pass over the indices; None: as they come.
+        name: name of the data in messages.
+        size: sequences in an epoch; default: as many as indices.
+        seed: seed of the order, which differs in each pass over the indices; None: in their order.
     """
 
     def __init__(self, array, indices, frames, normalizer, name, size=None, seed=None):
@@ -60,38 +60,38 @@ class OwnSequences(Dataset):
         return self.size
 
     def __getitem__(self, indices):
-        """(len(indices), frames, C, H, W), of the array's type."""
-        places = self.epoch * self.size + np.asarray(indices)
-        rounds, positions = np.divmod(places, len(self.indices))
-        chosen = np.empty(len(places), int)
-        for number in np.unique(rounds):
-            now = rounds == number
-            chosen[now] = self._order(number)[positions[now]]
+        """The sequences, (len(indices), frames, C, H, W), in the array's type."""
+        counts = self.epoch * self.size + np.asarray(indices)
+        passes, positions = np.divmod(counts, len(self.indices))
+        chosen = np.empty(len(counts), int)
+        for number in np.unique(passes):
+            in_pass = passes == number
+            chosen[in_pass] = self._order(number)[positions[in_pass]]
         return self.read(chosen)
 
     def frame_shape(self):
-        """(C, H, W)."""
+        """(C, H, W) of a frame."""
         return self.array.shape[2:]
 
     def read(self, indices):
-        """The sequences at places of the array."""
+        """The sequences at these indices of the array."""
         return self.array[indices, : self.shape[0]]
 
     def _order(self, number):
-        """The indices in the order of a pass, a pure function of seed and number."""
+        """The indices in the order of pass `number`, a pure function of it and the seed."""
         if self.seed is None:
             return self.indices
         return np.random.default_rng((self.seed, number)).permutation(self.indices)
 
 
 class SequencesFile:
-    """A file of whole sequences as own data; see `own_data` for what both kinds can do.
+    """A file of whole sequences as own data; `RecordFile` has the same methods.
 
     Args:
         path: the file.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
 
     is_record = False
@@ -104,35 +104,35 @@ class SequencesFile:
         self.frame_shape = self.array.shape[2:]
 
     def fingerprint(self):
-        """A CRC-32 that tells one file from another."""
+        """A CRC-32 that identifies the file."""
         return fingerprint(self.array)
 
     def check_length(self, data):
-        """Raises `InputError` unless there are enough sequences, and long enough ones."""
+        """Raises `InputError` unless the sequences are enough, and long enough."""
         _check_length(self.array, self.path, data)
         if len(self.array) < len(SPLITS):
             raise InputError(
                 f"{self.path}: holds {len(self.array)} sequences; at least {len(SPLITS)} are "
-                "needed, to train, to validate and to test on"
+                "needed, for training, validation and test"
             )
 
     def window_stride(self, data):
-        """Sequences have none."""
+        """None: whole sequences have no windows."""
         return None
 
     def training_size(self, data):
-        """Sequences of the training split."""
+        """The number of sequences in the training split."""
         return _split(data).sizes(len(self.array))[0]
 
     def training_statistics(self, data, value_range=None):
-        """A `Statistics` of the training split."""
+        """The `Statistics` of the training split."""
         found = Statistics()
         for n in _split(data).indices(len(self.array), "train"):
             found.add(self.array[n, : _frames(data)], 0, value_range)
         return found
 
     def check_values(self, data, normalizer):
-        """Raises `InputError` where values are beyond the scale, or missing and may not be."""
+        """Raises `InputError` for values beyond the range, and for missing ones unless masked."""
         values = check_values(self.array, self.path, missing=normalizer.fill is not None)
         outside = out_of_range(values, normalizer.value_range)
         if outside:
@@ -141,12 +141,14 @@ class SequencesFile:
             )
 
     def warn_of_values(self, data, normalizer, split=None):
-        """Refuses missing values as `check_values` does; says where a scale hardly fits."""
+        """Raises `InputError` for missing values as `check_values` does; warns if the value range
+        hardly fits.
+        """
         values = check_values(self.array, self.path, missing=normalizer.fill is not None)
         warn_of_scale(values, normalizer.value_range, self.path)
 
     def split(self, data, split, normalizer, size=None, seed=None):
-        """A split of the file, "train", "validation" or "test", as a source."""
+        """A split of the file, "train", "validation" or "test", as a dataset."""
         array, path = self.array, self.path
         indices = _split(data).indices(len(array), split)
         name = (
@@ -156,7 +158,7 @@ class SequencesFile:
         return OwnSequences(array, indices, _frames(data), normalizer, name, size, seed)
 
     def whole(self, data, normalizer):
-        """All of the file as a source."""
+        """All sequences of the file as a dataset."""
         array = self.array
         _check_length(array, self.path, data)
         name = f"{self.path} (all {len(array):,} sequences{_frames_used(array, data)})"
@@ -168,7 +170,7 @@ def _split(data):
 
 
 def check_frames(frame_shape, path, config):
-    """Raises `InputError` unless the network of a `Config` can read frames of (C, H, W)."""
+    """Raises `InputError` unless the network of a `Config` can read frames of this (C, H, W)."""
     channels, *size = frame_shape
     if channels != config.model.channels:
         raise InputError(
@@ -179,14 +181,14 @@ def check_frames(frame_shape, path, config):
 
 
 def warn_of_scale(values, value_range, path):
-    """Says on stderr where (lowest, highest) and a scale hardly fit each other."""
+    """Warns on stderr if a value range hardly fits the values, given as (lowest, highest)."""
     doubt, (lowest, highest), (low, high) = out_of_range(values, value_range), values, value_range
     if not doubt and 0 < highest - lowest < NARROW * (high - low):
         doubt = (
             f"its values reach from {lowest:g} to {highest:g} only, value_range is {low:g} {high:g}"
         )
     if doubt:
-        print(f"warning: {path}: {doubt}; is that its scale?", file=sys.stderr)
+        print(f"warning: {path}: {doubt}; is that right?", file=sys.stderr)
 
 
 def _check_length(array, path, data):
@@ -203,5 +205,5 @@ def _frames(data):
 
 
 def _frames_used(array, data):
-    there, needed = array.shape[1], _frames(data)
-    return "" if there == needed else f", the first {needed} of {there} frames"
+    held, needed = array.shape[1], _frames(data)
+    return "" if held == needed else f", the first {needed} of {held} frames"

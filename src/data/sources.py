@@ -1,12 +1,12 @@
-"""Which data is used when.
+"""Which data are used for training, validation and test.
 
 |                  | train               | validate             | test                       |
 |------------------|---------------------|----------------------|----------------------------|
 | no path          | embedded 0-7,999    | embedded 8,000-8,999 | generated, 9,000-9,999     |
 | data_path DIR    | all but last 1,000  | last 1,000           |                            |
 | workroot DIR     |                     |                      | DIR/mnist_test_seq.npy     |
-| dataset FILE     | 80 % of a file      | 10 %                 | 10 %; all of another file  |
-| ... of a record  | its first split     | a later one          | the last; all of another   |
+| dataset FILE     | 80 % at random      | 10 %                 | 10 %; all of another file  |
+| ... of a record  | its beginning       | a later part         | its end; all of another    |
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ TRAINING_FILE = "train-images-idx3-ubyte"
 TEST_FILE = "mnist_test_seq.npy"
 HELD_OUT = 1_000
 TEST_SIZE = 10_000
-# Validation and test sequences never change, whatever the seed of a run.
+# The seed of validation and test sequences: they are the same in every run.
 FIXED_SEED = 2015
 
 
@@ -33,11 +33,11 @@ def training_sources(config, dataset=None):
 
     Args:
         config: the `Config`.
-        dataset: its dataset, where that is open already.
+        dataset: the run's dataset, if it is already open.
 
     Raises:
         InputError: `data_path` does not hold a readable file with enough digits, or `dataset` is
-            not the one that the configuration was made for, or has values that it cannot have.
+            not the file that the run began with, or has values that cannot be used.
     """
     data = config.data
     if data.dataset is not None:
@@ -66,26 +66,26 @@ def training_sources(config, dataset=None):
 def evaluation_source(
     config, workroot=None, num_digits=(2,), limit=None, dataset=None, value_range=None
 ):
-    """The test sequences: those of a file that is named, else of the checkpoint's own dataset, else
-    10,000 generated ones.
+    """The test sequences: of `workroot` or `dataset` if given, else of the dataset that the
+    checkpoint was trained on, else 10,000 generated ones.
 
     Args:
         config: the checkpoint's `Config`.
         workroot: folder with mnist_test_seq.npy, or None.
-        num_digits: digits of the generated sequences.
-        limit: use the first so many sequences only.
-        dataset: file of own sequences, or None. Of the file that the checkpoint was trained on its
-            test split is used, of another file all.
-        value_range: the scale of `dataset`; default: the checkpoint's.
+        num_digits: numbers of digits in the generated sequences.
+        limit: the number of sequences to use, from the first; None: all.
+        dataset: file of own data, or None. Only the test split is used of the file that the
+            checkpoint was trained on, and all of any other file.
+        value_range: the value range of `dataset`; default: the checkpoint's.
 
     Raises:
-        InputError: a file cannot be used, or what is given does not go together.
+        InputError: a file cannot be used, or the arguments contradict each other.
     """
     data = config.data
     if workroot is not None and dataset is not None:
-        raise InputError("workroot and dataset are both given: name one test set")
+        raise InputError("--workroot and --dataset are both given: name one test set")
     if value_range is not None and dataset is None:
-        raise InputError("value_range is given without a dataset, whose scale it is")
+        raise InputError("--value_range is given without --dataset, to which it belongs")
     if workroot is not None:
         frames = data.input_frames + data.forecast_frames
         source = SequenceFile(Path(workroot) / TEST_FILE, frames, data.image_size)
@@ -99,8 +99,10 @@ def evaluation_source(
 
 
 def sample_inputs(config, count):
-    """Inputs that a network can be tried on: of generated sequences, or noise of a dataset's shape,
-    whose file need not be there any more; (count, input_frames, C, H, W), float32 in [0, 1].
+    """Example inputs for a network, (count, input_frames, C, H, W), float32 in [0, 1].
+
+    They are generated sequences of digits, or noise for a network that was trained on a dataset,
+    because its file may no longer exist.
     """
     data = config.data
     if data.dataset is None:
@@ -111,12 +113,14 @@ def sample_inputs(config, count):
 
 
 def mean_image_source(config, workroot=None, num_digits=(2,), dataset=None):
-    """The training sequences beside an `evaluation_source`; None beside a file that has none."""
+    """Training sequences for the mean image that an `evaluation_source` is compared with; None if
+    its file has no training split.
+    """
     data = config.data
     if workroot is not None or (data.dataset is None and dataset is None):
-        digits, part = read_idx_images(EMBEDDED_DIGITS), slice(0, 8 * HELD_OUT)
+        digits, train = read_idx_images(EMBEDDED_DIGITS), slice(0, 8 * HELD_OUT)
         name = "embedded MNIST test digits"
-        return _generator(digits, part, name, data, num_digits, TEST_SIZE, FIXED_SEED, "train")
+        return _generator(digits, train, name, data, num_digits, TEST_SIZE, FIXED_SEED, "train")
     return own_data.training_split(config, dataset)
 
 

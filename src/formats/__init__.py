@@ -1,1 +1,1 @@
-"""Files of arrays, pictures and records, without a word about training."""
+"""Reading and writing of array, image and record files."""

@@ -1,6 +1,6 @@
-"""Arrays in .npy and .npz files: reading them, and looking at their values in one pass.
+"""Arrays in .npy and .npz files: reading, checks and statistics of their values.
 
-A .npy file is read by memory map; an .npz file, which has no such way, is read whole.
+A .npy file is memory-mapped; an .npz file cannot be and is read whole.
 """
 
 import io
@@ -15,33 +15,46 @@ import numpy as np
 from src.errors import InputError
 from src.runtime.progress import progress
 
-# What NumPy is known to raise over damaged headers; found by fuzzing.
+# Exceptions that NumPy raises on damaged headers, found by fuzzing.
 UNREADABLE = (
-    OSError, ValueError, EOFError, SyntaxError, TokenError, TypeError, OverflowError, MemoryError,
-)  # fmt: skip
-# What NumPy raises over damaged archives beside that.
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+)
+# Exceptions that NumPy raises on damaged archives.
 UNREADABLE_ARCHIVE = (
-    *UNREADABLE, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-# Sequences that a fingerprint looks at.
+    *UNREADABLE,
+    KeyError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+# The number of sequences or frames in a fingerprint.
 SAMPLED = 16
-# Bytes that are read at a time, and that take so long that it is shown.
+# Bytes to read at a time.
 PIECE_BYTES = 1 << 24
+# Progress is shown from this size on.
 SHOWN_BYTES = 1 << 29
 
 
 def read_array(path):
-    """The sequences of a file, (N, T, C, H, W), of the type that they are stored in.
+    """Reads the sequences of a file, (N, T, C, H, W), in the type in which they are stored.
 
     Args:
         path: .npy, or .npz with one array; (N, T, H, W) or (N, T, C, H, W).
 
     Raises:
-        InputError: the file is missing, is no such array, or does not hold numbers.
+        InputError: the file is missing, has another shape, or does not hold numbers.
     """
     array = read_file(path)
     if array.ndim not in (4, 5) or 0 in array.shape:
-        remedy = "; of one sequence array[None] makes (1, T, H, W)" if array.ndim == 3 else ""
+        remedy = "; save one sequence as array[None], (1, T, H, W)" if array.ndim == 3 else ""
         raise InputError(
             f"{path}: has the shape {array.shape}, and (N, T, H, W) or (N, T, C, H, W) is needed"
             + remedy
@@ -50,7 +63,7 @@ def read_array(path):
 
 
 def read_file(path):
-    """The array of numbers of a .npy or .npz file, of any shape; raises as `read_array` does."""
+    """Reads a .npy or .npz file of numbers of any shape; raises as `read_array` does."""
     path = Path(path)
     try:
         array = _read(path)
@@ -65,14 +78,14 @@ def read_file(path):
 
 
 def is_archive(path):
-    """Whether a file is .npz, whatever its name."""
+    """Whether a file's content, not its name, is that of an .npz file."""
     return zipfile.is_zipfile(path)
 
 
 def _read(path):
     if not is_archive(path):
         return np.lib.format.open_memmap(path, mode="r")
-    # Opened here, because NumPy leaves damaged archives open.
+    # The file is opened here because NumPy does not close damaged archives.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         if len(archive.files) != 1:
             names = ", ".join(archive.files) or "none"
@@ -81,7 +94,7 @@ def _read(path):
 
 
 def npy_header(shape):
-    """The first bytes of a .npy file of float32."""
+    """The header of a .npy file of float32 values of this shape."""
     header = io.BytesIO()
     layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, layout)
@@ -89,16 +102,16 @@ def npy_header(shape):
 
 
 def check_values(array, path, first_frame=0, missing=False):
-    """The smallest and the largest value, which are to be finite.
+    """Checks that values are finite; returns the smallest and the largest.
 
     Args:
         array: (N, T, C, H, W).
-        path: what to call it in messages.
+        path: name of the data in messages.
         first_frame: the number of the array's first frame, for messages.
         missing: whether values may be missing; a whole frame may not.
 
     Raises:
-        InputError: naming how many values are NaN or infinite, and the place of the first.
+        InputError: values are NaN or infinite; it says how many, and where the first is.
     """
     found, length = Statistics(), array.shape[1]
     with progress(len(array), f"check {path}", hidden=array.nbytes < SHOWN_BYTES) as bar:
@@ -124,7 +137,7 @@ def check_values(array, path, first_frame=0, missing=False):
 
 
 def out_of_range(values, value_range):
-    """Says how (lowest, highest) leave `value_range`; "" where they do not, but for rounding."""
+    """How (lowest, highest) exceed `value_range`, in words; "" if they do not, up to rounding."""
     (lowest, highest), (low, high) = values, value_range
     tolerance = 1e-6 * max(abs(low), abs(high))
     if low - tolerance <= lowest and highest <= high + tolerance:
@@ -133,10 +146,10 @@ def out_of_range(values, value_range):
 
 
 def fingerprint(array):
-    """A CRC-32 of shape, type and some sequences, which tells one file of sequences from another.
+    """A CRC-32 of shape, type and some sequences, which identifies a file of sequences.
 
-    The split goes by a sequence's place in the file: in another file the test part would be
-    sequences that were trained on.
+    The split depends on the order of sequences in the file: in a changed file, the test split could
+    hold sequences that were trained on.
     """
     crc = zlib.crc32(repr((array.shape, array.dtype.str)).encode())
     for n in np.unique(np.linspace(0, len(array) - 1, SAMPLED).astype(int)):
@@ -146,10 +159,11 @@ def fingerprint(array):
 
 @dataclass
 class Statistics:
-    """What a pass over frames found.
+    """Counts and extremes of the values in some frames, collected in one pass.
 
-    `first_missing` is (frame, channel, row, column) of the first missing value; `empty` are the
-    frames without any value.
+    `values` and `missing` are numbers of values, `total` is the sum of the former. `out_of_range`
+    counts values beyond a range. `first_missing` is (frame, channel, row, column) of the first
+    missing value; `empty` lists the frames without any value.
     """
 
     lowest: float = np.inf
@@ -163,15 +177,15 @@ class Statistics:
 
     @property
     def mean(self):
-        """Of the values that are there; NaN of none."""
+        """The mean of the values that are not missing; NaN if all are."""
         return self.total / self.values if self.values else np.nan
 
     def add(self, piece, start, value_range=None):
-        """Counts frames, (n, C, H, W), the first of which has the number `start`."""
+        """Adds frames, (n, C, H, W), of which the first has the number `start`."""
         with np.errstate(invalid="ignore"):
             low, high = float(piece.min()), float(piece.max())
         if not np.isfinite((low, high)).all():
-            piece = self._leave_out(piece, start)
+            piece = self._valid_values(piece, start)
             if not len(piece):
                 return
             low, high = float(piece.min()), float(piece.max())
@@ -182,26 +196,26 @@ class Statistics:
             outside = (piece < value_range[0]) | (piece > value_range[1])
             self.out_of_range += int(outside.sum())
 
-    def _leave_out(self, piece, start):
-        """Notes what is missing; returns the values that are there, flat."""
-        there = np.isfinite(piece)
-        self.missing += piece.size - int(there.sum())
+    def _valid_values(self, piece, start):
+        """Counts the missing values; returns the others, flat."""
+        valid = np.isfinite(piece)
+        self.missing += piece.size - int(valid.sum())
         if self.first_missing is None:
-            frame, *place = np.argwhere(~there)[0].tolist()
-            self.first_missing = (start + frame, *place)
-        self.empty += [start + int(n) for n in np.flatnonzero(~there.any((1, 2, 3)))]
-        return piece[there]
+            frame, *position = np.argwhere(~valid)[0].tolist()
+            self.first_missing = (start + frame, *position)
+        self.empty += [start + int(n) for n in np.flatnonzero(~valid.any((1, 2, 3)))]
+        return piece[valid]
 
 
 def collect_statistics(read, start, stop, frame_bytes, name, value_range=None):
-    """Looks at frames `start` to `stop` - 1.
+    """Collects statistics of frames `start` to `stop` - 1, read in pieces.
 
     Args:
-        read: a function from a first and a last but one number to frames, (n, C, H, W).
+        read: function of (first, end) that returns frames first to end - 1, (n, C, H, W).
         start, stop: numbers of frames.
-        frame_bytes: bytes of a frame.
-        name: what to call the data in the progress display.
-        value_range: count the values beyond it.
+        frame_bytes: size of a frame in bytes.
+        name: name of the data in the progress display.
+        value_range: also count the values beyond this range.
 
     Returns:
         A `Statistics`.

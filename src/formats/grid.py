@@ -1,16 +1,16 @@
-"""What a source says of its frames beside their values: names, coordinates, times, units."""
+"""Metadata of a record's frames: names, coordinates, times, units."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-# A step in time that is longer than this many usual ones is a gap, and months differ by less.
+# A time step longer than this many median steps is a gap; months differ in length by less.
 GAP = 1.5
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A coordinate: its values along one or more dimensions, and its attributes."""
+    """A coordinate: its values along one or more dimensions, with its attributes."""
 
     dims: tuple[str, ...]
     values: np.ndarray
@@ -19,16 +19,16 @@ class Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """The description that every kind of record has; empty where its files say nothing.
+    """The metadata of a record; the defaults are for files that have none.
 
     Args:
-        variable: name of the values.
-        dims: names of the dimensions of (T, C, H, W); C's is None where the files have no such.
-        units: of the values, or None.
-        attributes: of the variable.
-        coordinates: `Axis` by name, of all that do not change with time.
-        time_name: name of the coordinate of the times.
-        time_attributes: with "units" and "calendar", as the files write the times.
+        variable: name of the variable that holds the values.
+        dims: names of the dimensions (T, C, H, W); C's is None if the files have no such dimension.
+        units: units of the values, or None.
+        attributes: attributes of the variable.
+        coordinates: an `Axis` by name for each coordinate that does not depend on time.
+        time_name: name of the time coordinate.
+        time_attributes: attributes of the time coordinate, with its "units" and "calendar".
     """
 
     variable: str = "values"
@@ -40,35 +40,35 @@ class Grid:
     time_attributes: dict = field(default_factory=dict)
 
     def difference(self, other):
-        """What makes another grid another one, in words; "" where nothing does."""
+        """How another grid differs from this one, in words; "" if it does not."""
         if self.units != other.units:
             return f"units {other.units}, not {self.units}"
         for name, axis in self.coordinates.items():
-            theirs = other.coordinates.get(name)
-            if theirs is None or not np.array_equal(axis.values, theirs.values):
-                return f"another {name}"
+            other_axis = other.coordinates.get(name)
+            if other_axis is None or not np.array_equal(axis.values, other_axis.values):
+                return f"other values of {name}"
         return ""
 
 
 def time_order(numbers):
-    """The order of frames in time, without duplicates, and where windows must not cross.
+    """Sorts frames by time, drops duplicates, and divides the rest into segments without gaps.
 
     Args:
         numbers: (T,), the times of the frames as numbers, in any order.
 
     Returns:
-        The indices of the frames that are kept, in order; the segment that each belongs to, an
-        ascending number; and how many duplicates were left out and gaps found. A frame whose time
-        is there already is left out, and no segment goes on across its place.
+        The indices of the remaining frames in order of time; the number of the segment that each
+        belongs to, ascending; the number of duplicates; and the number of gaps. Of frames at the
+        same time only the first remains, and its segment ends with it.
     """
     order = np.argsort(numbers, kind="stable")
     steps = np.diff(numbers[order])
     first = np.concatenate(([True], steps > 0))
-    kept = order[first]
-    before_duplicate = np.concatenate((~first[1:], [False]))[first]
-    steps = np.diff(numbers[kept])
+    remaining = order[first]
+    has_duplicate = np.concatenate((~first[1:], [False]))[first]
+    steps = np.diff(numbers[remaining])
     gaps = steps > GAP * np.median(steps) if len(steps) else np.zeros(0, bool)
-    # A duplicate is a place to doubt: the segment ends with the frame whose time comes twice.
-    breaks = gaps | before_duplicate[:-1]
+    # It is unknown which of two frames at the same time is right, so the segment ends there.
+    breaks = gaps | has_duplicate[:-1]
     segments = np.concatenate(([0], np.cumsum(breaks)))
-    return kept, segments, len(order) - len(kept), int(gaps.sum())
+    return remaining, segments, len(order) - len(remaining), int(gaps.sum())

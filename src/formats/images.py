@@ -1,4 +1,4 @@
-"""Frames to forecast from: arrays, an animated GIF, or a folder of PNG files."""
+"""Sequences of frames from arrays, an animated GIF, or a folder of PNG files."""
 
 from pathlib import Path
 
@@ -9,25 +9,30 @@ from src.errors import InputError
 from src.formats.arrays import read_array
 from src.runtime.files import natural_order
 
-# What Pillow raises over damaged pictures, and those that would unpack to gigabytes.
+# Exceptions that Pillow raises on damaged images and on those that would unpack to gigabytes.
 UNREADABLE = (
-    UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, MemoryError,
+    UnidentifiedImageError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
     Image.DecompressionBombError,
-)  # fmt: skip
+)
 # Pillow's modes of one grey channel with more than 8 bits.
 DEEP_GREY = ("I", "I;16", "I;16B", "I;16L")
 
 
 def read_sequences(path, channels):
-    """The sequences of a file or folder, (N, T, C, H, W), of the type that they are stored in.
+    """Reads the sequences of a file or folder, (N, T, C, H, W), in the type of their pixels.
 
     Args:
-        path: .npy or .npz as `read_array` takes them; a GIF or a folder of PNG files, which are one
-            sequence of pixels: the files in the order of their names, numbers in them by size.
-        channels: of pictures 1 makes grey ones and 3 coloured ones.
+        path: a .npy or .npz file, as `read_array` takes it; or a GIF or a folder of PNG files, each
+            of which is one sequence. PNG files are sorted by name, with 2.png before 10.png.
+        channels: number of channels of images: 1 for grey, 3 for colour.
 
     Raises:
-        InputError: there is no such thing, it cannot be read, or its frames are of several sizes.
+        InputError: the path is missing or cannot be read, or its frames differ in size or type.
     """
     path = Path(path)
     if path.is_dir():
@@ -38,7 +43,7 @@ def read_sequences(path, channels):
 
 
 def holds_pictures(path):
-    """Whether a path is a GIF, or a folder with PNG files in it."""
+    """Whether a path is a GIF, or a folder that holds PNG files."""
     path = Path(path)
     if path.is_dir():
         return any(file.suffix.lower() == ".png" for file in path.iterdir())
@@ -84,7 +89,7 @@ def _unreadable(path, error):
 
 
 def _pixels(image, channels, path):
-    """(channels, H, W), uint8, or what a grey picture of more bits holds."""
+    """An image's pixels, (channels, H, W): uint8, or the type of a grey image of more bits."""
     if channels == 1 and image.mode in DEEP_GREY:
         return np.array(image)[None]
     if channels not in (1, 3):
@@ -96,13 +101,13 @@ def _pixels(image, channels, path):
 
 
 def _stack(path, frames):
-    """(1, T, C, H, W) of named frames."""
+    """One sequence, (1, T, C, H, W), from pairs of name and frame."""
     (first, start), *others = frames
     for name, frame in others:
         if (frame.shape, frame.dtype) != (start.shape, start.dtype):
             raise InputError(
-                f"{path}: {name} is {_size(frame)}, and {first} is {_size(start)}; all frames have "
-                "to be alike"
+                f"{path}: {name} is {_size(frame)}, and {first} is {_size(start)}; all frames must "
+                "have the same size and type"
             )
     return np.stack([frame for _, frame in frames])[None]
 

@@ -1,7 +1,7 @@
-"""Files of a long record: each is read in pieces, so that its size does not matter.
+"""Files of a long record, read in pieces, so that they may be larger than the memory.
 
-NetCDF and Zarr are read by xarray, which is optional; cf_xarray finds the axes by the CF
-conventions (attributes, then usual names).
+NetCDF and Zarr are read by xarray, which is optional. cf_xarray finds the axes by the CF
+conventions: by attributes, else by the usual names.
 """
 
 import glob
@@ -20,18 +20,25 @@ ARRAYS = (".npy", ".npz")
 NETCDF = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5")
 ZARR = ".zarr"
 ZARR_FILES = (".zgroup", ".zattrs", ".zarray", "zarr.json")
-# Files of this size are kept in memory: many small reads of a packed file take time.
+# Variables up to this size are kept in memory: many small reads of a compressed file are slow.
 SMALL_BYTES = 1 << 26
-# What xarray and its engines raise over files that they cannot read; found by mutating some.
+# Exceptions that xarray and its engines raise on damaged files, found by fuzzing.
 UNREADABLE = (
-    OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OverflowError,
-    IndexError, MemoryError,
-)  # fmt: skip
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    IndexError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True)
 class AxisNames:
-    """What to read in a file, where its own attributes do not say it."""
+    """Names of the variable and axes to read in a file; None: find them by its attributes."""
 
     variable: str | None = None
     time: str | None = None
@@ -40,13 +47,13 @@ class AxisNames:
 
 
 def files_of(path):
-    """The files of a record, in the order of their names, numbers in them by size.
+    """The files of a record, sorted by name, with 2.nc before 10.nc.
 
     Args:
         path: a file, a folder of files, a Zarr store, or a pattern such as "radar/*.nc".
 
     Raises:
-        InputError: there are none, or of several kinds.
+        InputError: there are no files, or files of several kinds.
     """
     place = Path(path)
     if place.is_dir() and not is_zarr(place):
@@ -72,12 +79,12 @@ def is_zarr(path):
 
 
 def is_array(path):
-    """Whether a file is read by NumPy."""
+    """Whether NumPy reads a file, not xarray."""
     return Path(path).suffix.lower() not in NETCDF and not Path(path).is_dir()
 
 
 def open_reader(path, names):
-    """The `ArrayReader` or `XarrayReader` of a file; raises `InputError` where it is neither."""
+    """The `ArrayReader` or `XarrayReader` of a file; raises `InputError` if it cannot be read."""
     return ArrayReader(path) if is_array(path) else XarrayReader(path, names)
 
 
@@ -89,10 +96,10 @@ def _kind(path):
 
 
 class ArrayReader:
-    """Frames of a .npy or .npz file of (T, H, W) or (T, C, H, W); it says nothing of times.
+    """Frames of a .npy or .npz file, (T, H, W) or (T, C, H, W), which has no times.
 
-    A .npy file is mapped anew for each piece: what was read then no longer counts as memory of
-    this process. An .npz file has no such way and is read whole.
+    A .npy file is mapped anew for each piece, so that earlier pieces no longer count as memory of
+    this process. An .npz file cannot be mapped and is read whole.
     """
 
     times = None
@@ -111,7 +118,7 @@ class ArrayReader:
         self.array = array if is_archive(path) else None
 
     def read(self, start, stop):
-        """Frames start to stop - 1, (n, C, H, W)."""
+        """Reads frames start to stop - 1, (n, C, H, W)."""
         array = read_file(self.path) if self.array is None else self.array
         return np.array(array[start:stop]).reshape(-1, *self.shape[1:])
 
@@ -121,7 +128,7 @@ class XarrayReader:
 
     Args:
         path: the file.
-        names: `AxisNames`, for what its attributes do not say.
+        names: the `AxisNames` to look for in it.
 
     Raises:
         InputError: xarray is missing, the file cannot be read, or the variable has no time axis.
@@ -140,9 +147,7 @@ class XarrayReader:
         self.process = self.array = None
 
     def _describe(self, dataset, names):
-        """Takes from the Dataset, in whose attributes cf_xarray finds axes, what it says of the
-        variable.
-        """
+        """Sets the variable, its shape, type, times and grid from a Dataset of xarray."""
         path = self.path
         self.variable = _variable_of(dataset, names.variable, path)
         array = dataset[self.variable]
@@ -158,11 +163,11 @@ class XarrayReader:
         self.grid = axes.grid(self.variable)
 
     def read(self, start, stop):
-        """Frames start to stop - 1, (n, C, H, W)."""
+        """Reads frames start to stop - 1, (n, C, H, W)."""
         if self.whole is not None:
             return self.whole[start:stop].copy()
         if self.process != os.getpid():
-            # Libraries of HDF5 do not survive a fork: a worker opens the file itself.
+            # HDF5 does not survive a fork: each worker process opens the file itself.
             self.array = self._open()[self.variable]
         time = self.dims[0]
         piece = self.array.isel({time: slice(start, stop), **self.squeezed})
@@ -173,7 +178,7 @@ class XarrayReader:
         return np.ascontiguousarray(values).reshape(-1, *self.shape[1:])
 
     def _open(self):
-        """The Dataset, lazily."""
+        """Opens the file as a Dataset whose values are read only when needed."""
         xarray = _import_xarray(self.path)
         self.process = os.getpid()
         path = Path(self.path)
@@ -206,23 +211,26 @@ def _unreadable(path, error):
 
 
 def _variable_of(dataset, name, path):
-    """The variable's name; without one the only that has three dimensions or more."""
+    """The name of the variable to read: the given one, else the only one with three or more
+    dimensions.
+    """
     if name in dataset.data_vars:
         return name
-    there = ", ".join(map(str, dataset.data_vars)) or "none"
+    available = ", ".join(map(str, dataset.data_vars)) or "none"
     if name is not None:
-        raise InputError(f"{path}: has no variable {name!r}; there are: {there}")
+        raise InputError(f"{path}: has no variable {name!r}; there are: {available}")
     large = [str(key) for key, value in dataset.data_vars.items() if value.ndim > 2]
     if len(large) != 1:
-        what = "none of three dimensions" if not large else f"several: {', '.join(large)}"
+        found = "no variable" if not large else f"several variables, {', '.join(large)},"
         raise InputError(
-            f"{path}: which variable? It has {what}; all: {there}", variable="--variable names one"
+            f"{path}: has {found} with three or more dimensions; there are: {available}",
+            variable="name one with --variable",
         )
     return large[0]
 
 
 class _Axes:
-    """Which dimension is which, by names that are given, else by the CF conventions."""
+    """The roles of an array's dimensions: by the given names, else by the CF conventions."""
 
     def __init__(self, array, names, path):
         self.array = array
@@ -234,7 +242,7 @@ class _Axes:
             raise InputError(
                 f"{path}: {array.name} has no time axis; its dimensions are "
                 f"{', '.join(map(str, array.dims))}",
-                time="--time names one",
+                time="name it with --time",
             )
         space = self._space(time[0])
         others = [dim for dim in array.dims if dim not in (*time, *space)]
@@ -242,20 +250,20 @@ class _Axes:
         if len(channels) > 1:
             raise InputError(
                 f"{path}: {array.name} has the dimensions {', '.join(map(str, array.dims))}; "
-                "beside time, latitude and longitude there may be one, for channels"
+                "besides time, latitude and longitude there may be one, for channels"
             )
         self.dims = (time[0], channels[0] if channels else None, *space)
         self.squeezed = {dim: 0 for dim in others if dim not in channels}
 
     def _one(self, role, letter, given):
-        """The name of a coordinate or dimension, or None."""
+        """The name of the coordinate or dimension that has a role, or None."""
         array = self.array
         if given is not None:
             if given in array.dims or given in array.coords:
                 return given
-            there = ", ".join(map(str, dict.fromkeys([*array.coords, *array.dims])))
+            available = ", ".join(map(str, dict.fromkeys([*array.coords, *array.dims])))
             raise InputError(
-                f"{self.path}: {array.name} has no {role} {given!r}; there are: {there}"
+                f"{self.path}: {array.name} has no {role} {given!r}; there are: {available}"
             )
         found = array.cf.coordinates.get(role, []) + array.cf.axes.get(letter, [])
         found = sorted((n for n in found if array[n].ndim), key=lambda n: n not in array.dims)
@@ -265,7 +273,7 @@ class _Axes:
         return self.array[name].dims if name in self.array.coords else (name,)
 
     def _space(self, time):
-        """The dimensions of rows and columns: those of latitude and longitude, else the last."""
+        """The dimensions of rows and columns: latitude's and longitude's, else the last two."""
         found = []
         for role, letter in (("latitude", "Y"), ("longitude", "X")):
             name = self._one(role, letter, getattr(self.names, role))
@@ -284,24 +292,24 @@ class _Axes:
         return tuple(rest[-2:])
 
     def times(self):
-        """(T,), as the file has them, or None."""
+        """The times as the file has them, (T,), or None if it has none."""
         if self.time not in self.array.coords:
             return None
         return self.array[self.time].values
 
     def grid(self, variable):
-        """The `Grid`."""
+        """The `Grid` of a variable."""
         array, time = self.array, self.dims[0]
         coordinates = {
             str(name): Axis(tuple(map(str, c.dims)), c.values, dict(c.attrs))
             for name, c in array.coords.items()
             if time not in c.dims and c.ndim
         }
-        written = array[self.time] if self.time in array.coords else None
+        times = array[self.time] if self.time in array.coords else None
         attributes = {}
-        if written is not None:
-            kept = {k: v for k, v in written.encoding.items() if k in ("units", "calendar")}
-            attributes = dict(written.attrs) | kept
+        if times is not None:
+            encoding = {k: v for k, v in times.encoding.items() if k in ("units", "calendar")}
+            attributes = dict(times.attrs) | encoding
         dims = tuple(dim and str(dim) for dim in self.dims)
         units = array.attrs.get("units")
         return Grid(

@@ -1,4 +1,4 @@
-"""How a series of times goes on: by its step, or by months and years, which differ in length."""
+"""Continuation of a series of times, by a fixed step or by months, which differ in length."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ def times_after(times, count):
     """The times that follow a regular series.
 
     Args:
-        times: (T,), at least two: datetime64, calendar objects of cftime, or numbers.
-        count: how many follow.
+        times: (T,), at least two: datetime64, cftime objects, or numbers.
+        count: number of times to return.
 
     Returns:
-        (count,), of the same kind. Months go on as months: a frame of the middle of a month is
-        followed by the middle of the next.
+        (count,), of the same kind. A monthly series continues by months: after the middle of a
+        month comes the middle of the next.
     """
     ahead = np.arange(1, count + 1)
     if times.dtype.kind == "M":
@@ -25,7 +25,7 @@ def times_after(times, count):
 
 
 def _month_step(times):
-    """How many months a step is; 0 where it is none, or where all steps are as long."""
+    """The step in months; 0 if it is not a whole number of months, or all steps have one length."""
     if times.dtype.kind not in "MO":
         return 0
     numbers = np.array([_month_of(time) for time in times])
@@ -35,14 +35,14 @@ def _month_step(times):
 
 
 def _month_of(time):
-    """The number of months since a year 0."""
+    """The number of months since year 0."""
     if isinstance(time, np.datetime64):
         return int(time.astype("datetime64[M]").astype(int)) + 12 * 1970
     return 12 * time.year + time.month - 1
 
 
 def _in_month(time, months):
-    """The same place in a month that comes so many months later."""
+    """The time some months later, at the same fraction of its month."""
     number = _month_of(time)
     begin, end = (_begin_of_month(time, number + k) for k in (0, 1))
     later, last = (_begin_of_month(time, number + months + k) for k in (0, 1))

@@ -1,4 +1,4 @@
-"""Forecasts as NetCDF, described as the record is that they go on from.
+"""Forecasts as NetCDF files, with the metadata of the record that they continue.
 
 Conventions: CF, chapters 2.6 (provenance), 4.4 (time) and 5 (coordinates);
 https://cfconventions.org.
@@ -18,7 +18,7 @@ from src.formats.time_axis import times_after
 from src.runtime.files import write_atomically
 
 PIECE_BYTES = 1 << 24
-# Attributes that name other variables, which are not written.
+# Attributes that refer to variables which the forecast does not contain.
 REFERENCES = ("grid_mapping", "ancillary_variables", "coordinates", "bounds")
 SEQUENCE, LEAD, REFERENCE = "sequence", "lead", "forecast_reference_time"
 
@@ -26,16 +26,16 @@ SEQUENCE, LEAD, REFERENCE = "sequence", "lead", "forecast_reference_time"
 def write_netcdf(path, forecasts, source, input_frames, network):
     """Writes forecasts of a record with its coordinates, units and times.
 
-    One forecast has the dimensions of its record. Several have sequence and lead in place of the
-    time, and their valid times are a coordinate of both. `forecast_reference_time` is the time of
-    the last frame that the network has read.
+    A single forecast has the dimensions of its record. Several have the dimensions sequence and
+    lead instead of the time; their valid times are a coordinate along both.
+    `forecast_reference_time` is the time of the last input frame.
 
     Args:
         path: the file.
         forecasts: (N, F, C, H, W), in the units of the source.
-        source: the windows of a record, which has a `grid` and `times`.
-        input_frames: frames of a window that the network has read.
-        network: what to call the network, in words.
+        source: the windows of the record, a dataset with `grid` and `times`.
+        input_frames: number of input frames in a window.
+        network: name of the network, for the file's attributes.
 
     Raises:
         DiskError: the file cannot be written.
@@ -46,7 +46,7 @@ def write_netcdf(path, forecasts, source, input_frames, network):
     channels, *rest = grid.dims[1:]
     dims = (SEQUENCE, LEAD, channels or "channel", *rest)
     data = xarray.Dataset(
-        {grid.variable: (dims, forecasts, _kept(grid.attributes))},
+        {grid.variable: (dims, forecasts, _without_references(grid.attributes))},
         _coordinates(grid, dims) | _times(source, input_frames, *forecasts.shape[:2]),
         _provenance(source, network),
     )
@@ -59,28 +59,28 @@ def write_netcdf(path, forecasts, source, input_frames, network):
     encoding = {grid.variable: {"_FillValue": np.float32(np.nan)}}
     for name in {grid.time_name, REFERENCE} & set(data.coords):
         if data[name].dtype.kind in "MO":
-            kept = {k: grid.time_attributes[k] for k in ("units", "calendar")
-                    if k in grid.time_attributes}  # fmt: skip
-            encoding[name] = kept | {"dtype": "float64"}
+            attributes = grid.time_attributes
+            units = {k: attributes[k] for k in ("units", "calendar") if k in attributes}
+            encoding[name] = units | {"dtype": "float64"}
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "forecast.nc"
         try:
             data.to_netcdf(file, encoding=encoding)
-        except (OSError, RuntimeError) as error:  # HDF5's errors are the latter
+        except (OSError, RuntimeError) as error:  # HDF5 raises RuntimeError
             raise DiskError(f"{path}: cannot be written: {error}") from None
         write_atomically(path, _pieces(file))
 
 
 def _coordinates(grid, dims):
     return {
-        name: (axis.dims, axis.values, _kept(axis.attributes))
+        name: (axis.dims, axis.values, _without_references(axis.attributes))
         for name, axis in grid.coordinates.items()
         if set(axis.dims) <= set(dims)
     }
 
 
 def _times(source, input_frames, count, frames):
-    """Coordinates of the forecasts' times, as far as they are known."""
+    """The time coordinates of the forecasts; only the lead if the record has no times."""
     lead = {"long_name": "lead time in frames"}
     coordinates = {LEAD: (LEAD, np.arange(1, frames + 1), lead)}
     if source.times(0) is None:
@@ -90,19 +90,19 @@ def _times(source, input_frames, count, frames):
     reference = np.stack([times[input_frames - 1] for times in known])
     if valid.dtype.kind == "M":
         valid, reference = valid.astype("datetime64[ns]"), reference.astype("datetime64[ns]")
-    kept = {k: v for k, v in source.grid.time_attributes.items() if k not in ("units", "calendar")}
-    if valid.dtype.kind not in "MO":
-        kept = source.grid.time_attributes
+    attributes = source.grid.time_attributes
+    if valid.dtype.kind in "MO":
+        attributes = {k: v for k, v in attributes.items() if k not in ("units", "calendar")}
     standard = {"standard_name": REFERENCE, "long_name": "time of the last frame that was read"}
-    own = {k: v for k, v in kept.items() if k == "units"}
+    units = {k: v for k, v in attributes.items() if k == "units"}
     return coordinates | {
-        source.grid.time_name: ((SEQUENCE, LEAD), valid, _kept(kept)),
-        REFERENCE: (SEQUENCE, reference, standard | own),
+        source.grid.time_name: ((SEQUENCE, LEAD), valid, _without_references(attributes)),
+        REFERENCE: (SEQUENCE, reference, standard | units),
     }
 
 
 def _valid_times(times, input_frames, frames, source):
-    """(frames,), those that a window has itself, and what follows them."""
+    """The times of the forecast frames, (frames,): the window's own, continued where it ends."""
     known = times[input_frames : input_frames + frames]
     if len(known) == frames:
         return known
@@ -110,7 +110,7 @@ def _valid_times(times, input_frames, frames, source):
     return np.concatenate([known, times_after(series, frames - len(known)).astype(times.dtype)])
 
 
-def _kept(attributes):
+def _without_references(attributes):
     return {name: value for name, value in attributes.items() if name not in REFERENCES}
 
 

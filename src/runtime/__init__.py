@@ -1,1 +1,1 @@
-"""What a process runs on: device, ranks, compiled graphs, files, progress."""
+"""The environment of a process: device, ranks, compiled graphs, files, progress."""

@@ -1,8 +1,9 @@
-"""Keeps compiled training graphs, so that a second start skips most of compiling.
+"""A cache of compiled training graphs, so that later starts skip most of the compilation.
 
-MindSpore's own cache asks only whether the source files are the same, not the settings that a graph
-was built from; so each set of settings gets a folder of its own. It numbers a process's graphs in
-their order, and reads its variables once; so all graphs of a run are compiled in one go.
+MindSpore's own cache checks only whether the source files are the same, not the settings that a
+graph was built from, so each set of settings has a folder of its own here. MindSpore numbers the
+graphs of a process in order of compilation and reads its environment variables once, so all graphs
+of a run are compiled together.
 """
 
 import contextlib
@@ -25,14 +26,15 @@ SUM = "crc32"
 
 
 def open_folder(folder):
-    """The cache's folder, made where missing; None for no cache.
+    """The folder of the cache, created if missing; None for no cache.
 
     Args:
-        folder: a path, "off", or None for `convlstm-mindspore` in the user's cache folder, where
-            that can be written. A user's own MS_COMPILER_CACHE_ENABLE turns ours off.
+        folder: a path; "off" for no cache; None for `convlstm-mindspore` in the user's cache
+            folder, or no cache if that cannot be written. There is also no cache if the user has
+            set MS_COMPILER_CACHE_ENABLE.
 
     Raises:
-        InputError: the folder that was asked for cannot be made.
+        InputError: the given folder cannot be created or written.
     """
     if folder == OFF or "MS_COMPILER_CACHE_ENABLE" in os.environ:
         return None
@@ -52,35 +54,35 @@ def open_folder(folder):
 
 
 def compile_steps(steps, inputs, settings, folder):
-    """Compiles training steps, or takes their graphs from the cache; once in a process.
+    """Compiles training steps or loads their graphs from the cache; call it once in a process.
 
-    A folder of graphs gets its name only once it is complete: a kill, or two trainings at a time,
-    leave no half of one.
+    New graphs are written to a temporary folder that gets its final name when it is complete, so
+    neither a killed process nor two at the same time leave incomplete graphs.
 
     Args:
-        steps: the Cells to compile, those of the last of the run's horizons.
-        inputs: tensors of the shapes that each will be given.
-        settings: what they were built from, of `Config.graph_settings`.
-        folder: of `open_folder`.
+        steps: the Cells to compile, one for each remaining horizon of the run.
+        inputs: tensors with the shapes of the Cells' inputs.
+        settings: the settings that the Cells depend on, as `Config.graph_settings` returns them.
+        folder: the folder of the cache, as `open_folder` returns it.
 
     Returns:
-        Whether the graphs were there.
+        Whether the graphs were in the cache.
     """
     if folder is None:
         _compile(steps, inputs)
         return False
-    place = folder / key_of(settings)
-    if _is_intact(place):
-        with _cached_in(place):
+    entry = folder / key_of(settings)
+    if _is_intact(entry):
+        with _cached_in(entry):
             _compile(steps, inputs)
         return True
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(entry, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
     with _cached_in(scratch):
         _compile(steps, inputs)
     (scratch / SUM).write_text(str(_sum_of(scratch)))
-    with contextlib.suppress(OSError):  # another training was faster
-        scratch.rename(place)
+    with contextlib.suppress(OSError):  # another process was faster
+        scratch.rename(entry)
     shutil.rmtree(scratch, ignore_errors=True)
     return False
 
@@ -92,7 +94,9 @@ def _compile(steps, inputs):
 
 
 def key_of(settings):
-    """A name made of all that the graphs depend on: settings, sources, MindSpore, device."""
+    """The name of a cache entry: a hash of all that its graphs depend on, which are settings,
+    source files, MindSpore's version and the device.
+    """
     device = [ms.get_context(name) for name in ("device_target", "jit_config")]
     digest = hashlib.sha256(json.dumps([ms.__version__, device, settings]).encode())
     for path in sorted(SOURCES.rglob("*.py")):
@@ -102,27 +106,27 @@ def key_of(settings):
 
 @contextlib.contextmanager
 def _cached_in(path):
-    """MindSpore reads these where it compiles."""
-    settings = {"MS_COMPILER_CACHE_ENABLE": "1", "MS_COMPILER_CACHE_PATH": str(path)}
-    os.environ.update(settings)
+    """Sets the environment variables by which MindSpore's own cache uses a folder."""
+    variables = {"MS_COMPILER_CACHE_ENABLE": "1", "MS_COMPILER_CACHE_PATH": str(path)}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        for name in settings:
+        for name in variables:
             del os.environ[name]
 
 
-def _is_intact(place):
-    """Whether a graph is there as it was written."""
+def _is_intact(entry):
+    """Whether a cache entry exists and its checksum is right."""
     try:
-        return (place / SUM).read_text() == str(_sum_of(place))
+        return (entry / SUM).read_text() == str(_sum_of(entry))
     except OSError:
         return False
 
 
-def _sum_of(place):
+def _sum_of(entry):
     total = 0
-    for path in sorted(place.rglob("*")):
+    for path in sorted(entry.rglob("*")):
         if path.is_file() and path.name != SUM:
             total = zlib.crc32(path.read_bytes(), total)
     return total

@@ -1,4 +1,4 @@
-"""Device set-up: what every script does before anything else touches MindSpore."""
+"""Device set-up, which every script does before it uses MindSpore."""
 
 import os
 
@@ -8,30 +8,30 @@ from src.errors import InputError
 
 
 def ascend_is_usable():
-    """Whether MindSpore loaded its Ascend backend: it starts with the best target it has."""
+    """Whether MindSpore can use an Ascend; if so, that is the device that it starts with."""
     return ms.get_context("device_target") == "Ascend"
 
 
 def setup_device(args):
-    """Sets up the device that the parsed flags ask for; returns the target that is in use."""
-    one_of_many = getattr(args, "distribute", False)
-    return set_up(args.device_target, None if one_of_many else args.device_id, args.jit_level)
+    """Sets up the device that the parsed flags ask for; returns the target in use."""
+    distribute = getattr(args, "distribute", False)
+    return set_up(args.device_target, None if distribute else args.device_id, args.jit_level)
 
 
 def set_up(device_target=None, device_id=0, jit_level=None):
-    """Chooses the device and graph mode; to be called before any operator runs.
+    """Sets the device and graph mode; call it before any operator runs.
 
-    On a CPU oneDNN is limited to AVX2 unless ONEDNN_MAX_CPU_ISA says otherwise: on AVX-512 the
-    wheel's oneDNN takes its reference convolution, 100 times slower.
+    On a CPU oneDNN is limited to AVX2 unless ONEDNN_MAX_CPU_ISA is set: with AVX-512 the wheel's
+    oneDNN falls back to its reference convolution, which is 100 times slower.
 
     Args:
-        device_target: "Ascend", "CPU", or None for Ascend where one is usable.
-        device_id: which card; None for the one that msrun gives this process.
-        jit_level: how graphs are compiled: "O0" kernel by kernel, "O1" with operators fused, "O2"
-            as a whole by the Ascend's graph engine; None for MindSpore's own choice.
+        device_target: "Ascend", "CPU", or None for Ascend if one is usable, else CPU.
+        device_id: number of the card; None for the one that msrun gives this process.
+        jit_level: how graphs are compiled: "O0" kernel by kernel, "O1" with fused operators, "O2"
+            as a whole by an Ascend's graph engine; None for MindSpore's choice.
 
     Returns:
-        The target that is in use.
+        The target in use.
 
     Raises:
         InputError: an Ascend, or a level that needs one, is asked for and none is usable, or
@@ -50,7 +50,7 @@ def set_up(device_target=None, device_id=0, jit_level=None):
         target = "CPU"
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     if jit_level == "O2" and target == "CPU":
-        raise InputError("jit_level is O2: only an Ascend has its graph engine; use O0 or O1 here")
+        raise InputError("jit_level is O2: only an Ascend has a graph engine; use O0 or O1 here")
     ms.set_context(mode=ms.GRAPH_MODE)
     if jit_level:
         ms.set_context(jit_config={"jit_level": jit_level})
@@ -59,7 +59,7 @@ def set_up(device_target=None, device_id=0, jit_level=None):
 
 
 def describe(target):
-    """One line about the device for the log."""
+    """One line about the device, for the log."""
     level = ms.get_context("jit_config").get("jit_level")
     text = f"device: {target}" + (f", jit_level {level}" if level else "")
     if target == "CPU":

@@ -1,4 +1,4 @@
-"""The processes that train or measure together, one a device, as msrun starts them."""
+"""Ranks: the processes, one per device, that msrun starts to train or evaluate together."""
 
 import ctypes
 import os
@@ -18,15 +18,14 @@ PR_SET_PDEATHSIG = 1
 
 
 class Ranks:
-    """This process's place among those that work together; by default it is alone.
+    """This process's rank and its communication with the others; by default there are no others.
 
-    Everything that ranks tell each other goes through one sum, because that is what MindSpore has
-    on a CPU too, in float32 only: numbers travel as pieces of 16 bits, each in its rank's row, and
-    arrive as they were.
+    All communication uses AllReduce of float32, because MindSpore has that on a CPU too. To arrive
+    exactly, each float64 is sent as four numbers of 16 bits, in its rank's row of the sum.
 
     Args:
-        rank: which process this is, from 0.
-        size: how many there are.
+        rank: number of this process, from 0.
+        size: number of processes.
     """
 
     def __init__(self, rank=0, size=1):
@@ -36,14 +35,14 @@ class Ranks:
 
     @property
     def is_main(self):
-        """Whether this is the rank that prints and writes."""
+        """Whether this is rank 0, which prints and writes files."""
         return self.rank == 0
 
     def gather(self, values):
-        """The numbers of all ranks, exactly.
+        """Collects the numbers of all ranks, exactly.
 
         Args:
-            values: as many numbers on each rank.
+            values: n numbers, the same n on every rank.
 
         Returns:
             (size, n), float64, the same on every rank.
@@ -56,25 +55,25 @@ class Ranks:
         return self.total(ms.Tensor(pieces)).asnumpy().astype(np.uint16).view(np.float64)
 
     def any(self, flag):
-        """Whether a flag is set on some rank."""
+        """Whether a flag is set on any rank."""
         return bool(self.gather([flag]).any())
 
     def barrier(self):
-        """Returns once all ranks are here."""
+        """Waits until all ranks have called it."""
         self.gather([0])
 
     def check_same(self, text, what):
         """Raises `InputError` on every rank unless a text is the same on all of them."""
         sums = self.gather([zlib.crc32(text.encode())])[:, 0]
         if (sums != sums[0]).any():
-            odd = int(np.argmax(sums != sums[0]))
-            raise InputError(f"rank {odd} has {what} that is not rank 0's")
+            other = int(np.argmax(sums != sums[0]))
+            raise InputError(f"rank {other} has {what} than rank 0")
 
     def broadcast(self, parameters):
-        """Gives all ranks the parameters of rank 0, and checks that they have them.
+        """Sets the parameters of all ranks to those of rank 0, and checks that they are the same.
 
         Raises:
-            RuntimeError: a rank ends up with other values.
+            RuntimeError: they are not.
         """
         if self.size == 1 or not parameters:
             return
@@ -83,11 +82,11 @@ class Ranks:
         sums = self.gather([zlib.crc32(flat)])
         if (sums != sums[0]).any():
             raise RuntimeError("the ranks start from different parameters")
-        place = 0
+        offset = 0
         for p in parameters:
-            part = flat[place : place + p.size].reshape(p.shape)
+            part = flat[offset : offset + p.size].reshape(p.shape)
             p.set_data(ms.Tensor(part, p.dtype))
-            place += p.size
+            offset += p.size
 
 
 class SumOverRanks(nn.Cell):
@@ -102,12 +101,12 @@ class SumOverRanks(nn.Cell):
 
 
 def init_distributed(distribute):
-    """Joins the ranks that msrun started; to be called after the device is set up.
+    """Joins the ranks that msrun started; call it after the device is set up.
 
-    The scheduler that msrun starts beside them serves here until the job is over, and exits.
+    In the process of msrun's scheduler it serves the ranks until the job is over, then exits.
 
     Args:
-        distribute: whether to join at all; alone otherwise.
+        distribute: whether to join other ranks; if not, this process works alone.
 
     Raises:
         InputError: `distribute` without msrun, or msrun without `distribute`.
@@ -115,11 +114,13 @@ def init_distributed(distribute):
     role = os.environ.get("MS_ROLE")
     if not distribute:
         if role:
-            raise InputError("started by msrun without --distribute: each process would work alone")
+            raise InputError(
+                "started by msrun without --distribute, so each process would work alone: add it"
+            )
         return Ranks()
     if not role:
         raise InputError(
-            "distribute needs msrun: use scripts/run_distribute_train.sh or scripts/launch.py"
+            "--distribute needs msrun: use scripts/run_distribute_train.sh or scripts/launch.py"
         )
     end_with_launcher()
     ms.communication.init()
@@ -136,11 +137,11 @@ def init_distributed(distribute):
 
 
 def end_with_launcher():
-    """Has the system end this process when scripts/launch.py, if it started it, is gone."""
+    """Lets the system kill this process when scripts/launch.py ends, if that has started it."""
     launcher = int(os.environ.get(LAUNCHER, 0))
     if not launcher:
         return
-    # Until msrun has ended and left its processes to the launcher, msrun is the parent.
+    # The parent is msrun until it exits; then it is the launcher.
     while os.getppid() != launcher:
         try:
             os.kill(launcher, 0)

@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, whenever the power goes."""
+"""Atomic writing of files: after a crash a file is the complete old one or the complete new one."""
 
 import os
 import re
@@ -12,14 +12,14 @@ _CHUNK = 1 << 20
 
 
 def write_atomically(path, pieces):
-    """Writes a file beside its place, syncs and checks it, and moves it there in one step.
+    """Writes a file under a temporary name in the same folder, checks it, and renames it.
 
     Args:
         path: the file.
         pieces: an iterable of bytes.
 
     Raises:
-        DiskError: it cannot be written, or reads back differently; `path` is as it was before.
+        DiskError: it cannot be written, or reads back differently; `path` is unchanged.
     """
     path = Path(path)
     unfinished = unfinished_name(path)
@@ -58,18 +58,18 @@ def check_writable(path, argument):
 
 
 def natural_order(path):
-    """A key by which part_2 comes before part_10."""
+    """A key to sort paths by name, with part_2 before part_10."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(part), "") if k % 2 else (0, part) for k, part in enumerate(parts)]
 
 
 def unfinished_name(path):
-    """What a file is called while it is being written."""
+    """The name that a file has while it is being written."""
     return path.with_name(f".{path.name}.unfinished")
 
 
 def sync_folder(folder):
-    """Makes a rename last."""
+    """Syncs a folder, so that a rename in it survives a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

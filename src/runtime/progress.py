@@ -1,4 +1,4 @@
-"""Progress, rate and time left: a bar on a terminal, plain lines in a file."""
+"""Display of progress, rate and time left: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 
@@ -8,28 +8,26 @@ LINE_EVERY_SECONDS = 10
 
 
 class _PlainLines(tqdm):
-    """tqdm without control codes: one line now and then."""
+    """tqdm that prints a plain line now and then, without control codes."""
 
     shown = 0
 
     def display(self, msg=None, pos=None):
-        """Prints the state as a line of its own, once there is something to say."""
+        """Prints the progress as a line, if there is any since the last one."""
         if self.n > max(self.initial, self.shown):
             self.shown = self.n
             print(msg or str(self), file=sys.stderr, flush=True)
         return True
 
     def close(self):
-        """Ends with the last state as a line."""
+        """Prints the final progress as a line."""
         if not self.disable:
             self.disable = True
             self.display(self.format_meter(**self.format_dict))
 
 
 def progress(total, description, initial=0, hidden=False, unit="sequences"):
-    """A progress display of sequences on stderr, to be used as tqdm's object; a hidden one for work
-    that is over at once.
-    """
+    """A tqdm object that shows progress on stderr; `hidden` is for work that takes no time."""
     settings = {"total": total, "desc": description, "unit": f" {unit}", "initial": initial}
     settings["disable"] = hidden
     if sys.stderr.isatty():

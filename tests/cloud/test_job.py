@@ -102,7 +102,7 @@ def test_a_link_in_an_archive_leads_nowhere(tmp_path):
         (lambda path: path.write_bytes(b"not a zip"), "data.zip: cannot be unpacked"),
         (lambda path: path.write_bytes(path.read_bytes()[:-9]), "data.zip: cannot be unpacked"),
         (lambda path: make_zip(path, "other.gz"), "holds no train-images-idx3-ubyte.gz"),
-        (lambda path: path.unlink(), "there is nothing"),
+        (lambda path: path.unlink(), "is missing or empty"),
     ],
 )
 def test_data_that_is_not_there(tmp_path, damage, message):
@@ -121,7 +121,7 @@ def test_urls_that_cannot_be(tmp_path):
     with pytest.raises(InputError, match="train_url is http://b/d: it must begin with obs://"):
         storage.store_of("http://b/d", "train_url")
     both = arguments(data_url=str(tmp_path), data_path="here")
-    with pytest.raises(InputError, match="data_url and data_path"), cloud.cloud_job(both):
+    with pytest.raises(InputError, match="data_url and --data_path"), cloud.cloud_job(both):
         pass
 
 
@@ -155,7 +155,7 @@ def test_a_failed_upload_is_reported_and_made_up_for(tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         f"warning: could not copy out to {store}: {store}/last.ckpt: File exists (3 attempts); all "
-        f"is in {run}"
+        f"files are in {run}"
     )
     assert contents(run) == {"last.ckpt": "1"}
     store.unlink()

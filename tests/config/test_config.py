@@ -74,10 +74,10 @@ def test_eval_size_follows_the_epoch():
             {"curriculum": (Horizon(11, 2, 0.3),)},
             "11.2:0.3: its input_frames must be at most .* 10",
         ),
-        ({"curriculum": (Horizon(4, 2, 1.0),)}, "4.2:1: its share must be below 1"),
+        ({"curriculum": (Horizon(4, 2, 1.0),)}, "4.2:1: its fraction must be below 1"),
         (
             {"curriculum": (Horizon(4, 2, 0.5), Horizon(7, 5, 0.5))},
-            "7.5:0.5: .* above .* before it, 0.5",
+            "7.5:0.5: .* above .* previous phase, 0.5",
         ),
         ({"loss_weights": ((2.0, 2.0),)}, "loss_weights is given with loss 'bce'"),
         ({"loss": "mse", "loss_weights": ((5, 5.0), (5, 9.0))}, "threshold 5 after 5"),

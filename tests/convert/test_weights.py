@@ -266,7 +266,7 @@ def test_other_checkpoints_are_refused(converted, file_of_2022, tmp_path):
         conversion.to_checkpoint(layout.MINDSPORE_2022, arrays, converted, tmp_path / "x.ckpt")
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes(converted.read_bytes()[:-3000])
-    with pytest.raises(InputError, match="no protobuf message"):
+    with pytest.raises(InputError, match="not a protobuf message"):
         conversion.read_2022(damaged)
     with pytest.raises(InputError, match="is IN; name another file as OUT"):
         conversion.check_output(converted, converted)

@@ -86,7 +86,7 @@ def test_the_file_decides_frames_and_epoch(path):
         ({"value_range": None}, "needs --value_range LOW HIGH"),
         ({"value_range": (300.0, 200.0)}, "value_range is 300 200"),
         ({"image_size": (64, 64)}, "has frames of 8x12, and image_size is 64 64; leave"),
-        ({"data_path": "digits"}, "data_path, which is for digits, is given too"),
+        ({"data_path": "digits"}, "data_path is given too, which is for digits"),
         ({"held_out": 0.5}, "held_out is 0.5: it must be at most 0.45"),
     ],
 )
@@ -96,7 +96,7 @@ def test_wrong_settings(path, options, message):
 
 
 def test_settings_of_a_dataset_without_one():
-    with pytest.raises(InputError, match=r"value_range is \(0.0, 1.0\): it belongs to a dataset"):
+    with pytest.raises(InputError, match=r"value_range is \(0.0, 1.0\): it can be set only with"):
         make_config("small", {"value_range": (0.0, 1.0)})
     with pytest.raises(InputError, match="image_size is 28 64: moving digits need more than 28"):
         make_config("small", {"image_size": (28, 64)})
@@ -163,7 +163,7 @@ def test_a_doubtful_scale_is_a_warning(path, capsys):
     evaluation_source(digits, dataset=path, value_range=(0.0, 1.0))
     assert not capsys.readouterr().err
     evaluation_source(digits, dataset=path, value_range=(0.0, 255.0))
-    assert "only, value_range is 0 255; is that its scale?" in capsys.readouterr().err
+    assert "only, value_range is 0 255; is that right?" in capsys.readouterr().err
     with pytest.raises(InputError, match="has 1 channels, and the network reads 2"):
         evaluation_source(config_of_two_channels(path), dataset=path)
 

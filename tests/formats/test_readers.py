@@ -92,7 +92,7 @@ def test_other_calendars(tmp_path):
         write(tmp_path / name, values[kept], ("time", "y", "x0"), {"time": months[kept]})
     assert Record(tmp_path / "a.nc", AxisNames()).notes() == ""
     record = Record(tmp_path / "b.nc", AxisNames())
-    assert record.notes() == "1 gap in time, no window across them"
+    assert record.notes() == "1 gap in time, which no window contains"
     assert record.time_of(0) == "2000-01-01 00:00:00"
 
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_read(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="text.nc: cannot be read: "):
         XarrayReader(tmp_path / "text.nc", AxisNames())
     path = write(tmp_path / "flat.nc", np.zeros((6, 4)), ("time", "x0"), {"time": DAYS})
-    with pytest.raises(InputError, match="It has none of three dimensions .* all: x"):
+    with pytest.raises(InputError, match="no variable with three or more .* there are: x"):
         XarrayReader(path, AxisNames())
     with pytest.raises(InputError, match="x has no rows and columns"):
         XarrayReader(path, AxisNames("x"))

@@ -90,8 +90,8 @@ def test_checkpoint(tmp_path, trained, script, kind):
 def test_checkpoint_of_another_preset(tmp_path, trained):
     options = ["--preset", "paper", "--pretrained_model", trained / "best.ckpt"]
     line = refuse(tmp_path, "train.py", *options, "--train_path", tmp_path / "run")
-    assert "preset small there, paper here" in line
-    assert "kernel_size 3 there, 5 here" in line
+    assert "preset small, not paper" in line
+    assert "kernel_size is 3 in the checkpoint, not 5" in line
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_checkpoint_of_another_preset(tmp_path, trained):
         ("export.py", "--file_format CAFFE", "invalid choice: 'CAFFE'"),
         ("predict.py", "--output out --value_range 0 1", "--value_range and --truth: need --input"),
         ("export.py", "", "--pretrained_model"),
-        ("train.py", "--curriculum 4-2:0.3", "a phase is written 4+2:0.3, in+out:until"),
+        ("train.py", "--curriculum 4-2:0.3", "a phase is written IN+OUT:UNTIL, 4+2:0.3"),
     ],
 )
 def test_arguments(tmp_path, trained, script, options, message):

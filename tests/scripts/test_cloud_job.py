@@ -31,7 +31,7 @@ def job(store, local, *options, train_url="output", expect=0):
 
 def test_a_jobs_life(store, tmp_path):
     first = job(store, tmp_path / "first", "--epochs", 1, "--num_gpus", 1, "--user_name=me")
-    line = "warning: not used, as flags of the platform: --num_gpus 1 --user_name=me"
+    line = "warning: ignoring flags of the platform: --num_gpus 1 --user_name=me"
     assert line in first.stderr.splitlines()
     assert "unpacking" in first.stdout
     names = ["best.ckpt", "config.json", "epoch_0001.ckpt", "last.ckpt", "metrics.csv"]
@@ -46,7 +46,7 @@ def test_a_jobs_life(store, tmp_path):
 
     # Its platform starts it again on an empty disk; the storage is out of order in the end.
     again = job(store, tmp_path / "second", "--epochs", 2, "--save_steps", 1)
-    assert "second: holds a run: going on with it" in again.stdout
+    assert "second: holds a run: continuing it" in again.stdout
     assert f"epoch 1, step {STEPS}" in again.stdout
     assert checkpoint.load(store / "output" / "last.ckpt").state["step"] == 2 * STEPS
     with open(store / "output" / "metrics.csv", newline="") as file:
@@ -63,7 +63,7 @@ def test_a_store_out_of_order_and_a_profile(store, tmp_path):
     )  # fmt: skip
     warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: could")]
     assert len(warnings) == 2  # at the checkpoint and in the end
-    assert f"all is in {local}" in warnings[0]
+    assert f"all files are in {local}" in warnings[0]
     assert result.stderr.splitlines()[-1] == (
         f"train.py: results could not be copied out; all of them are in {local}"
     )

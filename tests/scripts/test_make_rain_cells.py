@@ -47,7 +47,7 @@ def test_netcdf_by_the_script(tmp_path, rain):
         np.testing.assert_array_equal(np.diff(dataset.y.values), -2)
     before = path.read_bytes()
     line = run(*command, expect=2).stderr
-    assert line == f"make_rain_cells.py: {path}: is there already: --overwrite, or another name\n"
+    assert line == f"make_rain_cells.py: {path}: exists already: use --overwrite or another name\n"
     assert path.read_bytes() == before
 
 

@@ -78,7 +78,7 @@ def test_what_may_not_change(folder, options):
     found = start.find_resumable(True, folder)
     (name,) = options
     options = {**options, "loss": "mse"} if name == "output_activation" else options
-    with pytest.raises(InputError, match=f"other settings: .*{name} .* there, .* here"):
+    with pytest.raises(InputError, match=f"other settings: .*{name} is .* in the checkpoint, not"):
         start.resumed_config(found, options)
 
 
