@@ -34,8 +34,8 @@ def make_parser():
     )
     add(
         "--file_name",
-        help="the file to write (default: named like the checkpoint, beside --pretrained_model, "
-        "else in the working folder)",
+        help="the file to write (default: the checkpoint's name, beside --pretrained_model or, "
+        "without that, in the working folder)",
     )
     cli.add_summary_flag(parser)
     cli.add_device_flags(parser)

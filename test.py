@@ -25,8 +25,8 @@ def make_parser():
     add(
         "--dataset",
         metavar="FILE",
-        help="own sequences; of the dataset that the checkpoint was trained on only the test "
-        "split is measured (default: that dataset, if there is one)",
+        help="own sequences; if the checkpoint was trained on this dataset, only its test split is "
+        "measured (default: the checkpoint's dataset, if it has one)",
     )
     cli.add_value_range_flag(parser, "--dataset")
     add(
@@ -40,7 +40,7 @@ def make_parser():
         "--batch_size",
         type=cli.whole_number(1),
         default=32,
-        help="sequences in a batch; all sequences count, whatever it is (default: 32)",
+        help="sequences in a batch; for any size all sequences are measured (default: 32)",
     )
     add("--limit", type=cli.whole_number(1), help="measure only the first LIMIT sequences")
     add(

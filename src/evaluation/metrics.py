@@ -67,8 +67,8 @@ def _absolute_error(prediction, target):
 
 
 def _psnr(prediction, target, values):
-    """The PSNR in dB of frames with so many valid values each, (B, T): infinite if there is no
-    error, NaN if there are no values.
+    """The PSNR in dB of frames with `values` valid values each, (B, T); infinite without an error,
+    NaN without a value.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return -10 * np.log10(_squared_error(prediction, target) / values)
@@ -80,7 +80,7 @@ def frame_scores(prediction, target, mask=None, names=NAMES):
     Args:
         prediction: (B, T, C, H, W), float32, not clipped.
         target: (B, T, C, H, W), float32; it is clipped to [0, 1] for the SSIM only.
-        mask: (B, T, C, H, W), 1 where a value is valid and 0 where it is missing; default: 1.
+        mask: (B, T, C, H, W), 1 where a value is valid, 0 where missing; default: all are valid.
         names: which of `NAMES` to compute.
 
     Returns:

@@ -127,8 +127,8 @@ class LossLog(Recorder):
 def rows_until(path, state):
     """The complete rows of an existing metrics.csv up to a state; none if there is no file.
 
-    Between epochs only the epochs of the rows are compared: the number of ranks may have changed
-    there, and with it the count of steps.
+    At the end of an epoch rows are compared with the state by their epoch only: the number of ranks
+    may have changed since, and with it the count of steps.
     """
     if not state.step or not path.is_file():
         return []
@@ -181,7 +181,7 @@ class Pictures(Recorder):
     def on_train_epoch_end(self, run_context):
         if not self.validation.result:
             return
-        # Imported here because it takes half a second, which runs without pictures save.
+        # Imported here: it takes half a second, which runs without pictures need not spend.
         from src.plots.frames import color_scale, png_of, strip_figure
 
         colors, normalizer = color_scale(self.source), self.source.normalizer

@@ -153,7 +153,7 @@ def new_config(flags, target, pretrained=None, saved=None):
 
     Flags win. Settings without a flag come from a saved configuration, or from a pretrained
     checkpoint: its frames and data and, without --preset, its network. All others come from the
-    preset, by default that of the device. What a dataset decides is found in it anew.
+    preset, by default that of the device. What a dataset decides is read from it again.
 
     Args:
         flags: the flags by name.
