@@ -1,6 +1,6 @@
-"""Exports a checkpoint to a MINDIR or ONNX, and checks that it computes the same.
+"""Exports a checkpoint to MINDIR or ONNX, and checks that the file computes the same forecast.
 
-python export.py                              # weights/small.ckpt to small.mindir, here
+python export.py                              # weights/small.ckpt to ./small.mindir
 python export.py --pretrained_model runs/NAME/best.ckpt --file_name convlstm.mindir
 python export.py --pretrained_model runs/NAME/best.ckpt --file_format ONNX --batch_size 0
 python export.py --pretrained_model runs/NAME/best.ckpt --file_format AIR    # on an Ascend only
@@ -16,17 +16,26 @@ from src.runtime import device
 
 
 def make_parser():
-    """The command line."""
+    """The parser of the command line."""
     parser = cli.Parser(__doc__)
     add = parser.add_argument
     add("--pretrained_model", help="the checkpoint to export (default: weights/small.ckpt)")
-    add("--batch_size", type=cli.whole_number(0), default=1,
-        help="sequences that the network takes at a time; 0: any number (default: 1)")  # fmt: skip
-    add("--file_format", choices=exporter.FORMATS, default="MINDIR", help="(default: MINDIR)")
+    add(
+        "--batch_size",
+        type=cli.whole_number(0),
+        default=1,
+        help="batch size of the exported network; 0: any (default: 1)",
+    )
+    add(
+        "--file_format",
+        choices=exporter.FORMATS,
+        default="MINDIR",
+        help="format of the exported file; AIR on an Ascend only (default: MINDIR)",
+    )
     add(
         "--file_name",
-        help="the file to write (default: beside --pretrained_model, "
-        "else small.mindir or its like in this folder)",
+        help="the file to write (default: the checkpoint's name, beside --pretrained_model or, "
+        "without that, in the working folder)",
     )
     cli.add_summary_flag(parser)
     cli.add_device_flags(parser)
@@ -34,12 +43,12 @@ def make_parser():
 
 
 def parse_args(argv=None):
-    """The command line's arguments."""
+    """The parsed arguments of the command line."""
     return make_parser().parse_args(argv)
 
 
 def main(args):
-    """Device, checkpoint, export, comparison."""
+    """Exports the checkpoint and prints what the file takes and returns."""
     target = device.setup_device(args)
     exporter.check_format(args.file_format, target, args.batch_size)
     loaded = checkpoint.load(checkpoint.checkpoint_path(args.pretrained_model))

@@ -1,7 +1,7 @@
-"""Forecasts frames that nobody has seen, as forecast.npy and pictures.
+"""Forecasts the next frames of sequences, and writes forecast.npy and pictures.
 
 python predict.py --pretrained_model runs/NAME/best.ckpt --input FILE --output DIR
-python predict.py --output DIR --limit 20   # the test set, by weights/small.ckpt
+python predict.py --output DIR --limit 20   # the test set, with weights/small.ckpt
 python predict.py --mindir convlstm.mindir --input FILE --output DIR
 """
 
@@ -16,41 +16,61 @@ from src.runtime import device
 
 
 def make_parser():
-    """The command line."""
+    """The parser of the command line."""
     parser = cli.Parser(__doc__)
     add = parser.add_argument
     model = parser.add_mutually_exclusive_group()
     model.add_argument(
-        "--pretrained_model", help="the checkpoint that forecasts (default: weights/small.ckpt)"
+        "--pretrained_model", help="the checkpoint to forecast with (default: weights/small.ckpt)"
     )
-    model.add_argument("--mindir", metavar="FILE", help="an exported network in its place")
-    add("--input", metavar="FILE", help="sequences, .npy or .npz of (N, T, H, W) or (N, T, C, H, "
-        "W), a GIF, a folder of PNG frames, or a long record (default: the test set)")  # fmt: skip
+    model.add_argument("--mindir", metavar="FILE", help="an exported network to forecast with")
+    add(
+        "--input",
+        metavar="FILE",
+        help="sequences, .npy or .npz of (N, T, H, W) or (N, T, C, H, W), a GIF, a folder of PNG "
+        "frames, or a long record (default: the test set)",
+    )
     add("--output", metavar="DIR", help="folder for forecast.npy and pictures")
     cli.add_value_range_flag(parser, "--input")
-    add("--truth", action=cli.Switch, help="the last forecast_frames of --input are not read, "
-        "but shown beside the forecast")  # fmt: skip
-    add("--workroot", help="without --input: folder with mnist_test_seq.npy")
-    add("--forecast_frames", type=cli.whole_number(1),
-        help="frames to forecast, of a checkpoint more than it was trained on too "
-        "(default: as trained)")  # fmt: skip
-    add("--batch_size", type=cli.whole_number(1), default=32,
-        help="sequences at a time (default: 32; a MINDIR's own)")  # fmt: skip
-    add("--limit", type=cli.whole_number(1), help="forecast the first so many only")
-    add("--pictures", type=cli.whole_number(0), default=4, metavar="COUNT",
-        help="draw the first so many sequences (default: 4)")  # fmt: skip
-    add("--overwrite", action=cli.Switch, help="replace the forecast in --output")
+    add(
+        "--truth",
+        action=cli.Switch,
+        help="take the last forecast_frames of --input as the truth: the network does not read "
+        "them, and pictures show them beside the forecast",
+    )
+    add("--workroot", help="folder with mnist_test_seq.npy, the test set; not with --input")
+    add(
+        "--forecast_frames",
+        type=cli.whole_number(1),
+        help="frames to forecast; a checkpoint can forecast more than it was trained for "
+        "(default: as trained)",
+    )
+    add(
+        "--batch_size",
+        type=cli.whole_number(1),
+        default=32,
+        help="sequences in a batch; a MINDIR may have a fixed batch size (default: 32)",
+    )
+    add("--limit", type=cli.whole_number(1), help="forecast only the first LIMIT sequences")
+    add(
+        "--pictures",
+        type=cli.whole_number(0),
+        default=4,
+        metavar="COUNT",
+        help="draw the first COUNT sequences (default: 4)",
+    )
+    add("--overwrite", action=cli.Switch, help="replace an earlier forecast in --output")
     cli.add_summary_flag(parser)
     cli.add_device_flags(parser)
     return parser
 
 
 def parse_args(argv=None):
-    """The command line's arguments."""
+    """The parsed arguments of the command line."""
     parser = make_parser()
     args = parser.parse_args(argv)
     if args.summary and args.mindir:
-        parser.error("argument --summary: needs --pretrained_model")
+        parser.error("argument --summary: not allowed with argument --mindir")
     if not args.summary and args.output is None:
         parser.error("the following arguments are required: --output")
     if args.input is None and (args.value_range or args.truth):
@@ -61,7 +81,7 @@ def parse_args(argv=None):
 
 
 def main(args):
-    """Device, network, sequences, forecast."""
+    """Forecasts the sequences and writes the results."""
     target = device.setup_device(args)
     if args.summary:
         loaded = checkpoint.load(checkpoint.checkpoint_path(args.pretrained_model))
@@ -79,7 +99,7 @@ def main(args):
     folder = prediction.open_output(args.output, args.overwrite)
     print(f"{device.describe(target)}\nnetwork: {model.name}\nsequences: {source.name}")
     low, high = source.value_range
-    print(f"value range: {low:g} is 0 to the network, {high:g} is 1", flush=True)
+    print(f"value range: {low:g} becomes 0 for the network, {high:g} becomes 1", flush=True)
     if model.config:
         warn_if_slow(model.config.preset, target, len(source))
     forecaster = prediction.predict(model, source, folder, args.batch_size, args.pictures)

@@ -2,7 +2,7 @@
 
 python test.py                                                         # weights/small.ckpt
 python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # mnist_test_seq.npy in DIR
-python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE --thresholds 1 5 10   # of rain
+python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE --thresholds 1 5 10   # events
 python test.py --limit 500 --baselines --json result.json --plot frames.png
 """
 
@@ -18,23 +18,44 @@ from src.runtime import device, distributed
 
 
 def make_parser():
-    """The command line."""
+    """The parser of the command line."""
     parser = cli.Parser(__doc__)
     add = parser.add_argument
     add("--pretrained_model", help="the checkpoint to measure (default: weights/small.ckpt)")
     add("--workroot", help="folder with mnist_test_seq.npy (default: generated sequences)")
-    add("--dataset", metavar="FILE", help="own sequences: all of them; of the file that the "
-        "checkpoint was trained on its test part, which is its default")  # fmt: skip
+    add(
+        "--dataset",
+        metavar="FILE",
+        help="own sequences; if the checkpoint was trained on this dataset, only its test split is "
+        "measured (default: the checkpoint's dataset, if it has one)",
+    )
     cli.add_value_range_flag(parser, "--dataset")
-    add("--num_digits", type=cli.whole_number(1), nargs="+", default=[2],
-        help="digits in the generated sequences (default: 2)")  # fmt: skip
-    add("--batch_size", type=cli.whole_number(1), default=32,
-        help="sequences at a time; any number, all are counted (default: 32)")  # fmt: skip
-    add("--limit", type=cli.whole_number(1), help="use the first so many sequences only")
-    add("--baselines", action=cli.Switch, help="measure the trivial forecasts too")
+    add(
+        "--num_digits",
+        type=cli.whole_number(1),
+        nargs="+",
+        default=[2],
+        help="digits in the generated sequences (default: 2)",
+    )
+    add(
+        "--batch_size",
+        type=cli.whole_number(1),
+        default=32,
+        help="sequences in a batch; for any size all sequences are measured (default: 32)",
+    )
+    add("--limit", type=cli.whole_number(1), help="measure only the first LIMIT sequences")
+    add(
+        "--baselines",
+        action=cli.Switch,
+        help="also measure trivial forecasts: zeros, the last frame, the mean image",
+    )
     cli.add_score_flags(parser)
-    add("--json", metavar="FILE", help="write the result there too")
-    add("--plot", metavar="FILE", help="draw scores over lead time: *.png, *.svg or *.pdf")
+    add("--json", metavar="FILE", help="also write the result to this file")
+    add(
+        "--plot",
+        metavar="FILE",
+        help="draw the scores over lead time to this file: *.png, *.svg or *.pdf",
+    )
     cli.add_summary_flag(parser)
     cli.add_distribute_flag(parser)
     cli.add_device_flags(parser)
@@ -43,12 +64,12 @@ def make_parser():
 
 
 def parse_args(argv=None):
-    """The command line's arguments."""
+    """The parsed arguments of the command line."""
     return cloud.parse(make_parser(), argv)
 
 
 def main(args):
-    """Device, checkpoint, data, evaluation, report."""
+    """Evaluates the checkpoint and reports the result."""
     target = device.setup_device(args)
     ranks = distributed.init_distributed(args.distribute)
     loaded = checkpoint.load(checkpoint.checkpoint_path(args.pretrained_model))
@@ -59,8 +80,8 @@ def main(args):
         config, args.workroot, args.num_digits, args.limit, args.dataset, args.value_range
     )
     report.check_outputs(args.json, args.plot)
-    training = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
-    scores = verification.make_verification(args, config, source, training)
+    train_source = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
+    scores = verification.make_verification(args, config, source, train_source)
     print(f"{device.describe(target)}\npreset: {config.preset}\ntest data: {source.name}")
     warn_if_slow(config.preset, target, len(source))
 
@@ -68,7 +89,7 @@ def main(args):
     forecasters = {"model": timed_network.TimedNetwork(loaded.network(), shape)}
     if args.baselines:
         forecasters |= verification.baselines(
-            frames, training and verification.mean_image(training)
+            frames, train_source and verification.mean_image(train_source)
         )
     metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=ranks, verification=scores)
     result = report.make(metrics, source, forecasters["model"].timing(), scores)

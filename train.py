@@ -4,8 +4,8 @@ python train.py                                            # small on a CPU, mul
 python train.py --preset multiscale --data_path DIR        # DIR holds train-images-idx3-ubyte.gz
 python train.py --dataset FILE --value_range LOW HIGH      # own sequences, .npy or .npz
 python train.py --dataset FILE_OR_FOLDER --value_range auto    # one long record, NetCDF for example
-python train.py --max_minutes 5 --train_path runs/short    # as far as five minutes go
-python train.py --resume --train_path runs/short           # go on where it stopped
+python train.py --max_minutes 5 --train_path runs/short    # stop after five minutes of training
+python train.py --resume --train_path runs/short           # continue that run
 python train.py --data_url URL --train_url URL             # a job on OpenI or ModelArts
 """
 
@@ -22,7 +22,7 @@ from src.tools.trainer import Trainer
 
 
 def make_parser():
-    """The command line."""
+    """The parser of the command line."""
     parser = cli.Parser(__doc__)
     cli.add_run_flags(parser)
     cli.add_summary_flag(parser)
@@ -34,12 +34,12 @@ def make_parser():
 
 
 def parse_args(argv=None):
-    """The command line's arguments."""
+    """The parsed arguments of the command line."""
     return cloud.parse(make_parser(), argv)
 
 
 def main(args, job):
-    """Device, data, network, training."""
+    """Sets up device, data and network, and trains."""
     target = device.setup_device(args)
     ranks = distributed.init_distributed(args.distribute)
     cache_folder = compile_cache.open_folder(args.compile_cache)

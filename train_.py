@@ -1,4 +1,4 @@
-"""Alias of train.py: published commands for debug jobs type this name."""
+"""Alias of train.py: published commands for debug jobs use this name."""
 
 from train import cli, cloud, main, parse_args
 

@@ -1,10 +1,10 @@
-"""How fast sequences are made: the MindSpore pipeline beside a plain generator, frame by frame.
+"""Compares the speed of the MindSpore pipeline with that of a plain, frame-by-frame generator.
 
 python benchmarks/bench_data.py [--json FILE]
 
-Batches of 32 sequences of 20 frames of 64x64 pixels with 2 digits, float32, as NumPy arrays. The
-one-core rows run on one core, to which this process pins itself; the last uses every core it was
-given. Each number is the median of several runs of 30 batches, after a run that does not count.
+Batches are of 32 sequences of 20 frames of 64x64 pixels with 2 digits, float32, as NumPy arrays.
+The column `cores` says to how many cores the process is pinned. Each number is the median of
+several runs of 30 batches, after a run that is not counted.
 """
 
 import itertools
@@ -28,7 +28,7 @@ SEED = 1
 
 
 def plain_batches(source):
-    """Inputs and targets, (32, 10, 1, 64, 64) both, one sequence and one frame after the other."""
+    """Yields inputs and targets, both (32, 10, 1, 64, 64), made sequence by sequence in a loop."""
     for start in itertools.count(0, BATCH):
         batch = [
             plain_sequence(source.digits, SEED, SPLITS["train"], 0, index, DIGITS, FRAMES)
@@ -39,13 +39,13 @@ def plain_batches(source):
 
 
 def pipeline_batches(source, workers):
-    """The same from the pipeline."""
+    """An iterator over the same batches, made by the pipeline."""
     dataset = make_dataset(source, BATCH, INPUT_FRAMES, num_parallel_workers=workers)
     return dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
 
 
 def sequences_per_second(batches):
-    """The median over runs of 30 batches."""
+    """The sequences per second of an iterator over batches, the median over runs of 30 batches."""
     run = common.median_seconds(
         lambda: deque(itertools.islice(batches, BATCHES), maxlen=0), REPEATS
     )
@@ -53,14 +53,14 @@ def sequences_per_second(batches):
 
 
 def check_equal(source):
-    """The two generators are to make the same numbers, or their times say nothing."""
-    for plain, made in zip(next(plain_batches(source)), next(pipeline_batches(source, 1)),
-                           strict=True):  # fmt: skip
+    """Raises `AssertionError` unless both generators make the same numbers."""
+    batches = next(plain_batches(source)), next(pipeline_batches(source, 1))
+    for plain, made in zip(*batches, strict=True):
         np.testing.assert_array_equal(plain, made)
 
 
 def measure(source):
-    """Rows: sequences per second, and times the plain generator."""
+    """The rows of the table: sequences per second, and their ratio to the plain generator."""
     all_cores = os.sched_getaffinity(0)
     one_core = {min(all_cores)}
     cases = (
@@ -71,7 +71,7 @@ def measure(source):
     )
     rows = []
     for name, cores, make_batches in cases:
-        # The threads and processes that the pipeline starts inherit the cores.
+        # Threads and processes that the pipeline starts are pinned to the same cores.
         os.sched_setaffinity(0, cores)
         rate = sequences_per_second(make_batches())
         rows.append({"generator": name, "cores": len(cores), "sequences/s": rate})
@@ -80,7 +80,7 @@ def measure(source):
 
 
 def main(args):
-    """One table."""
+    """Measures and prints one table."""
     common.check_json(args.json)
     device.set_up("CPU")
     print(common.describe_cpu())

@@ -1,24 +1,24 @@
-"""What a training step asks of any device: our compiled graph beside the naive one.
+"""Compares the compiled graph of a training step with that of a naive implementation.
 
 python benchmarks/bench_graph.py                         # about 4 minutes, most of it compiling
 python benchmarks/bench_graph.py --preset multiscale
 python benchmarks/bench_graph.py --json bench_graph.json
 
-No time is measured: the figures are read off the graphs and are the same on every machine. Both
+No time is measured: all figures are read from the graphs and are the same on every machine. Both
 networks are built as for an NPU (`Execution("Ascend")`) and compiled on the CPU: forward, backward,
-norm of the gradients, Adam; mean squared error, ten 64x64 frames in and ten out. The naive side is
-`naive_network.py`, which is first shown to compute what ours computes.
+norm of the gradients, Adam; mean squared error, ten 64x64 frames in and ten out. The naive network
+is that of `naive_network.py`; first a check shows that both compute the same forecast.
 
-- primitives: operators that launch a kernel. `BOOKKEEPING` and `VIEWS`, which launch none, are left
-  out on both sides. The fusions of an NPU's own compiler are not known here.
-- convolutions: those among them in `CONVOLUTIONS`, the gradients too.
-- gmac: 10^9 multiply-accumulates of the convolutions for one sequence; forward_gmac: in a graph of
-  the forward pass alone.
-- peak_mb: 10^6 bytes of outputs alive at once, when kernels are launched in the order of the
+- primitives: operators that launch a kernel. `BOOKKEEPING` and `VIEWS`, which launch none, are not
+  counted. The fusions of an NPU's own compiler are not known here.
+- convolutions: those of the primitives that are in `CONVOLUTIONS`, including the gradients.
+- gmac: 10^9 multiply-accumulates of the convolutions for one sequence; forward_gmac: the same in a
+  graph of the forward pass alone.
+- peak_mb: the most 10^6 bytes of outputs alive at once, if kernels are launched in the order of the
   compiled graph and an output lives from its kernel to the last kernel that reads it. Weights,
-  moments and the batch do not count. It is what that order needs, not an allocator's figure: there
-  is no workspace, no fragmentation, and no output written over its input. A CPU with several
-  threads follows the dependencies, not this order.
+  moments and the batch are not counted. An allocator needs more or less than this: the figure knows
+  no workspace, no fragmentation, and no output written over its input. A CPU with several threads
+  follows the dependencies, not this order.
 
 Ratios are to the naive graph of the same preset.
 """
@@ -54,7 +54,7 @@ def make_network(kind, preset):
 
 
 def training_step(kind, preset):
-    """What `compiled_graph` builds for a training step."""
+    """The Cell of a training step and its inputs, for `compiled_graph`."""
     network, frames = make_network(kind, preset)
     optimizer = optimizers.make_optimizer(network, make_config(preset, {}, "published").training)
     step = train_step.TrainStep(loss.ForecastLoss(network, "mse"), optimizer)
@@ -62,13 +62,13 @@ def training_step(kind, preset):
 
 
 def forward_pass(kind, preset):
-    """The same for a forecast."""
+    """The Cell of a forecast and its inputs, for `compiled_graph`."""
     network, frames = make_network(kind, preset)
     return network, (frames,)
 
 
 def measure(preset, kind):
-    """A row of the table, and text about the primitives and the tensors alive at the peak."""
+    """A row of the table, and lines about the primitives and the tensors alive at the peak."""
     step = compiled_graph(training_step, kind, preset)
     forward = compiled_graph(forward_pass, kind, preset)
     counts, (most, tensors) = step.primitives(), peak(step)
@@ -90,7 +90,7 @@ def measure(preset, kind):
 
 
 def compare(preset):
-    """The rows of a preset, with ratios to the first, and their details."""
+    """The rows of a preset, with ratios to the first row, and the lines about them."""
     rows, details = [], []
     for kind in NETWORKS:
         row, lines = measure(preset, kind)
@@ -104,7 +104,7 @@ def compare(preset):
 
 
 def narrow(config):
-    """The same layers of a `ModelConfig` with few channels."""
+    """A `ModelConfig` with the same layers but few channels."""
     stages = tuple(
         dataclasses.replace(stage, hidden_channels=16, conv_channels=min(stage.conv_channels, 8))
         for stage in config.stages
@@ -125,7 +125,7 @@ def check_same_function(config):
 
 
 def main(args):
-    """Checks that both sides are one function, then reads every graph."""
+    """Checks that all networks compute the same, then reads every graph."""
     common.check_json(args.json)
     device.set_up("CPU")
     presets = [args.preset] if args.preset else list(BATCHES)
@@ -141,5 +141,5 @@ def main(args):
 
 if __name__ == "__main__":
     parser = common.parser(__doc__)
-    parser.add_argument("--preset", choices=tuple(BATCHES), help="this one alone")
+    parser.add_argument("--preset", choices=tuple(BATCHES), help="measure this preset only")
     cli.run(main, parser.parse_args())

@@ -1,12 +1,13 @@
-"""Our network beside the published one in PyTorch: training step, forward pass, memory, compiling.
+"""Compares this network with the published one in PyTorch: training step, forward pass, memory.
 
 python benchmarks/bench_step.py [--json FILE]     # about 15 minutes; needs requirements-dev.txt
 
-Both run on random weights and one batch of ten 64x64 frames in and ten out, mean squared error,
-Adam; each in a process of its own, by turns, on the same cores, nothing else running. The first
-call does not count; the figures are medians, the ratios ours / PyTorch's. Memory is the highest
-resident set in training less what importing took. The PyTorch side concatenates, convolves and
-steps, as people write it (`tests/torch_twin.py`).
+Both networks have random weights and one batch of ten 64x64 frames in and ten out, mean squared
+error, Adam. Each runs in its own process, in turns, on the same cores; nothing else should run. The
+first call is not counted. Figures are medians, ratios are this network / PyTorch's. Memory is the
+highest resident set in training, less that after the imports. The time to compile is measured for
+this network only. The PyTorch network is written in the usual way: it concatenates, convolves and
+steps (`tests/torch_twin.py`).
 """
 
 import collections
@@ -25,14 +26,16 @@ WORKER = Path(__file__).with_name("step_worker.py")
 
 
 class Worker:
-    """A `step_worker.py` that waits for commands."""
+    """A process of `step_worker.py` that waits for commands."""
 
     def __init__(self, side, preset, batch, environment):
         self.process = subprocess.Popen(
             [sys.executable, WORKER, side, preset, str(batch)],
-            env={**os.environ, **environment}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            env={**os.environ, **environment},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self.other_lines = []
 
     def ask(self, command):
@@ -51,39 +54,41 @@ class Worker:
 
 
 def compare(preset, batch, repeats, torch_environment):
-    """A row of the table."""
+    """Measures both networks in one case; returns a row of the table."""
     workers = [
         Worker("ours", preset, batch, common.AVX2),
         Worker("torch", preset, batch, torch_environment),
     ]
     for worker in workers:
-        worker.ask("memory")  # answered once it is built: the other's start must not slow compiling
+        # The answer comes once the network is built: its start must not slow down the compiling.
+        worker.ask("memory")
     row = {"preset": preset, "batch": batch, "compile_seconds": workers[0].ask("compile")}
     for name in ("train", "forward"):
-        seconds = [[worker.ask(name) for worker in workers] for _ in range(repeats + 1)][1:]
-        mine, theirs = (statistics.median(column) for column in zip(*seconds, strict=True))
-        row.update({f"{name}_seconds": mine, f"torch_{name}_seconds": theirs})
-        row[f"{name}_ratio"] = mine / theirs
+        times = [[worker.ask(name) for worker in workers] for _ in range(repeats + 1)][1:]
+        seconds, torch_seconds = (statistics.median(x) for x in zip(*times, strict=True))
+        row.update({f"{name}_seconds": seconds, f"torch_{name}_seconds": torch_seconds})
+        row[f"{name}_ratio"] = seconds / torch_seconds
         if name == "train":
-            mine, theirs = (worker.ask("memory") / 1e9 for worker in workers)
-            row.update(memory_gb=mine, torch_memory_gb=theirs, memory_ratio=mine / theirs)
+            memory, torch_memory = (worker.ask("memory") / 1e9 for worker in workers)
+            row.update(memory_gb=memory, torch_memory_gb=torch_memory)
+            row["memory_ratio"] = memory / torch_memory
     for worker in workers:
         worker.close()
     return row
 
 
 def kernels(preset):
-    """How often each oneDNN kernel runs a convolution in a training step of ours."""
+    """Counts the convolutions of a training step by the oneDNN kernel that runs them."""
     worker = Worker("ours", preset, 1, {**common.AVX2, "ONEDNN_VERBOSE": "1"})
     worker.ask("train")
-    fields = [line.split(",") for line in worker.other_lines if ",exec,cpu,convolution," in line]
+    lines = [line.split(",") for line in worker.other_lines if ",exec,cpu,convolution," in line]
     worker.close()
-    return collections.Counter(f"{kernel}, {direction}" for *_, kernel, direction in
-                               (field[5:8] for field in fields))  # fmt: skip
+    kernels_run = (fields[5:8] for fields in lines)
+    return collections.Counter(f"{kernel}, {direction}" for *_, kernel, direction in kernels_run)
 
 
 def main(args):
-    """Measures every case, first with the same instruction set, then with PyTorch unrestricted."""
+    """Measures every case: with the same instruction set, then with PyTorch unrestricted."""
     common.check_json(args.json)
     blocks = {"both limited to AVX2": common.AVX2}
     if "AVX-512" in common.describe_cpu():
@@ -106,5 +111,5 @@ def main(args):
 
 if __name__ == "__main__":
     flags = common.parser(__doc__)
-    flags.add_argument("--repeats", type=int, default=3, help="counted calls (default: 3)")
+    flags.add_argument("--repeats", type=int, default=3, help="calls to measure (default: 3)")
     cli.run(main, flags.parse_args())

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's description, timing, and their results as JSON."""
+"""Shared by the benchmarks: a description of the machine, timing, and results as JSON."""
 
 import json
 import os
@@ -18,9 +18,9 @@ INSTRUCTION_SETS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
 
 
 def parser(description):
-    """A command line with --json."""
+    """A parser of the command line with --json."""
     made = cli.Parser(description)
-    made.add_argument("--json", metavar="FILE", help="write the rows there too")
+    made.add_argument("--json", metavar="FILE", help="also write the rows to this file")
     return made
 
 
@@ -51,20 +51,20 @@ def _cpuinfo():
 
 
 def seconds(function):
-    """How long one call takes."""
+    """The time that one call takes."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
 def median_seconds(function, repeats):
-    """The median time of `repeats` calls, after one that does not count."""
+    """The median time of `repeats` calls, after a first call that is not counted."""
     function()
     return statistics.median(seconds(function) for _ in range(repeats))
 
 
 def print_table(rows):
-    """Prints a list of dicts with the same keys; numbers to four digits."""
+    """Prints a list of dicts with the same keys as a table, numbers with four digits."""
     texts = [list(rows[0])] + [[_text(value) for value in row.values()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     for first, *others in texts:
@@ -79,7 +79,7 @@ def _text(value):
 
 
 def check_json(path):
-    """Raises `InputError` before anything is measured if the rows could not be written there."""
+    """Raises `InputError` unless the rows can be written to `path`; None: they will not be."""
     if path:
         check_writable(path, "json")
 

@@ -1,15 +1,15 @@
-"""What MindSpore compiled: the nodes of a Cell's graph, read for counting and checking.
+"""Compiles a Cell and reads the nodes of its graph, to count and check them.
 
-The graph is compiled on a CPU in a process of its own, with MindSpore's variables for saving graphs
-set there.
+The graph is compiled on a CPU in a process of its own, in which MindSpore's environment variables
+for saving graphs are set.
 
-- primitives: operators that launch a kernel. `BOOKKEEPING` and `VIEWS`, which launch none, are left
-  out. The fusions of an NPU's own compiler are not known here.
-- peak: bytes of outputs alive at once, when kernels are launched in the order of the compiled graph
-  and an output lives from its kernel to the last kernel that reads it. Weights, moments and the
-  batch do not count. It is what that order needs, not an allocator's figure: there is no workspace,
-  no fragmentation, and no output written over its input. A CPU with several threads follows the
-  dependencies, not this order.
+- primitives: operators that launch a kernel. `BOOKKEEPING` and `VIEWS`, which launch none, are not
+  counted. The fusions of an NPU's own compiler are not known here.
+- peak: the most bytes of outputs alive at once, if kernels are launched in the order of the
+  compiled graph and an output lives from its kernel to the last kernel that reads it. Weights,
+  moments and the batch are not counted. An allocator needs more or less than this: the figure knows
+  no workspace, no fragmentation, and no output written over its input. A CPU with several threads
+  follows the dependencies, not this order.
 """
 
 import collections
@@ -30,13 +30,13 @@ from src.runtime import device
 
 BOOKKEEPING = {"Load", "UpdateState", "Depend", "MakeTuple", "TupleGetItem"}
 VIEWS = {"Reshape", "ExpandDims", "Squeeze", "Flatten"}
-# These write into a parameter.
+# Primitives that write into a parameter.
 UPDATES = {"Adam", "Assign"}
 CONVOLUTIONS = {"Conv2D", "Conv2DTranspose", "Conv2DBackpropInput", "Conv2DBackpropFilter"}
 
 
 class Output(NamedTuple):
-    """A tensor that a node makes."""
+    """A tensor that a node computes."""
 
     shape: tuple[int, ...]
     size: int  # bytes
@@ -55,12 +55,12 @@ class Graph:
     """A compiled graph.
 
     Args:
-        nodes: by name, each after what it reads.
-        given: what is no node, by name: parameters, inputs, constants.
+        nodes: the nodes by name, each after those whose outputs it reads.
+        given: parameters, inputs and constants, by name.
         indices: the constants that are whole numbers, by name.
-        launched: names of the nodes that the runtime executes, in its order.
-        result: name of the node that the graph returns.
-        frontend: the nodes before the device's own passes: what any device is given to compile.
+        launched: the names of the nodes that the runtime executes, in the order of execution.
+        result: the name of the node that the graph returns.
+        frontend: the nodes before the passes for a device, which are the same for every device.
     """
 
     nodes: dict[str, Node]
@@ -71,36 +71,38 @@ class Graph:
     frontend: tuple[Node, ...] = ()
 
     def primitives(self):
-        """How often each primitive launches a kernel, a `Counter`."""
+        """The number of kernels that each primitive launches, a `Counter`."""
         names = (self.nodes[name].primitive for name in self.launched)
         return collections.Counter(name for name in names if name not in BOOKKEEPING | VIEWS)
 
     def shape(self, name):
-        """The shape of what is given, or of a node's first output."""
+        """The shape of a parameter, input or constant, or of a node's first output."""
         return (self.nodes[name].outputs[0] if name in self.nodes else self.given[name]).shape
 
     def macs(self):
-        """Multiply-accumulates of all convolutions.
+        """The multiply-accumulates of all convolutions.
 
-        Forward, or for the input: every weight once for each pixel of the output, or of its
-        gradient. For the weight: every weight once for each pixel of the output's gradient.
+        The forward pass needs each weight once for each pixel of the output; the gradients of the
+        input and of the weight need it once for each pixel of the output's gradient.
         """
         total = 0
         for node in map(self.nodes.get, self.launched):
             if node.primitive in CONVOLUTIONS:
                 first, second = map(self.shape, node.inputs[:2])
-                made = node.outputs[0].shape
-                pixels = made if node.primitive == "Conv2D" else first
-                weight = made if node.primitive == "Conv2DBackpropFilter" else second
+                output = node.outputs[0].shape
+                pixels = output if node.primitive == "Conv2D" else first
+                weight = output if node.primitive == "Conv2DBackpropFilter" else second
                 total += pixels[0] * math.prod(pixels[2:]) * math.prod(weight)
         return total
 
 
 def compiled_graph(build, *inputs):
-    """The graph of `build(*inputs)`, which returns a Cell and a tuple of Tensors to compile it for.
+    """The compiled graph of a Cell.
 
-    `build` is a function of a module: another process calls it, because MindSpore reads the
-    variables below once.
+    Args:
+        build: a function of a module that returns the Cell and a tuple of Tensors to compile it
+            for. Another process calls it, because MindSpore reads the environment only once.
+        inputs: the arguments of `build`.
     """
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +112,7 @@ def compiled_graph(build, *inputs):
 
 
 def _compile(folder, build, inputs):
-    """Compiles with its graph saved; naming one pass keeps the text of a hundred others away."""
+    """Compiles and saves the graph; naming a pass saves the text of that one, not of a hundred."""
     os.environ["MS_DEV_SAVE_GRAPHS"] = "1"
     os.environ["MS_DEV_SAVE_GRAPHS_PATH"] = folder
     os.environ["MS_DEV_DUMP_IR_PASSES"] = "vm_build"
@@ -120,21 +122,20 @@ def _compile(folder, build, inputs):
 
 
 def read_graph(folder):
-    """Reads what MindSpore saved in a folder: the graph as protobuf, the order of its kernels as
-    text.
+    """Reads the graph that MindSpore saved in a folder: as protobuf, the order of kernels as text.
 
     Raises:
-        RuntimeError: it is not one graph.
+        RuntimeError: there is not exactly one graph.
     """
     files = list(folder.glob("ms_output_vm_build_*.pb"))
     if len(files) != 1:
         raise RuntimeError(
-            f"{len(files)} kernel graphs in place of one: control flow, or a call to Python, cuts "
-            "the network in pieces"
+            f"{len(files)} kernel graphs in place of one: control flow, or a call to Python, "
+            "divides the graph"
         )
     graph = _read(files[0])
     (actors,) = folder.glob("actor_set/0_*.ir")
-    # Some are listed twice: a kernel without inputs is also one that starts a step.
+    # Kernels without inputs are listed twice, once among those that start a step.
     launched = set(re.findall(r"actor_name:(\d+)_(\S+)\tactor_id", actors.read_text()))
     names = {node.full_name: node.name for node in graph.node}
     return Graph(
@@ -162,7 +163,7 @@ def _node(node):
 
 
 def _outputs(kind):
-    """The tensors of a type of the protobuf; what is no tensor takes no memory."""
+    """The tensors of a protobuf type; other types take no memory."""
     if kind.data_type == ir.DT_TENSOR:
         shape = tuple(dim.size for dim in kind.tensor_type.shape.dim)
         bits = re.sub(r"\D", "", ir.DataType.Name(kind.tensor_type.elem_type)) or "8"  # or a bool
@@ -173,41 +174,41 @@ def _outputs(kind):
 
 
 def buffers_behind(graph):
-    """For each node, the buffers behind each of its outputs: sets of (name, index of output).
+    """The buffers that each node's outputs use: by node a list of sets of (name, index of output).
 
-    A kernel owns its outputs; a view, and what only keeps order, stands for its first input; what
-    writes into a parameter, and parameters themselves, own nothing.
+    A kernel owns its outputs. Views, and nodes that only keep an order, use the buffers of their
+    first input. Parameters, and kernels that write into them, use none.
     """
-    nothing, known = frozenset(), {}
+    none, buffers = frozenset(), {}
     for name, node in graph.nodes.items():
-        inputs = [known.get(source, [nothing]) for source in node.inputs]
+        inputs = [buffers.get(source, [none]) for source in node.inputs]
         if node.primitive in VIEWS | {"Load", "Depend"}:
-            known[name] = inputs[0]
+            buffers[name] = inputs[0]
         elif node.primitive == "TupleGetItem":
-            known[name] = [inputs[0][graph.indices[node.inputs[1]]]]
+            buffers[name] = [inputs[0][graph.indices[node.inputs[1]]]]
         elif node.primitive == "MakeTuple":
-            known[name] = [nothing.union(*elements) for elements in inputs]
+            buffers[name] = [none.union(*elements) for elements in inputs]
         elif node.primitive in UPDATES | {"UpdateState"}:
-            known[name] = [nothing] * len(node.outputs)
+            buffers[name] = [none] * len(node.outputs)
         else:
-            known[name] = [frozenset({(name, k)}) for k in range(len(node.outputs))]
-    return known
+            buffers[name] = [frozenset({(name, k)}) for k in range(len(node.outputs))]
+    return buffers
 
 
 def lifetimes(graph):
-    """For each buffer the first and the last launch, as numbers, that it has to be there for."""
-    behind, times = buffers_behind(graph), {}
+    """The first and the last launch that needs each buffer, as positions in `graph.launched`."""
+    buffers, times = buffers_behind(graph), {}
     for now, name in enumerate(graph.launched):
-        reads = [behind.get(source, []) for source in graph.nodes[name].inputs]
-        for buffer in itertools.chain(*behind[name], *itertools.chain(*reads)):
+        reads = [buffers.get(source, []) for source in graph.nodes[name].inputs]
+        for buffer in itertools.chain(*buffers[name], *itertools.chain(*reads)):
             times[buffer] = (times.get(buffer, (now,))[0], now)
-    for buffer in itertools.chain(*behind[graph.result]):
+    for buffer in itertools.chain(*buffers[graph.result]):
         times[buffer] = (times[buffer][0], len(graph.launched))
     return times
 
 
 def peak(graph):
-    """The most bytes alive at once, and what they are: (primitive, shape) to bytes, a `Counter`."""
+    """The most bytes alive at once, and a `Counter` of their bytes by (primitive, shape)."""
     times = lifetimes(graph)
     change = [0] * (len(graph.launched) + 2)
     for (name, k), (start, end) in times.items():

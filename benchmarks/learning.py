@@ -1,16 +1,16 @@
-"""What a budget of training buys: recipes side by side, each changing one thing.
+"""Compares training recipes at equal budgets; each trial changes one thing.
 
 python benchmarks/learning.py --list
 python benchmarks/learning.py --data_path DIR --budget 0.25U --trials curriculum no_curriculum
 python benchmarks/learning.py --data_path DIR --budget 1U --trials curriculum plain --seeds 1 2 3
 python benchmarks/learning.py --table --plot curves.png     # needs requirements-dev.txt
 
-A budget is in U, the multiply-accumulates of training `small` on 6,600 whole sequences (44.7 10^12;
-ten 64x64 frames in and ten out), which is the same on every machine, or in minutes ("5min") or
-sequences ("6600seq"). Every run trains by train.py on the digits of --data_path (default: the
-embedded ones) and is measured by test.py on the first sequences of the generated test set, whose
-digits no run has seen. Each run is a row of the results file as soon as it is measured; a bench
-that was killed goes on where it stood.
+A budget is in minutes ("5min"), in sequences ("6600seq"), or in U, which is the same on every
+machine: the multiply-accumulates of training `small` on 6,600 whole sequences (44.7 10^12; ten
+64x64 frames in and ten out). Every run trains with train.py on the digits of --data_path (default:
+the embedded ones) and is measured with test.py on the first sequences of the generated test set,
+whose digits no run is trained on. The row of a run is added to the results file as soon as it is
+measured; a benchmark that was killed continues where it stopped.
 """
 
 import csv
@@ -35,21 +35,21 @@ RESULTS = Path(__file__).with_name("learning_results.json")
 RUNS = common.PROJECT / "runs" / "learning"
 SCORES = ("mse", "mae", "ssim")
 LABELS = {"sequences": "sequences seen", "minutes": "minutes", "gmac": "training GMAC"}
-# Evaluations are not part of a budget; these make a curve of ten to a hundred points.
+# Evaluations are not part of a budget; with these flags a curve has ten to a hundred points.
 EVERY_RUN = ("--epochs", "9999", "--eval_size", "64", "--keep", "1", "--save_steps", "100")
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """A named setting.
+    """The settings of a trial.
 
     Args:
-        changes: flags of train.py beside those of `base`; a string.
-        model: what changes in the `ModelConfig`.
-        framework_start: start weights and biases as the framework's layers have them.
-        base: flags of train.py, written out so that later defaults change no trial; without them it
-            has the recipe and the network of the preset.
-        preset: the preset whose network it is.
+        changes: flags of train.py in addition to those of `base`, a string.
+        model: fields of the `ModelConfig` that differ from the preset's.
+        framework_start: start with the initial weights and biases of the framework's layers.
+        base: flags of train.py, written out so that new defaults do not change a trial; if empty,
+            the trial has the recipe and the network of the preset.
+        preset: the preset of the network.
     """
 
     changes: str = ""
@@ -64,21 +64,21 @@ class Trial:
 
     @property
     def flags(self):
-        """All its flags, of which the last of a name counts."""
+        """All flags of the trial; of several with the same name the last one counts."""
         return f"{self.base} {self.changes}".strip()
 
     @property
     def network(self):
-        """What its `ModelConfig` changes in the preset's."""
+        """The fields of its `ModelConfig` that differ from the preset's."""
         return {"group_norm": False, **self.model} if self.base else self.model
 
 
 MUON = "--optimizer muon --learning_rate 5e-3"
-# A small budget is some fifty steps of the large networks.
+# For the large networks a small budget is about fifty steps.
 FEW_STEPS = "--warmup_steps 10"
 MULTISCALE = {"group_norm": True}
-# "curriculum" is what each of the others changes one thing of, but for those of Muon, of which
-# "muon" is, and the last ones, of the other presets and without a base.
+# Each trial changes one thing of "curriculum", or of "muon" where its name begins so. The last ones
+# are of other presets or have no base.
 TRIALS = {
     "curriculum": Trial(),
     "no_curriculum": Trial("--curriculum"),
@@ -134,10 +134,10 @@ TRIALS = {
 
 
 def training_macs(config, horizon):
-    """Multiply-accumulates of the convolutions that train on one sequence.
+    """The multiply-accumulates of the convolutions in training on one sequence.
 
-    Forward, for the input and for the weight are the same number; nobody needs the gradient of the
-    first input.
+    The forward pass, the gradient of the input and that of the weight take the same number each;
+    the gradient of the network's own input is not computed.
     """
     model, (height, width) = config.model, config.data.image_size
     pixels = height * width // model.patch_size**2
@@ -178,7 +178,7 @@ def one_u():
 
 
 def config_of(trial):
-    """The `Config` that train.py will make of a trial."""
+    """The `Config` that train.py makes for a trial."""
     parser = cli.Parser("")
     cli.add_config_flags(parser)
     args = parser.parse_args(["--preset", trial.preset, *trial.flags.split()])
@@ -187,7 +187,7 @@ def config_of(trial):
 
 
 def budget_flags(budget, config):
-    """The flags of train.py that end a run when its budget is spent."""
+    """The flags of train.py that end a run at its budget."""
     match = re.fullmatch(r"([\d.]+)(U|min|seq)", budget)
     if not match or not float(match[1]):
         raise InputError(f"budget is {budget!r}: it is written 0.25U, 5min or 6600seq")
@@ -201,7 +201,7 @@ def budget_flags(budget, config):
 
 
 def macs_per_work(config):
-    """Multiply-accumulates of a unit of `--max_work`: a horizon counts there by its frames."""
+    """The multiply-accumulates of a unit of `--max_work`, which counts a horizon by its frames."""
     begin, total, whole = 0.0, 0.0, config.horizons[-1]
     for horizon in config.horizons:
         per_unit = training_macs(config, horizon) * whole.frames / horizon.frames
@@ -210,7 +210,7 @@ def macs_per_work(config):
 
 
 def run_trial(name, seed, args):
-    """Trains and measures one run, or goes on with it; returns its row."""
+    """Trains a run, or resumes it, and measures it; returns its row."""
     trial, folder = TRIALS[name], RUNS / f"{name}-{args.budget}-{seed}"
     config = config_of(trial)
     if folder.is_dir() and run_folder.resumable_checkpoints(folder):
@@ -228,29 +228,28 @@ def run_trial(name, seed, args):
 
 
 def start_flags(trial, config, seed, folder):
-    """The preset by name, or a checkpoint with the trial's own network to start from."""
+    """The preset as a flag, or a checkpoint to start from with the trial's own network or start."""
     if not trial.network and not trial.framework_start:
         return ["--preset", trial.preset]
     path = folder.with_name(f"{folder.name}.start.ckpt")
     path.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        [sys.executable, Path(__file__).with_name("learning_start.py"), path, str(seed),
-         config.to_json(), "framework" if trial.framework_start else "ours"],
-        check=True,
-    )  # fmt: skip
+    script = Path(__file__).with_name("learning_start.py")
+    kind = "framework" if trial.framework_start else "ours"
+    command = [sys.executable, script, path, str(seed), config.to_json(), kind]
+    subprocess.run(command, check=True)
     return ["--pretrained_model", path]
 
 
 def call(script, *flags):
-    """Runs an entry script of the project; what it prints is shown."""
+    """Runs an entry script of the project and shows its output."""
     command = [sys.executable, common.PROJECT / script, *flags]
     print("$", *command[1:], flush=True)
     if code := subprocess.run(list(map(str, command))).returncode:
-        raise InputError(f"{script} ended with exit code {code}; the rows so far are kept")
+        raise InputError(f"{script} ended with exit code {code}; the rows so far are saved")
 
 
 def row_of(name, seed, args, config, folder, result):
-    """What the table and the curves need of a run."""
+    """The row of a run, with the numbers of the table and the curves."""
     with open(folder / run_folder.METRICS, newline="") as file:
         rows = list(csv.DictReader(file))
     points = [row for row in rows if row["val_mse"]]
@@ -282,12 +281,12 @@ def row_of(name, seed, args, config, folder, result):
 
 
 def read_rows(path):
-    """The rows of a results file; none where there is no file."""
+    """Reads the rows of a results file; [] if there is no file."""
     return json.loads(path.read_text()) if path.is_file() else []
 
 
 def add_row(path, row):
-    """Adds a row to the results file, which is read anew: another bench may have written to it."""
+    """Adds a row to the results file, read again because another process may have written to it."""
     rows = read_rows(path) + [row]
     rows.sort(key=lambda r: (r["budget"], r["trial"], r["seed"]))
     text = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
@@ -295,7 +294,7 @@ def add_row(path, row):
 
 
 def show(rows):
-    """Prints the table, best first within a budget."""
+    """Prints the rows as a table, the best first within each budget."""
     rows = sorted(rows, key=lambda row: (row["budget"], row["mse"]))
     columns = ("trial", "budget", "seed", *LABELS, *SCORES, "mse_first", "mse_last")
     if rows:
@@ -320,12 +319,12 @@ def plot(rows, path):
 
 
 def is_done(rows, name, seed, budget):
-    """Whether the run has its row."""
+    """Whether a run has a row."""
     return any((r["trial"], r["seed"], r["budget"]) == (name, seed, budget) for r in rows)
 
 
 def main(args):
-    """Runs what has no row yet, then shows the rows that were asked for."""
+    """Trains the runs without a row, then shows all rows."""
     if args.list:
         for name, trial in TRIALS.items():
             cost = whole_macs(config_of(trial)) / 1e9
@@ -338,22 +337,42 @@ def main(args):
     rows = read_rows(args.results)
     show(rows)
     if args.plot:
-        plot([r for r in rows if r["trial"] in args.trials and r["budget"] == args.budget],
-             args.plot)  # fmt: skip
+        shown = [r for r in rows if r["trial"] in args.trials and r["budget"] == args.budget]
+        plot(shown, args.plot)
 
 
 if __name__ == "__main__":
     parser = cli.Parser(__doc__)
     add = parser.add_argument
-    add("--list", action="store_true", help="name the trials and their cost")
-    add("--table", action="store_true", help="run nothing, show the rows that are there")
-    add("--trials", nargs="+", choices=tuple(TRIALS), default=list(TRIALS), metavar="NAME",
-        help="which trials (default: all)")  # fmt: skip
-    add("--budget", default="0.25U", help="of each run: 0.25U, 5min or 6600seq (default: 0.25U)")
-    add("--seeds", type=cli.whole_number(0), nargs="+", default=[1], help="default: 1")
+    add("--list", action="store_true", help="print the trials and their cost, and do nothing else")
+    add("--table", action="store_true", help="train nothing; show the rows of the results file")
+    add(
+        "--trials",
+        nargs="+",
+        choices=tuple(TRIALS),
+        default=list(TRIALS),
+        metavar="NAME",
+        help="the trials to run (default: all)",
+    )
+    add(
+        "--budget",
+        default="0.25U",
+        help="budget of each run, 0.25U, 5min or 6600seq for example (default: 0.25U)",
+    )
+    add(
+        "--seeds",
+        type=cli.whole_number(0),
+        nargs="+",
+        default=[1],
+        help="seeds of each trial (default: 1)",
+    )
     add("--data_path", help="folder with train-images-idx3-ubyte.gz (default: embedded digits)")
-    add("--test_size", type=cli.whole_number(1), default=1000,
-        help="test sequences (default: 1000)")  # fmt: skip
-    add("--results", type=Path, default=RESULTS, help=f"the rows (default: {RESULTS.name})")
-    add("--plot", metavar="FILE", help="draw the curves of the trials at the budget there")
+    add(
+        "--test_size",
+        type=cli.whole_number(1),
+        default=1000,
+        help="test sequences (default: 1000)",
+    )
+    add("--results", type=Path, default=RESULTS, help=f"results file (default: {RESULTS.name})")
+    add("--plot", metavar="FILE", help="draw the curves of the trials at the budget to this file")
     cli.run(main, parser.parse_args())

@@ -1,8 +1,8 @@
 """Writes the checkpoint that a trial of `learning.py` starts from: `PATH SEED CONFIG START`.
 
-CONFIG is a `Config` as JSON. START is "ours", or "framework": convolutions as `nn.Conv2d` starts
-them, every bias 0, in place of orthogonal recurrent weights, open forget gates and an output that
-starts from the mean image.
+CONFIG is a `Config` as JSON. START is "ours", this project's initial values: orthogonal recurrent
+weights, open forget gates, an output that starts from the mean image. Or it is "framework": the
+convolutions' weights are those of `nn.Conv2d`, all biases are 0.
 """
 
 import sys
@@ -19,7 +19,7 @@ from src.tools import optimizers
 
 
 def main(path, seed, config, start):
-    """Makes the network and writes it."""
+    """Makes the network and writes its checkpoint."""
     device.set_up("CPU")
     config = Config.from_json(config)
     ms.set_seed(int(seed))

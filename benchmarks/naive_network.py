@@ -1,9 +1,9 @@
-"""The encoder-forecaster as people write it in MindSpore: concatenate, convolve, step.
+"""The encoder-forecaster as it is usually written in MindSpore: concatenate, convolve, step.
 
-It shares with `src.model` the equations, a `ModelConfig`, the initial values, and nothing else:
-each step convolves [x, h], every state starts as zeros, the forecaster's top layer convolves an
-input of zeros, the convolutions between the layers see one frame at a time, and the framework
-differentiates. `tests/torch_twin.py` is the same in PyTorch.
+It has the equations, the `ModelConfig` and the initial values of `src.model`, and nothing else of
+it: each step convolves [x, h], all states start as zeros, the top layer of the forecaster convolves
+an input of zeros, the convolutions between the layers see one frame at a time, and the framework
+computes the gradients. `tests/torch_twin.py` is the same in PyTorch.
 
 Shapes: B batch, T time, C channels, H height, W width, h hidden channels. Time is a Python list.
 """
@@ -51,7 +51,7 @@ class NaiveCell(nn.Cell):
             self.peephole_o = self.peephole("peephole_o")
 
     def peephole(self, name):
-        """One weight a channel."""
+        """A peephole, one weight per channel."""
         return Parameter(initializer("zeros", (1, self.hidden, 1, 1)), name=name)
 
     def construct(self, x, state):
@@ -71,10 +71,10 @@ class NaiveCell(nn.Cell):
 
 
 class NaiveNetwork(nn.Cell):
-    """An encoder-forecaster with the interface of `EncoderForecaster`, time unrolled.
+    """An encoder-forecaster with the interface of `EncoderForecaster`, unrolled over time.
 
     Args:
-        config: the network, a `src.config.schema.ModelConfig`.
+        config: the network's `ModelConfig`.
         forecast_frames: frames to forecast.
 
     Inputs:
@@ -112,7 +112,7 @@ class NaiveNetwork(nn.Cell):
         return self.activate(self.head(self.forecast(self.encode(inputs)[1])))
 
     def encode(self, inputs):
-        """Each layer's h, a list over time, and its last state, finest layer first."""
+        """The h of each layer, lists over time, and its last state; the finest layer first."""
         frames = []
         for t in range(inputs.shape[1]):
             frames.append(ops.pixel_unshuffle(inputs[:, t], self.patch_size))
@@ -128,7 +128,7 @@ class NaiveNetwork(nn.Cell):
         return outputs, states
 
     def forecast(self, states):
-        """Each layer's h, a list over time, from the encoder's last states."""
+        """The h of each layer, lists over time, from the encoder's last states."""
         top = len(states) - 1
         frames = [ops.zeros_like(states[top][0])] * self.forecast_frames
         outputs = []
@@ -140,7 +140,7 @@ class NaiveNetwork(nn.Cell):
         return outputs
 
     def head(self, outputs):
-        """Frames before their activation, (B, T, C, H, W)."""
+        """The output frames before their activation, (B, T, C, H, W)."""
         frames = []
         for t in range(len(outputs[0])):
             x = outputs[0][t]
@@ -151,14 +151,14 @@ class NaiveNetwork(nn.Cell):
         return ops.stack(frames, 1)
 
     def activate(self, x):
-        """What ends the network."""
+        """The output activation."""
         if self.output_activation == "sigmoid":
             return ops.sigmoid(x)
         return self.leaky_relu(x) if self.output_activation == "leaky_relu" else x
 
 
 def each(cell, frames):
-    """A Cell for one frame, applied to each of a list."""
+    """Applies a Cell for one frame to each frame of a list."""
     return [cell(frame) for frame in frames]
 
 
@@ -177,7 +177,7 @@ def cells(in_channels, hidden, config):
 
 
 def down(in_channels, stage):
-    """The encoder's way into a stage."""
+    """The convolution before an encoder layer, or the identity."""
     if not stage.conv_channels:
         return nn.Identity()
     return nn.SequentialCell(
@@ -186,7 +186,9 @@ def down(in_channels, stage):
 
 
 def up(stage):
-    """The forecaster's way out of a stage, to frames `stride` times as big."""
+    """The transposed convolution after a forecaster layer, which enlarges frames by the stride, or
+    the identity.
+    """
     if not stage.conv_channels:
         return nn.Identity()
     hidden, stride = stage.hidden_channels, stage.stride
@@ -197,35 +199,38 @@ def up(stage):
 
 
 def randomise(network, rng):
-    """Gives every parameter small random numbers: no gate is saturated, no weight is zero."""
+    """Sets every parameter to small random numbers, so that no gate is saturated, no weight 0."""
     for parameter in network.get_parameters():
         value = rng.normal(scale=0.2, size=parameter.shape).astype(np.float32)
         parameter.set_data(Tensor(value))
 
 
-def copy_weights(naive, ours):
-    """Gives an `EncoderForecaster` the weights of a `NaiveNetwork`."""
+def copy_weights(naive, network):
+    """Copies the weights of a `NaiveNetwork` to an `EncoderForecaster`."""
     for name in ("encoder", "forecaster"):
-        layers, steps = getattr(ours, f"{name}_layers"), getattr(naive, f"{name}_cells")
-        for layer, step in zip(layers, steps, strict=True):
-            copy_cell(step, layer.cell)
+        layers, naive_cells = getattr(network, f"{name}_layers"), getattr(naive, f"{name}_cells")
+        for layer, naive_cell in zip(layers, naive_cells, strict=True):
+            copy_cell(naive_cell, layer.cell)
     weights = naive.parameters_dict()
-    for name, parameter in ours.parameters_dict().items():
+    for name, parameter in network.parameters_dict().items():
         if "_layers." not in name:
             parameter.set_data(weights[name])
 
 
-def copy_cell(naive, ours):
-    """Splits the one weight, [Wx, Wh]; what multiplies an input of zeros has no counterpart."""
+def copy_cell(naive, cell):
+    """Copies the weights of a `NaiveCell` to a `ConvLSTMCell`, which has two for its [Wx, Wh].
+
+    Weights that multiply an input of zeros are left out.
+    """
     weight, split = naive.conv.weight.asnumpy(), naive.in_channels
-    ours.state_conv.weight.set_data(Tensor(weight[:, split:]))
-    if ours.has_input:
-        ours.input_conv.weight.set_data(Tensor(weight[:, :split]))
-    biased = ours.input_conv if ours.has_input else ours.state_conv
+    cell.state_conv.weight.set_data(Tensor(weight[:, split:]))
+    if cell.has_input:
+        cell.input_conv.weight.set_data(Tensor(weight[:, :split]))
+    biased = cell.input_conv if cell.has_input else cell.state_conv
     biased.bias.set_data(naive.conv.bias)
-    if ours.has_norm:
-        ours.norm.gamma.set_data(naive.norm.gamma)
-        ours.norm.beta.set_data(naive.norm.beta)
-    if ours.has_peepholes:
+    if cell.has_norm:
+        cell.norm.gamma.set_data(naive.norm.gamma)
+        cell.norm.beta.set_data(naive.norm.beta)
+    if cell.has_peepholes:
         for name in ("peephole_i", "peephole_f", "peephole_o"):
-            getattr(ours, name).set_data(getattr(naive, name))
+            getattr(cell, name).set_data(getattr(naive, name))

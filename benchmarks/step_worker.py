@@ -1,8 +1,8 @@
-"""One network of `bench_step.py` in a process of its own: `step_worker.py SIDE PRESET BATCH`.
+"""Runs one network of `bench_step.py` in its own process: `step_worker.py SIDE PRESET BATCH`.
 
-SIDE is "ours" or "torch". Each line on stdin, "compile", "train" or "forward", does that once, and
-its answer on stdout is the seconds that it took. "memory" answers with the peak so far, in bytes
-above what importing took.
+SIDE is "ours", this project's network, or "torch". A line "compile", "train" or "forward" on stdin
+does that once; the answer on stdout is the seconds that it took. The answer to "memory" is the peak
+so far, in bytes above that after the imports.
 """
 
 import resource
@@ -24,12 +24,12 @@ FRAMES = 10
 
 
 def peak_bytes():
-    """The highest resident set of this process so far."""
+    """The largest resident set of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def ours(preset, inputs, targets):
-    """Our network: functions that run one training step, one forward pass, and the compiler."""
+    """Functions that run a training step, a forward pass and the compiler of this network."""
     device.set_up("CPU")
     config = make_config(preset, {}, "published")
     network = EncoderForecaster(config.model, FRAMES)
@@ -45,7 +45,7 @@ def ours(preset, inputs, targets):
 
 
 def published(preset, inputs, targets):
-    """The same of the network in PyTorch, as people write it; there is nothing to compile."""
+    """The same functions of the network in PyTorch, which is not compiled."""
     config = make_config(preset, {}, "published")
     network = Twin(config.model, FRAMES)
     optimizer = torch.optim.Adam(network.parameters(), config.training.learning_rate)
@@ -65,7 +65,7 @@ def published(preset, inputs, targets):
 
 
 def main(side, preset, batch):
-    """Answers the commands on stdin."""
+    """Builds the network and answers the commands on stdin."""
     imported = peak_bytes()
     frames = np.random.default_rng(0).random((int(batch), 2 * FRAMES, 1, 64, 64), np.float32)
     make = {"ours": ours, "torch": published}[side]

@@ -1,1 +1,1 @@
-"""Weights of other statements of the `multiscale` network."""
+"""Conversion of weights between this project and other versions of the `multiscale` network."""

@@ -1,4 +1,4 @@
-"""From a file of weights to a checkpoint, and back."""
+"""Converts files of weights to checkpoints, and checkpoints to PyTorch files."""
 
 import math
 
@@ -8,13 +8,13 @@ from src.convert import layout, pytorch
 from src.errors import InputError
 from src.runtime.files import check_writable, write_atomically
 
-# What may differ between a checkpoint and the network that PyTorch's side builds.
+# Settings in which a checkpoint may differ from the PyTorch network.
 MAY_DIFFER = ("output_kernel_size", "output_activation")
 MOMENTS = ("moment1.", "moment2.")
 
 
 def check_output(source, target):
-    """Raises `InputError` unless `target` can be written without harm to `source`."""
+    """Raises `InputError` unless `target` can be written and is not `source`."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -24,35 +24,39 @@ def check_output(source, target):
         raise InputError(f"{target}: is IN; name another file as OUT")
 
 
-def to_checkpoint(other, theirs, source, target):
-    """Writes another network's parameters as a checkpoint; returns a line about it.
+def to_checkpoint(other, parameters, source, target):
+    """Writes the parameters of another version of the network as a checkpoint.
 
     Args:
-        other: the other's `layout.Layout`.
-        theirs: its parameters, arrays by name.
+        other: the `layout.Layout` of the other version.
+        parameters: its parameters, arrays by name.
         source: the file that they are from.
         target: the checkpoint to write.
 
+    Returns:
+        Two lines of text about the checkpoint.
+
     Raises:
-        InputError: they are not of that network; nothing is written.
+        InputError: the parameters are not those of that version; nothing is written.
         DiskError: the checkpoint cannot be written.
     """
-    config, ours = layout.to_ours(other, theirs, source)
-    checkpoint.save_weights(target, checkpoint.Checkpoint(target, config, ours, {}, {}))
-    dropped = theirs[f"{other.cells[layout.TOP]}.{other.gate_conv}.weight"].size // 2
+    config, weights = layout.to_ours(other, parameters, source)
+    checkpoint.save_weights(target, checkpoint.Checkpoint(target, config, weights, {}, {}))
+    dropped = parameters[f"{other.cells[layout.TOP]}.{other.gate_conv}.weight"].size // 2
     return (
         f"{target}: preset {config.preset}, output_kernel_size {config.model.output_kernel_size}, "
-        f"output_activation {config.model.output_activation}, {count(ours):,} parameters\n"
-        f"of the {count(theirs):,} there, {dropped:,} are left out: they multiply an input of zeros"
+        f"output_activation {config.model.output_activation}, {count(weights):,} parameters\n"
+        f"{dropped:,} of the {count(parameters):,} parameters of {source} are left out: they "
+        "multiply an input of zeros"
     )
 
 
 def to_pytorch(source, target):
-    """Writes a checkpoint's weights as a file of PyTorch's; returns lines about it.
+    """Writes the weights of a checkpoint as a PyTorch file; returns lines of text about it.
 
     Raises:
-        InputError: `source` is no checkpoint of the `multiscale` network, or the name of `target`
-            is of no file of PyTorch's.
+        InputError: `source` is not a checkpoint of the `multiscale` network, or `target` does not
+            have the suffix of a PyTorch file.
         DiskError: the file cannot be written.
     """
     pytorch.check_suffix(target)
@@ -65,18 +69,19 @@ def to_pytorch(source, target):
             f"multiscale: {difference}"
         )
     loaded.network()  # raises unless the weights fit
-    theirs = layout.from_ours(layout.PYTORCH, loaded.weights)
-    write_atomically(target, [pytorch.serialise(target, theirs)])
-    lines = [f"{target}: {count(theirs):,} parameters, {len(theirs)} tensors"]
+    parameters = layout.from_ours(layout.PYTORCH, loaded.weights)
+    write_atomically(target, [pytorch.serialise(target, parameters)])
+    lines = [f"{target}: {count(parameters):,} parameters, {len(parameters)} tensors"]
     if model.output_kernel_size == 3:
         lines.append(
-            "its last convolution is 3x3: net_params.py there has to say "
-            "'conv4_leaky_1': [16, 1, 3, 1, 1]"
+            "its last convolution is 3x3: set 'conv4_leaky_1': [16, 1, 3, 1, 1] in net_params.py "
+            "of the PyTorch network"
         )
-    if model.output_activation != "leaky_relu":
+    end = model.output_activation
+    if end != "leaky_relu":
         lines.append(
-            f"the checkpoint ends with {model.output_activation}, the network there with LeakyReLU "
-            "0.2: it forecasts the same only if its last layer is changed to that"
+            f"the checkpoint ends with {end}, the PyTorch network with LeakyReLU 0.2: they "
+            f"forecast the same only if the last layer of the PyTorch network is changed to {end}"
         )
     return "\n".join(lines)
 
@@ -87,11 +92,14 @@ def count(arrays):
 
 
 def read_2022(path):
-    """The network's parameters in a checkpoint of the 2022 version, arrays by name, and the names
-    of what is left out: Adam's moments, and the single numbers of optimizer and loss scale.
+    """Reads a checkpoint of the 2022 version.
+
+    Returns:
+        The network's parameters, arrays by name, and the names of the entries that are left out:
+        Adam's moments, and the scalars of optimizer and loss scale.
 
     Raises:
-        InputError: the file cannot be read or is no checkpoint of MindSpore.
+        InputError: the file cannot be read or is not a MindSpore checkpoint.
     """
     arrays = checkpoint.read_arrays(path)
     left_out = [

@@ -1,8 +1,8 @@
-"""How other statements of the `multiscale` network name and order its parameters, and the way there
-and back.
+"""How other versions of the `multiscale` network name and order its parameters, and the conversion
+of their parameters to this project's ("ours") and back.
 
-Every one of them convolves [x, h] with one kernel where this project has one for x and one for h,
-and feeds its forecaster's top layer an input of zeros, whose kernel this project lacks.
+The other versions convolve [x, h] with one kernel, where this project has one for x and one for h.
+They feed the top layer of the forecaster an input of zeros, whose kernel this project lacks.
 
 References:
     github.com/jhhuang96/ConvLSTM-PyTorch (2020), the network in PyTorch;
@@ -24,15 +24,15 @@ OUTPUT = "output_conv"
 
 @dataclass(frozen=True)
 class Layout:
-    """The parameters of another network, by the names of this one's.
+    """The names and the order of the parameters in another version of the network.
 
     Args:
-        convs: this network's convolutions and transposed convolutions -> the other's.
-        cells: this network's ConvLSTM cells -> the other's.
-        gate_conv: the name of the convolution inside one of the other's cells.
-        gamma, beta: the names of its norm's parameters.
-        gates: the order of its gates along the channel axis.
-        has_biases: whether its convolutions have biases; zeros stand for those that it lacks.
+        convs: names of convolutions and transposed convolutions, this project's -> the other's.
+        cells: names of ConvLSTM cells, this project's -> the other's.
+        gate_conv: the name of the convolution in the other's cells.
+        gamma, beta: the names of the parameters of the norm in the other's cells.
+        gates: the order of the other's gates along the channel axis.
+        has_biases: whether the other's convolutions have biases; if not, this project's become 0.
     """
 
     convs: dict
@@ -45,7 +45,7 @@ class Layout:
 
     @property
     def output_weight(self):
-        """The other's name of the last kernel, whose side differs between them."""
+        """The other's name of the last kernel, which may be 1x1 or 3x3."""
         return f"{self.convs[OUTPUT]}.weight"
 
 
@@ -100,83 +100,84 @@ MINDSPORE_2022 = Layout(
 )
 
 
-def to_ours(layout, theirs, path):
-    """The configuration and the weights of this project's network from another's parameters.
+def to_ours(layout, parameters, path):
+    """Converts the parameters of another version to this project's configuration and weights.
 
     Args:
-        layout: the other's `Layout`.
-        theirs: its parameters, float32 arrays by name.
+        layout: the `Layout` of the other version.
+        parameters: its parameters, float32 arrays by name.
         path: the file that they are from, for messages.
 
     Returns:
-        A `Config` (preset multiscale, ending with LeakyReLU, the last kernel's side as there) and a
-        dict of arrays by name.
+        A `Config` (preset multiscale, ending with LeakyReLU, the last kernel as large as the
+        other's) and the weights, arrays by name.
 
     Raises:
         InputError: a parameter is missing, surplus, of another shape, or not finite.
     """
-    last = theirs.get(layout.output_weight)
+    last = parameters.get(layout.output_weight)
     side = 1 if last is not None and last.shape[2:] == (1, 1) else 3
     options = {"output_activation": "leaky_relu", "output_kernel_size": side}
     config = make_config("multiscale", options, "published")
     network = EncoderForecaster(config.model, config.data.forecast_frames)
     own = {p.name: p.asnumpy() for p in network.get_parameters()}
-    check(path, theirs, from_ours(layout, own))
+    check(path, parameters, from_ours(layout, own))
 
-    ours = {}
+    weights = {}
     for name, other in layout.convs.items():
-        ours[f"{name}.weight"] = theirs[f"{other}.weight"]
-        ours[f"{name}.bias"] = _bias(theirs, other, own[f"{name}.bias"])
+        weights[f"{name}.weight"] = parameters[f"{other}.weight"]
+        weights[f"{name}.bias"] = _bias(parameters, other, own[f"{name}.bias"])
     for name, other in layout.cells.items():
-        weight = _in_order(theirs[f"{other}.{layout.gate_conv}.weight"], layout.gates, GATES)
-        hidden = len(weight) // len(GATES)
+        kernel = _in_order(parameters[f"{other}.{layout.gate_conv}.weight"], layout.gates, GATES)
+        hidden = len(kernel) // len(GATES)
         if name != TOP:
-            ours[f"{name}.input_conv.weight"] = weight[:, :-hidden]
-        ours[f"{name}.state_conv.weight"] = weight[:, -hidden:]
-        bias = _bias(theirs, f"{other}.{layout.gate_conv}", own[_bias_name(name)])
-        ours[_bias_name(name)] = _in_order(bias, layout.gates, GATES)
-        for ours_norm, theirs_norm in (("gamma", layout.gamma), ("beta", layout.beta)):
-            values = theirs[f"{other}.{theirs_norm}"]
-            ours[f"{name}.norm.{ours_norm}"] = _in_order(values, layout.gates, GATES)
-    return config, ours
+            weights[f"{name}.input_conv.weight"] = kernel[:, :-hidden]
+        weights[f"{name}.state_conv.weight"] = kernel[:, -hidden:]
+        bias = _bias(parameters, f"{other}.{layout.gate_conv}", own[_bias_name(name)])
+        weights[_bias_name(name)] = _in_order(bias, layout.gates, GATES)
+        for norm, other_norm in (("gamma", layout.gamma), ("beta", layout.beta)):
+            values = parameters[f"{other}.{other_norm}"]
+            weights[f"{name}.norm.{norm}"] = _in_order(values, layout.gates, GATES)
+    return config, weights
 
 
-def from_ours(layout, ours):
-    """Another network's parameters, a dict of arrays by name, from this project's."""
-    theirs = {}
+def from_ours(layout, weights):
+    """Converts this project's weights to the parameters of another version, arrays by name."""
+    parameters = {}
     for name, other in layout.convs.items():
-        theirs[f"{other}.weight"] = ours[f"{name}.weight"]
+        parameters[f"{other}.weight"] = weights[f"{name}.weight"]
         if layout.has_biases:
-            theirs[f"{other}.bias"] = ours[f"{name}.bias"]
+            parameters[f"{other}.bias"] = weights[f"{name}.bias"]
     for name, other in layout.cells.items():
-        of_state = ours[f"{name}.state_conv.weight"]
+        state_kernel = weights[f"{name}.state_conv.weight"]
         # The top layer's zero input has as many channels as its states.
-        of_input = ours.get(f"{name}.input_conv.weight", np.zeros_like(of_state))
-        weight = np.concatenate((of_input, of_state), 1)
-        theirs[f"{other}.{layout.gate_conv}.weight"] = _in_order(weight, GATES, layout.gates)
+        input_kernel = weights.get(f"{name}.input_conv.weight", np.zeros_like(state_kernel))
+        kernel = np.concatenate((input_kernel, state_kernel), 1)
+        parameters[f"{other}.{layout.gate_conv}.weight"] = _in_order(kernel, GATES, layout.gates)
         if layout.has_biases:
-            bias = _in_order(ours[_bias_name(name)], GATES, layout.gates)
-            theirs[f"{other}.{layout.gate_conv}.bias"] = bias
-        for ours_norm, theirs_norm in (("gamma", layout.gamma), ("beta", layout.beta)):
-            values = _in_order(ours[f"{name}.norm.{ours_norm}"], GATES, layout.gates)
-            theirs[f"{other}.{theirs_norm}"] = values
-    return theirs
+            bias = _in_order(weights[_bias_name(name)], GATES, layout.gates)
+            parameters[f"{other}.{layout.gate_conv}.bias"] = bias
+        for norm, other_norm in (("gamma", layout.gamma), ("beta", layout.beta)):
+            values = _in_order(weights[f"{name}.norm.{norm}"], GATES, layout.gates)
+            parameters[f"{other}.{other_norm}"] = values
+    return parameters
 
 
 def check(path, arrays, wanted):
-    """Raises `InputError`, with the first names and shapes, unless the arrays are those wanted."""
+    """Raises `InputError` unless the arrays are finite and have the wanted names and shapes."""
 
     def first(names, source):
-        name = names[0]
-        return f"{len(names)} parameters, {name} {source[name].shape} first"
+        return f"the first is {names[0]} {source[names[0]].shape}"
 
     missing = [name for name in wanted if name not in arrays]
     surplus = [name for name in arrays if name not in wanted]
     problems = []
     if missing:
-        problems.append(f"lacks {first(missing, wanted)}")
+        problems.append(f"lacks {len(missing)} parameters, {first(missing, wanted)}")
     if surplus:
-        problems.append(f"has {first(surplus, arrays)}, that the network lacks")
+        problems.append(
+            f"has {len(surplus)} parameters that the network lacks, {first(surplus, arrays)}"
+        )
     for name, array in arrays.items():
         if name in wanted and array.shape != wanted[name].shape:
             shapes = f"{array.shape}, and {wanted[name].shape} is needed"
@@ -190,17 +191,17 @@ def check(path, arrays, wanted):
 
 
 def _bias_name(cell):
-    """Which of a cell's convolutions holds its gate bias."""
+    """The name of a cell's gate bias, which belongs to its input convolution if it has one."""
     return f"{cell}.{'state_conv' if cell == TOP else 'input_conv'}.bias"
 
 
-def _bias(theirs, conv, like):
-    """A bias, or zeros for a convolution that has none."""
-    bias = theirs.get(f"{conv}.bias")
+def _bias(parameters, conv, like):
+    """The bias of a convolution, or zeros if it has none."""
+    bias = parameters.get(f"{conv}.bias")
     return np.zeros_like(like) if bias is None else bias
 
 
 def _in_order(array, source, target):
-    """Reorders the gates along the first axis; each gate holds whole groups of its GroupNorm."""
+    """Reorders the gates along the first axis; no group of the GroupNorm spans two gates."""
     gates = array.reshape(len(source), -1, *array.shape[1:])
     return gates[[source.index(gate) for gate in target]].reshape(array.shape)

@@ -1,6 +1,6 @@
-"""PyTorch's files of weights: `.pth`, `.pth.tar` and `.safetensors`, read and written.
+"""Reads and writes PyTorch's files of weights: `.pth`, `.pth.tar` and `.safetensors`.
 
-Nothing but tensors and plain values is unpickled, so that a file from elsewhere cannot run code.
+Only tensors and plain values are unpickled, so that a file from elsewhere cannot run code.
 """
 
 import io
@@ -14,11 +14,11 @@ import numpy as np
 from src.errors import InputError
 
 STATE = "state_dict"
-# Of what is written; ".pth.tar" is a ".tar" to pathlib.
+# Of files to write; pathlib's suffix of ".pth.tar" is ".tar".
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
-# The PyTorch network's own.
+# That of the PyTorch network's own training.
 LEARNING_RATE = 1e-4
-# Some of the file's dialects of "this is no such file".
+# What torch.load raises for a file that is damaged or not a PyTorch file.
 UNREADABLE = (
     pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, LookupError,
     TypeError, AttributeError, OverflowError, AssertionError, OSError, struct.error,
@@ -26,13 +26,14 @@ UNREADABLE = (
 
 
 def read(path):
-    """The tensors of a file, float32 arrays by name.
+    """Reads the tensors of a file, float32 arrays by name.
 
-    A checkpoint that wraps a state dict under "state_dict" is that state dict; the "module." that
-    `DataParallel` puts into names goes.
+    A state dict may be wrapped in a checkpoint, under "state_dict". The "module." that
+    `DataParallel` puts into names is removed.
 
     Raises:
-        InputError: the file cannot be read, holds something else, or its package is missing.
+        InputError: the file cannot be read or has other content, or the package to read it is
+            missing.
     """
     load = _read_safetensors if path.suffix == ".safetensors" else _read_torch
     try:
@@ -49,7 +50,7 @@ def read(path):
 
 
 def check_suffix(path):
-    """Raises `InputError` unless the file's name says what to write."""
+    """Raises `InputError` unless the file's suffix is one that can be written."""
     if path.suffix not in SUFFIXES:
         raise InputError(
             f"{path}: OUT has to end with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
@@ -57,10 +58,10 @@ def check_suffix(path):
 
 
 def serialise(path, arrays):
-    """The bytes of a file of the kind that the name of `path` says.
+    """The bytes of a PyTorch file in the format of the suffix of `path`.
 
-    `.safetensors`, `.pth` and `.pt` hold the bare state dict; `.pth.tar` what the PyTorch network's
-    own training goes on from: the state dict, a fresh Adam, and the number of the last epoch.
+    `.safetensors`, `.pth` and `.pt` hold the bare state dict. `.pth.tar` holds what the PyTorch
+    network's own training resumes from: the state dict, a fresh Adam, and the last epoch's number.
     """
     if path.suffix == ".safetensors":
         whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -77,7 +78,7 @@ def serialise(path, arrays):
 
 
 def _package(name):
-    """An optional package."""
+    """Imports an optional package; raises `InputError` if it is missing."""
     try:
         return import_module(name)
     except ImportError:
@@ -91,7 +92,7 @@ def _read_safetensors(path):
         with safetensors.safe_open(path, "np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: is no readable safetensors file: {error}") from None
+        raise InputError(f"{path}: not a readable safetensors file: {error}") from None
 
 
 def _read_torch(path):
@@ -103,7 +104,7 @@ def _read_torch(path):
             raise InputError(
                 f"{path}: holds Python objects, which may run code; save the network's state_dict()"
             ) from None
-        raise InputError(f"{path}: is no readable PyTorch file") from None
+        raise InputError(f"{path}: not a readable PyTorch file") from None
     while isinstance(content, dict) and isinstance(content.get(STATE), dict):
         content = content[STATE]
     if not isinstance(content, dict):

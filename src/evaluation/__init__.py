@@ -1,1 +1,1 @@
-"""Measuring forecasts."""
+"""Evaluation of forecasts: metrics, scores, reference forecasts, reports."""

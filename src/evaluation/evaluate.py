@@ -10,24 +10,31 @@ from src.runtime.progress import progress
 
 
 def evaluate(
-    forecasters, source, batch_size, input_frames, description="evaluate", ranks=None,
-    verification=None, names=NAMES,
-):  # fmt: skip
+    forecasters,
+    source,
+    batch_size,
+    input_frames,
+    description="evaluate",
+    ranks=None,
+    verification=None,
+    names=NAMES,
+):
     """Measures forecasters on every sequence of a source, in one pass.
 
     Args:
-        forecasters: dict of functions from inputs (B, T, C, H, W) to forecasts, NumPy arrays both.
-        source: the sequences, of `src.data`.
-        batch_size: sequences of a rank at a time; the last batch is filled up, and what filled it
-            is not counted.
-        input_frames: frames that the forecasters see.
-        description: name of the progress display.
-        ranks: the `Ranks` that share the sequences; None for this process alone.
-        verification: a `Verification` that is given the forecasts of "model", or None.
-        names: the metrics to measure, of `NAMES`.
+        forecasters: dict by name of functions from inputs (B, T, C, H, W) to forecasts, both NumPy
+            arrays.
+        source: a source of sequences, see `src.data`.
+        batch_size: sequences in a batch of one rank. The last batch is padded; the padding is not
+            counted.
+        input_frames: frames that the forecasters read.
+        description: label of the progress display.
+        ranks: the `Ranks` that divide the sequences among them; None: this process alone.
+        verification: a `Verification` that is also given the forecasts of "model", or None.
+        names: which of `NAMES` to measure.
 
     Returns:
-        A dict of `FrameMetrics`, of all sequences on every rank.
+        A dict by name of `FrameMetrics`, of all sequences on every rank.
     """
     ranks = ranks or Ranks()
     batch_size = min(batch_size, -(-len(source) // ranks.size))
@@ -41,16 +48,16 @@ def evaluate(
         for inputs, targets, *mask in batches:
             first = done + ranks.rank * batch_size
             count = min(batch_size, max(0, len(source) - first))
-            truth = [targets, *(of_all[:, input_frames:] for of_all in mask)]
+            truth = [targets, *(frames[:, input_frames:] for frames in mask)]
             truth = [crop(frames)[:count] for frames in truth]
             for name, forecaster in forecasters.items() if count else ():
                 forecast = forecaster(inputs)[:count]
                 metrics[name].update(crop(forecast), *truth)
                 if verification and name == MODEL:
                     verification.add(range(first, first + count), forecast)
-            of_all = min(ranks.size * batch_size, len(source) - done)
-            done += of_all
-            bar.update(of_all)
+            step = min(ranks.size * batch_size, len(source) - done)
+            done += step
+            bar.update(step)
     for each in metrics.values():
         each.merge(ranks, targets.shape[1])
     if verification:
@@ -59,20 +66,20 @@ def evaluate(
 
 
 def forecaster_of(network):
-    """A network as a function on NumPy arrays."""
+    """A function on NumPy arrays that runs a network."""
     return lambda inputs: network(ms.Tensor(inputs)).asnumpy()
 
 
 def evaluate_network(network, source, config, description, ranks=None, names=NAMES):
-    """The `FrameMetrics` of one network on a source, in batches as in its training."""
+    """The `FrameMetrics` of a network on a source, with the batch size of its training."""
     forecasters = {MODEL: forecaster_of(network)}
     sizes = config.training.batch_size, config.data.input_frames
     return evaluate(forecasters, source, *sizes, description, ranks, names=names)[MODEL]
 
 
 def batch_shape(source, batch_size, input_frames):
-    """(B, T, C, H, W) of a source's batches as the network reads them: no more sequences than it
-    has.
+    """The shape of a source's batches as the network reads them, (B, T, C, H, W); B is at most the
+    number of sequences.
     """
     _, channels, *size = source.shape
     padded = (a + b for a, b in zip(size, source.normalizer.padding, strict=True))
@@ -80,7 +87,7 @@ def batch_shape(source, batch_size, input_frames):
 
 
 def warn_if_slow(preset, target, sequences):
-    """Says what would take hours."""
+    """Prints a warning if an evaluation will take hours."""
     if target == "CPU" and preset == "multiscale" and sequences > 1000:
         print(
             f"{sequences:,} sequences of multiscale take hours on a CPU; --limit 500 takes the "

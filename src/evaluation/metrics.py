@@ -1,11 +1,11 @@
-"""Frame metrics: what a number means is decided here and nowhere else.
+"""The metrics of forecast frames; this is the only place that defines them.
 
-All are of frames in [0, 1]; squared and absolute errors are summed over a frame, and every metric
-is averaged over sequences, then over frames. The SSIM (Wang et al. 2004) is scikit-image's, with
-its defaults: a uniform window of 7x7, the sample covariance, and no window that crosses the border.
+Frames are in [0, 1]. Squared and absolute errors are summed over a frame, and every metric is
+averaged over sequences, then over frames. The SSIM (Wang et al. 2004) is scikit-image's, with its
+defaults: a uniform window of 7x7, the sample covariance, and no window that crosses the border.
 
-Missing values are left out: of the sums, of the pixels that the PSNR divides by, and of the SSIM
-every window that holds one. A frame with nothing to measure is left out of the averages.
+Missing values do not count: the sums and the number of values in the PSNR are without them, and the
+SSIM is without the windows that contain one. A frame without valid values is left out of the means.
 """
 
 import os
@@ -23,21 +23,21 @@ WINDOW = 7
 THREADED_PIXELS = 256 * 256
 
 
-def ssim(prediction, target, data_range, there=None):
+def ssim(prediction, target, data_range, valid=None):
     """Structural similarity of each frame, computed in float64.
 
     Args:
         prediction, target: (B, T, C, H, W), float or uint8, H and W at least 7.
         data_range: the L of the constants (0.01 L)^2 and (0.03 L)^2.
-        there: (B, T, C, H, W), bool, False where a value is missing; default: all are there.
+        valid: (B, T, C, H, W), bool, False where a value is missing; default: none is missing.
 
     Returns:
-        (B, T): the mean over the windows of each channel that hold no missing value, then over the
-        channels that have such a window; NaN where none has.
+        (B, T): the mean over the complete windows of each channel, those without a missing value,
+        then over the channels that have such a window; NaN if none has.
     """
     shape = prediction.shape
     frames = [x.reshape(-1, *shape[2:]) for x in (prediction, target)]
-    masks = repeat(None) if there is None else there.reshape(-1, *shape[2:])
+    masks = repeat(None) if valid is None else valid.reshape(-1, *shape[2:])
     tasks = _ssim_of_frame, *frames, repeat(data_range), masks
     if shape[3] * shape[4] < THREADED_PIXELS:
         scores = list(map(*tasks))
@@ -47,33 +47,35 @@ def ssim(prediction, target, data_range, there=None):
     return np.reshape(scores, shape[:2])
 
 
-def _ssim_of_frame(x, y, data_range, there):
-    """`ssim` of one frame, (C, H, W) all."""
+def _ssim_of_frame(x, y, data_range, valid):
+    """The `ssim` of one frame; all arrays are (C, H, W)."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     settings = {"win_size": WINDOW, "data_range": data_range, "channel_axis": 0}
-    if there is None or there.all():
+    if valid is None or valid.all():
         return structural_similarity(x, y, **settings)
-    _, of_windows = structural_similarity(x, y, full=True, **settings)
-    whole = minimum_filter(there, (1, WINDOW, WINDOW))
-    # A window stands at its middle pixel; any closer to the border it would cross it.
+    _, window_scores = structural_similarity(x, y, full=True, **settings)
+    complete = minimum_filter(valid, (1, WINDOW, WINDOW))
+    # The score of a window is at its middle pixel; closer to the border windows would cross it.
     inside = slice(WINDOW // 2, -(WINDOW // 2))
-    channels = zip(of_windows[:, inside, inside], whole[:, inside, inside], strict=True)
-    means = [values[counts].mean() for values, counts in channels if counts.any()]
+    channels = zip(window_scores[:, inside, inside], complete[:, inside, inside], strict=True)
+    means = [scores[mask].mean() for scores, mask in channels if mask.any()]
     return np.mean(means) if means else np.nan
 
 
 def _squared_error(prediction, target):
-    """The sum over each frame, (B, T), float64."""
+    """The squared error summed over each frame, (B, T), float64."""
     return ((prediction.astype(np.float64) - target) ** 2).sum((2, 3, 4))
 
 
 def _absolute_error(prediction, target):
-    """The sum over each frame, (B, T), float64."""
+    """The absolute error summed over each frame, (B, T), float64."""
     return np.abs(prediction.astype(np.float64) - target).sum((2, 3, 4))
 
 
 def _psnr(prediction, target, values):
-    """In dB, of frames of so many values each: infinite without an error, NaN without a value."""
+    """The PSNR in dB of frames with `values` valid values each, (B, T); infinite without an error,
+    NaN without a value.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         return -10 * np.log10(_squared_error(prediction, target) / values)
 
@@ -83,19 +85,18 @@ def frame_scores(prediction, target, mask=None, names=NAMES):
 
     Args:
         prediction: (B, T, C, H, W), float32, not clipped.
-        target: (B, T, C, H, W), float32; what leaves [0, 1] is clipped for the SSIM alone.
-        mask: (B, T, C, H, W), 1 where there is a value and 0 where it is missing; default: all
-            are there.
+        target: (B, T, C, H, W), float32; it is clipped to [0, 1] for the SSIM only.
+        mask: (B, T, C, H, W), 1 where a value is valid, 0 where missing; default: all are valid.
         names: which of `NAMES` to compute.
 
     Returns:
-        A dict of (B, T) arrays, float64, by `names`; NaN where nothing is there.
+        A dict by name of (B, T) arrays, float64; NaN for frames without valid values.
     """
-    there, values = None, np.prod(target.shape[2:])
+    valid, values = None, np.prod(target.shape[2:])
     if mask is not None:
-        there = mask > 0
-        prediction, target = (np.where(there, x, np.float32(0)) for x in (prediction, target))
-        values = there.sum((2, 3, 4))
+        valid = mask > 0
+        prediction, target = (np.where(valid, x, np.float32(0)) for x in (prediction, target))
+        values = valid.sum((2, 3, 4))
     clipped = np.clip(prediction, 0, 1)
     pair = clipped, np.clip(target, 0, 1)
     compute = {
@@ -103,14 +104,14 @@ def frame_scores(prediction, target, mask=None, names=NAMES):
         "mae": lambda: _absolute_error(prediction, target),
         "mse_clipped": lambda: _squared_error(clipped, target),
         "mae_clipped": lambda: _absolute_error(clipped, target),
-        "ssim": lambda: ssim(*pair, 1, there),
-        "ssim_uint8": lambda: ssim(*(np.uint8(x * 255) for x in pair), 255, there),
-        "ssim_range2": lambda: ssim(*pair, 2, there),
+        "ssim": lambda: ssim(*pair, 1, valid),
+        "ssim_uint8": lambda: ssim(*(np.uint8(x * 255) for x in pair), 255, valid),
+        "ssim_range2": lambda: ssim(*pair, 2, valid),
         "psnr": lambda: _psnr(clipped, target, values),
     }
     scores = {name: compute[name]() for name in names}
-    if there is not None:
-        scores = {name: np.where(values > 0, of, np.nan) for name, of in scores.items()}
+    if valid is not None:
+        scores = {name: np.where(values > 0, score, np.nan) for name, score in scores.items()}
     return scores
 
 
@@ -130,7 +131,7 @@ class FrameMetrics:
         self.counts = {name: 0 for name in names}
 
     def update(self, prediction, target, mask=None):
-        """Adds a batch, (B, T, C, H, W) all, as `frame_scores` takes it."""
+        """Adds a batch; the arguments are those of `frame_scores`."""
         self.sequences += len(target)
         self.values += target.size if mask is None else int((mask > 0).sum())
         self.frames += target.shape[0] * target.shape[1]
@@ -141,11 +142,11 @@ class FrameMetrics:
 
     @property
     def values_per_frame(self):
-        """How many values a frame has on average."""
+        """The mean number of valid values in a frame."""
         return self.values / self.frames
 
     def merge(self, ranks, frames):
-        """Adds what the other ranks have measured; `frames` is the number of forecast frames."""
+        """Adds the measurements of the other ranks; `frames` is the number of forecast frames."""
         own = [np.broadcast_to(x, frames) for x in (*self.sums.values(), *self.counts.values())]
         numbers = [self.sequences, self.values, self.frames, *np.concatenate(own)]
         numbers = ranks.gather(numbers).sum(0)
@@ -154,10 +155,12 @@ class FrameMetrics:
         self.sums, self.counts = (dict(zip(self.names, x, strict=True)) for x in (sums, counts))
 
     def per_frame(self):
-        """A dict of lists, one number for each forecast frame; NaN where nothing was measured."""
+        """A dict by metric of lists, with the mean of each forecast frame; NaN where all values are
+        missing.
+        """
         with np.errstate(invalid="ignore"):
             return {name: (self.sums[name] / self.counts[name]).tolist() for name in self.names}
 
     def means(self):
-        """A dict of numbers: the means over the frames."""
+        """A dict by metric of the means over the frames."""
         return {name: float(np.mean(frames)) for name, frames in self.per_frame().items()}

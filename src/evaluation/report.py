@@ -1,4 +1,4 @@
-"""The result of an evaluation: as text for people, as JSON, and as curves."""
+"""Reports the result of an evaluation: as text, as JSON and as curves."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from src.plots import curves
 from src.plots.curves import score_figure
 from src.runtime.files import check_writable, write_atomically
 
-# The published lines come first, under the names they were published with.
+# Metrics printed first, under the labels of the published version.
 PUBLISHED = (("mse", "mse"), ("ssim", "ssim"), ("mae", "fmae"))
 MEANING = {
     "mse": "unclipped; comparable with the 2022 version and OpenSTL",
@@ -29,12 +29,12 @@ LEADS_IN_A_ROW = 10
 
 
 def make(metrics, source, timing, scores=None):
-    """The result as a dict.
+    """Makes the result, a dict.
 
     Args:
-        metrics: the `FrameMetrics` of "model" and of any baselines.
-        source: the test sequences.
-        timing: of `TimedNetwork.timing`.
+        metrics: dict of the `FrameMetrics` of "model" and any baselines.
+        source: the source of the test sequences.
+        timing: the dict that `TimedNetwork.timing` returned.
         scores: the `Verification` of the model, or None.
     """
     model, (low, high) = metrics["model"], source.value_range
@@ -62,7 +62,7 @@ def make(metrics, source, timing, scores=None):
 
 
 def show(result):
-    """Prints the published lines, then everything as tables."""
+    """Prints the lines of the published version, then all results as tables."""
     for name, published in PUBLISHED:
         print(f"{published} per frame: {result[name]}")
         for value in result["per_frame"][name]:
@@ -87,7 +87,7 @@ def show(result):
 
 
 def check_outputs(json_file=None, plot_file=None):
-    """Raises `InputError` unless each file that is named can be written."""
+    """Raises `InputError` unless the files that are given can be written."""
     if json_file:
         check_writable(json_file, "json")
     if plot_file:
@@ -95,7 +95,7 @@ def check_outputs(json_file=None, plot_file=None):
 
 
 def write(result, metrics, json_file=None, plot_file=None):
-    """Writes the files that are named: the result, with null for what is undefined, and curves."""
+    """Writes the files that are given: the result, with null for undefined values, and curves."""
     if json_file:
         text = json.dumps(as_json(result), indent=2, allow_nan=False)
         write_atomically(json_file, [text.encode() + b"\n"])
@@ -104,7 +104,7 @@ def write(result, metrics, json_file=None, plot_file=None):
 
 
 def _figure(result, metrics):
-    """The scores of a result over lead time where it has them, else MSE and SSIM of `metrics`."""
+    """Curves over lead time: of the result's scores if it has them, else of MSE and SSIM."""
     title = f"{result['sequences']:,} sequences of {result['test_set']}"
     if "scores" in result:
         return score_figure(result["scores"], title, CONTINUOUS, CATEGORICAL)
@@ -113,7 +113,7 @@ def _figure(result, metrics):
 
 
 def as_json(value):
-    """A result with None in place of NaN and infinity, which JSON does not have."""
+    """A result with None in place of NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -122,7 +122,7 @@ def as_json(value):
 
 
 def lines(result):
-    """Yields the lines of the tables of a `Verification.result`."""
+    """Yields the lines of the tables of what `Verification.result` returned."""
     forecasts = result["forecasts"]
     yield "scores in the data's own units at each lead time, in frames; –: undefined"
     if result["climatology"]:
@@ -133,9 +133,9 @@ def lines(result):
     )
     keys = [*CATEGORICAL, *(f"fss_{n}" for n in result["neighbourhoods"])]
     for threshold, observed in result["observed"].items():
-        share = np.mean(observed)
-        share = "–" if np.isnan(share) else f"{share:.3%}"
-        yield f"\nat or above {threshold}: {share} of the values"
+        fraction = np.mean(observed)
+        fraction = "–" if np.isnan(fraction) else f"{fraction:.3%}"
+        yield f"\nat or above {threshold}: {fraction} of the values"
         yield from _table(
             result["lead_times"],
             {
@@ -147,7 +147,7 @@ def lines(result):
 
 
 def _table(lead_times, rows):
-    """Lines with a column for each lead time, so many side by side."""
+    """Yields the lines of a table with a column for each lead time, ten side by side."""
     for start in range(0, len(lead_times), LEADS_IN_A_ROW):
         some = slice(start, start + LEADS_IN_A_ROW)
         yield f"{'lead time':27}" + "".join(f"{lead:9}" for lead in lead_times[some])

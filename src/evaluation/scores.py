@@ -1,7 +1,7 @@
-"""Scores of forecasts in the data's own units, at each lead time: what they are is decided here.
+"""Scores of forecasts in the data's own units, at each lead time; the only place that defines them.
 
 An event is a value at or above a threshold. With a hits, b false alarms, c misses and d correct
-negatives, counted over all sequences and pixels of a lead time before anything is divided:
+negatives, each counted over all sequences and pixels of a lead time before any division:
 
 | score          | definition                                                    | best |
 |----------------|---------------------------------------------------------------|------|
@@ -14,17 +14,15 @@ negatives, counted over all sequences and pixels of a lead time before anything 
 | fss            | 1 - sum (F - O)^2 / (sum F^2 + sum O^2), F and O the          | 1    |
 |                | fractions of events in the n x n pixels around each pixel     |      |
 
-A score whose denominator is 0, because no event was forecast or observed, is NaN: neither good nor
-bad.
+A score whose denominator is 0, because no event was forecast or observed, is NaN.
 
 Sources: Wilks, "Statistical Methods in the Atmospheric Sciences", chapter on forecast verification;
 Jolliffe & Stephenson (ed.) 2012, "Forecast Verification", chapter 3, for the scores of a
 contingency table; Roberts & Lean 2008, "Scale-Selective Verification of Rainfall Accumulations from
 High-Resolution Forecasts of Convective Events" (Mon. Wea. Rev. 136), for the FSS.
 
-Pixels that are not valid count nowhere. In the FSS a fraction is of the valid pixels inside square
-and frame, and the sums go over the squares around valid pixels: what is beyond the frame is missing
-too, not free of events.
+Invalid pixels do not count. The FSS sums over the squares around valid pixels, and F and O are
+fractions of the valid pixels in a square; pixels outside the frame are invalid, not free of events.
 """
 
 import numpy as np
@@ -37,12 +35,12 @@ CATEGORICAL = ("csi", "pod", "far", "hss", "frequency_bias")
 
 
 class Scores:
-    """Running scores of several forecasters on the same pixels; memory does not grow.
+    """Running scores of several forecasters on the same pixels, in constant memory.
 
     Args:
-        names: the forecasters.
-        thresholds: of the events, in the data's units.
-        neighbourhoods: sides of the squares of the FSS in pixels, odd.
+        names: the names of the forecasters.
+        thresholds: the thresholds of events, in the data's units.
+        neighbourhoods: the sides of the FSS's squares in pixels, odd.
 
     Raises:
         InputError: a threshold is not finite, or a side is not odd.
@@ -55,8 +53,8 @@ class Scores:
         for side in neighbourhoods:
             if side < 1 or side % 2 == 0:
                 raise InputError(
-                    f"neighbourhoods has {side}: it must be odd, because a square has a pixel in "
-                    "its middle"
+                    f"neighbourhoods has {side}: it must be odd, so that a square has a middle "
+                    "pixel"
                 )
         self.thresholds = sorted(set(thresholds))
         self.neighbourhoods = sorted(set(neighbourhoods))
@@ -68,14 +66,15 @@ class Scores:
         self.squares = {key: 0.0 for key in self._squares_of(names)}
 
     def _squares_of(self, names):
-        return [(name, t, n) for name in names for t in self.thresholds
-                for n in self.neighbourhoods]  # fmt: skip
+        return [
+            (name, t, n) for name in names for t in self.thresholds for n in self.neighbourhoods
+        ]
 
     def update(self, forecasts, truth, valid=None):
         """Adds a batch.
 
         Args:
-            forecasts: dict of (B, T, C, H, W) by name, in the data's units.
+            forecasts: dict by name of (B, T, C, H, W), in the data's units.
             truth: (B, T, C, H, W).
             valid: (B, T, C, H, W), bool, True where a pixel counts; default: everywhere.
         """
@@ -99,33 +98,33 @@ class Scores:
             table = [predicted & observed, predicted & ~observed, observed & ~predicted]
             table = np.stack([_total(events) for events in table])
             self.counts[name, threshold] = self.counts[name, threshold] + table
-            for n, of_valid in valid_fraction.items():
-                f, o = _event_fraction(predicted, valid, n, of_valid), fractions[n]
+            for n, fraction in valid_fraction.items():
+                f, o = _event_fraction(predicted, valid, n, fraction), fractions[n]
                 sums = np.stack([_total((f - o) ** 2), _total(f**2 + o**2)])
                 self.squares[name, threshold, n] = self.squares[name, threshold, n] + sums
 
     def merge(self, ranks, frames):
-        """Adds what the other ranks have counted; `frames` is the number of forecast frames."""
+        """Adds the counts of the other ranks; `frames` is the number of forecast frames."""
         tables = ((self.observed, 1), (self.errors, 3), (self.counts, 3), (self.squares, 2))
-        places = [(table, key, rows) for table, rows in tables for key in table]
-        own = [np.broadcast_to(table[key], (rows, frames)) for table, key, rows in places]
+        entries = [(table, key, rows) for table, rows in tables for key in table]
+        own = [np.broadcast_to(table[key], (rows, frames)) for table, key, rows in entries]
         own = np.concatenate([np.broadcast_to(self.values, (1, frames)), *own])
         sequences, *sums = ranks.gather([self.sequences, *own.ravel()]).sum(0)
         self.sequences = int(sequences)
         sums = np.reshape(sums, (-1, frames))
         self.values, first = sums[0], 1
-        for table, key, rows in places:
+        for table, key, rows in entries:
             table[key] = sums[first : first + rows] if rows > 1 else sums[first]
             first += rows
 
     def result(self):
-        """All scores, ready for JSON but for NaN.
+        """All scores, ready for JSON except for NaN.
 
         Returns:
-            A dict: `lead_times`, `thresholds`, `neighbourhoods`; `observed`, by threshold the
-            fraction of events; and `forecasts`, by name a dict of lists with a number for each lead
-            time: those of `CONTINUOUS`, and under `at` by threshold those of `CATEGORICAL` and
-            `fss_N`.
+            A dict with `sequences`, `lead_times`, `thresholds` and `neighbourhoods`; `observed`,
+            the fraction of events by threshold; and `forecasts`, the scores by forecaster: those of
+            `CONTINUOUS` and, under `at` by threshold, those of `CATEGORICAL` and `fss_N`. All
+            fractions and scores are lists with a number for each lead time.
         """
         return {
             "sequences": self.sequences,
@@ -153,11 +152,11 @@ class Scores:
 
 
 def contingency_scores(hits, false_alarms, misses, total):
-    """A dict of the scores of `CATEGORICAL`, NaN where they are undefined.
+    """The scores of `CATEGORICAL`, a dict by name; NaN where they are undefined.
 
     Args:
         hits, false_alarms, misses: counts, arrays of one shape.
-        total: the number of all pairs; those that are left are correct negatives.
+        total: the number of all pairs; the rest of them are correct negatives.
     """
     a, b, c, total = (np.asarray(x, np.float64) for x in (hits, false_alarms, misses, total))
     d = total - a - b - c
@@ -171,23 +170,23 @@ def contingency_scores(hits, false_alarms, misses, total):
 
 
 def _divide(numerator, denominator):
-    """NaN in place of what has no denominator."""
+    """The quotient of arrays; NaN where the denominator is 0."""
     numerator, denominator = np.broadcast_arrays(numerator, denominator)
     result = np.full(numerator.shape, np.nan)
     return np.divide(numerator, denominator, out=result, where=denominator != 0)
 
 
 def _total(values):
-    """(B, T, C, H, W) -> (T,)."""
+    """The sum at each lead time, (B, T, C, H, W) -> (T,)."""
     return values.sum((0, 2, 3, 4))
 
 
 def _window_mean(values, side):
-    """The mean over the square around each pixel, with zeros beyond the frame."""
+    """The mean over the square around each pixel, with zeros outside the frame."""
     return uniform_filter(values.astype(np.float64), (1, 1, 1, side, side), mode="constant")
 
 
 def _event_fraction(events, valid, side, valid_fraction):
-    """The fraction of events among the valid pixels around each pixel; 0 around invalid ones."""
+    """The fraction of events among the valid pixels around each valid pixel; 0 at invalid ones."""
     result = np.zeros(events.shape)
     return np.divide(_window_mean(events, side), valid_fraction, out=result, where=valid)

@@ -1,4 +1,4 @@
-"""The model card: what a network is made of and what a forecast costs."""
+"""The model card: the layers of a network, their parameters, and the cost of a forecast."""
 
 import math
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from src.model import EncoderForecaster
 
 
 class Layer(NamedTuple):
-    """A layer; `output` is (T, C, H, W), `macs` are the multiply-accumulates of a sequence."""
+    """A layer; `output` is (T, C, H, W), `macs` the multiply-accumulates for one sequence."""
 
     name: str
     output: tuple[int, ...]
@@ -20,7 +20,8 @@ class Layer(NamedTuple):
 def layers_of(network, input_frames, image_size):
     """The layers of an `EncoderForecaster` in the order in which they run, a list of `Layer`.
 
-    Of convolutions alone: every weight once for each pixel that it makes, or, transposed, reads.
+    Only convolutions count as cost: each weight once for each pixel of the output or, in a
+    transposed convolution, of the input.
     """
     size = tuple(side // network.patch_size for side in image_size)
     count, frames, layers = len(network.encoder_layers), network.forecast_frames, []
@@ -41,7 +42,7 @@ def layers_of(network, input_frames, image_size):
 
 
 def _add_convolution(layers, name, cell, frames, size):
-    """Adds the convolution in a Cell, if there is one; returns the (height, width) it makes."""
+    """Adds the convolution in a Cell, if it has one; returns the (height, width) of the output."""
     kinds = nn.Conv2d | nn.Conv2dTranspose
     for conv in (c for _, c in cell.cells_and_names() if isinstance(c, kinds)):
         transposed = isinstance(conv, nn.Conv2dTranspose)
@@ -59,7 +60,7 @@ def _add_convolution(layers, name, cell, frames, size):
 
 
 def _add_convlstm(layers, name, cell, frames, steps, size):
-    """Adds a ConvLSTM cell that reads `frames` frames and convolves its state in `steps` steps."""
+    """Adds a ConvLSTM cell that reads `frames` frames and convolves its state `steps` times."""
     kernel = cell.state_conv.kernel_size[0]
     weights = steps * cell.state_conv.weight.size
     if cell.has_input:
@@ -74,12 +75,12 @@ def _parameters(cell):
 
 
 def show(config, size, path=None):
-    """Prints the card of a `Config`'s network.
+    """Prints the model card of a network.
 
     Args:
-        config: the `Config`.
-        size: bytes of its checkpoint.
-        path: that checkpoint, or None for a network that is not trained yet.
+        config: the network's `Config`.
+        size: size of its checkpoint in bytes.
+        path: the checkpoint, or None for a network that is not trained yet.
     """
     data, model = config.data, config.model
     network = EncoderForecaster(model, data.forecast_frames)

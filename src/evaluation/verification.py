@@ -1,4 +1,4 @@
-"""A model beside the forecasts that everybody can make: persistence, climatology, baselines."""
+"""Reference forecasts to compare a model with: persistence, climatology and trivial baselines."""
 
 import numpy as np
 
@@ -7,25 +7,22 @@ from src.evaluation.scores import Scores
 from src.runtime.progress import progress
 
 MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
-# Of a training split, evenly spread, and how many are read at a time.
+# Training sequences of a climatology, evenly spread, and how many of them are read at a time.
 SEQUENCES, AT_A_TIME = 1000, 16
-
-
-# Sequences whose frames are in memory at a time.
+# Sequences of a mean image that are read at a time.
 MEAN_BATCH = 50
-# The weight of what fills a gap: it decides only where there is nothing else.
+# Weight of a missing pixel's fill value in a mean image: it counts only if all values are missing.
 NOTHING = np.float32(1e-9)
 
 
 def make_verification(args, config, source, training):
-    """The `Verification` that a test asks for: of own data, or where there are thresholds; None of
-    anything else.
+    """The `Verification` of a run of test.py, or None: Moving MNIST without --thresholds has none.
 
     Args:
         args: the parsed flags of test.py.
         config: the checkpoint's `Config`.
-        source: the sequences.
-        training: those that it was trained on, or None.
+        source: the source of the test sequences.
+        training: the source of the training sequences, or None.
     """
     own = args.workroot is None and (args.dataset or config.data.dataset)
     if not own and not args.thresholds:
@@ -35,16 +32,16 @@ def make_verification(args, config, source, training):
 
 
 class Verification:
-    """Scores forecasts batch by batch against what came.
+    """Scores the forecasts of a model, persistence and climatology against the truth.
 
-    Persistence repeats each pixel's last value. All forecasters are measured on the same pixels:
-    those where there is a truth, and none of them is without a value.
+    Persistence repeats the last valid value of each pixel. All forecasters are scored on the same
+    pixels: those where the truth and all forecasts have a value.
 
     Args:
-        source: the sequences.
-        input_frames: frames that the forecasters see.
-        training: the sequences whose `Climatology` is a forecaster too, or None.
-        thresholds, neighbourhoods: as those of `Scores`.
+        source: the source of the test sequences.
+        input_frames: frames that the forecasters read.
+        training: the source of the training sequences, for the `Climatology`; None: without it.
+        thresholds, neighbourhoods: those of `Scores`.
     """
 
     def __init__(self, source, input_frames, training=None, thresholds=(), neighbourhoods=()):
@@ -55,7 +52,12 @@ class Verification:
         self.climatology = None if training is None else Climatology(training)
 
     def add(self, indices, forecasts):
-        """Adds the forecasts of some sequences, (B, T, C, H, W), in the network's [0, 1]."""
+        """Adds the model's forecasts of some sequences, (B, T, C, H, W), as the network makes them.
+
+        Args:
+            indices: the sequences, as indices of the source.
+            forecasts: their forecasts, normalized to [0, 1].
+        """
         frames = self.source[indices]
         inputs, truth = frames[:, : self.input_frames], frames[:, self.input_frames :]
         forecasts = {MODEL: self.source.normalizer.denormalize(forecasts, inputs)}
@@ -66,7 +68,7 @@ class Verification:
         self.scores.update(forecasts, truth, valid)
 
     def reference_forecasts(self, indices, inputs, shape):
-        """What persistence, and climatology if it is a forecaster, forecast: (B, T, C, H, W)."""
+        """The forecasts of persistence and climatology, a dict by name of (B, T, C, H, W)."""
         forecasts = {PERSISTENCE: np.broadcast_to(last_valid(inputs), shape)}
         if self.climatology is not None:
             times = times_of(self.source, indices)
@@ -75,13 +77,13 @@ class Verification:
         return forecasts
 
     def result(self):
-        """As `Scores.result`, and what the climatology is."""
+        """What `Scores.result` returns, and the kind of climatology."""
         kind = self.climatology.kind if self.climatology is not None else None
         return {"climatology": kind, **self.scores.result()}
 
 
 def last_valid(inputs):
-    """Of (B, T, C, H, W) the last value of each pixel, (B, 1, C, H, W); NaN where there is none."""
+    """The last valid value of each pixel in (B, T, C, H, W), as (B, 1, C, H, W); NaN if none is."""
     last = inputs[:, -1:]
     for t in range(inputs.shape[1] - 2, -1, -1):
         known = np.isfinite(last)
@@ -92,11 +94,13 @@ def last_valid(inputs):
 
 
 class Climatology:
-    """The mean of each pixel over training sequences: of the same month where times are known, else
-    of all frames. A month that the training split lacks has the mean of all.
+    """The mean of each pixel over training sequences, as a forecast.
+
+    If the dates are known, it is the mean of the same month, or of all frames for a month that the
+    training split lacks. Otherwise it is the mean of all frames.
 
     Args:
-        source: the training sequences.
+        source: the source of the training sequences.
     """
 
     def __init__(self, source):
@@ -119,17 +123,17 @@ class Climatology:
             self.means = np.where(counts > 0, sums / counts, self.mean)
 
     def __call__(self, times=None):
-        """The forecast for (B, T) times, (B, T, C, H, W), or for unknown ones, (C, H, W)."""
+        """The forecast for times (B, T), as (B, T, C, H, W); for unknown times as (C, H, W)."""
         return self.means[months_of(times, times.shape)] if have_months(times) else self.mean
 
 
 def have_months(times):
-    """Whether times are dates, not numbers or unknown."""
+    """Whether times are dates, rather than numbers or None."""
     return times is not None and times.dtype.kind in "MO"
 
 
 def months_of(times, shape):
-    """0 to 11 for January to December; 0 everywhere where no dates are known."""
+    """The months of dates, 0 to 11 for January to December; zeros of a shape without dates."""
     if not have_months(times):
         return np.zeros(shape, int)
     if times.dtype.kind == "M":
@@ -138,7 +142,7 @@ def months_of(times, shape):
 
 
 def baselines(forecast_frames, mean_image=None):
-    """The trivial forecasters that every number should be seen beside; without an image two."""
+    """The trivial forecasters, a dict: zeros, the last frame and, if given, the mean image."""
 
     def repeat(frame):
         return np.repeat(frame, forecast_frames, 1)
@@ -155,8 +159,8 @@ def baselines(forecast_frames, mean_image=None):
 
 
 def mean_image(source, sequences=1000):
-    """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1], as large as what
-    the network reads; where values are missing the mean of the others.
+    """The mean frame of a source's first sequences, (C, H, W), float32 in [0, 1], padded as the
+    network reads it. Missing values do not count.
     """
     normalizer, total, count = source.normalizer, 0.0, 0.0
     for start in range(0, min(sequences, len(source)), MEAN_BATCH):

@@ -1,1 +1,1 @@
-"""Checkpoints as MINDIR, ONNX and AIR."""
+"""Export of checkpoints to MINDIR, ONNX and AIR."""

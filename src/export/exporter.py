@@ -1,4 +1,4 @@
-"""Checkpoint -> MINDIR or ONNX, checked against the checkpoint; AIR on an Ascend."""
+"""Exports networks to MINDIR or ONNX and checks the file's output; to AIR on an Ascend."""
 
 import tempfile
 from pathlib import Path
@@ -15,12 +15,12 @@ FORMATS = ("MINDIR", "AIR", "ONNX")
 TOLERANCE = 1e-5
 # MindSpore's tanh on a CPU is off by up to 1e-4 where its argument nears 5; onnxruntime's is not.
 ONNX_TOLERANCE = 1e-4
-# Sequences that check a graph which takes any number of them.
+# Sequences in the check of a graph that takes any number of them.
 SAMPLES = 2
 
 
 def check_format(file_format, target, batch_size=1):
-    """Raises `InputError` for what cannot be written here; `batch_size` 0 stands for any."""
+    """Raises `InputError` if a format cannot be written here; a `batch_size` of 0 means any."""
     if file_format == "AIR" and target != "Ascend":
         raise InputError(
             "file_format is AIR: MindSpore writes it on an Ascend only; use MINDIR here"
@@ -39,12 +39,13 @@ def check_format(file_format, target, batch_size=1):
 
 
 def output_path(file_name, pretrained_model, file_format):
-    """Where an export goes.
+    """The path of the exported file.
 
     Args:
-        file_name: what was asked for, or None; it gets the format's suffix if it has another.
-        pretrained_model: the checkpoint that was named, beside which it goes then; or None, and it
-            goes into the working folder.
+        file_name: the flag's value; the format's suffix is appended if it is missing. None: the
+            name of the checkpoint, with the format's suffix.
+        pretrained_model: the flag's value, the checkpoint beside which the file goes by default;
+            None: the bundled checkpoint, whose export goes into the working folder.
         file_format: one of `FORMATS`.
     """
     suffix = f".{file_format.lower()}"
@@ -56,24 +57,23 @@ def output_path(file_name, pretrained_model, file_format):
 
 
 def export(network, inputs, path, file_format, config=None, any_batch=False):
-    """Exports a network for inputs of one shape; the file appears only once it is complete and
-    checked.
+    """Exports a network for inputs of one shape; the file appears only when complete and checked.
 
     Args:
         network: an `EncoderForecaster` with its weights.
-        inputs: a real batch, (B, T, C, H, W), float32, that gives the shape and checks the result.
-        path: the file to write; an older one is replaced.
+        inputs: a real batch, (B, T, C, H, W), float32; it gives the shape and serves the check.
+        path: the file to write; an existing one is replaced.
         file_format: "MINDIR", "ONNX" or "AIR".
-        config: the `Config` that a MINDIR carries along, or None: predict.py --mindir finds scale
-            and test set in it.
-        any_batch: leave the number of sequences open (MINDIR and ONNX).
+        config: the `Config` to store in a MINDIR, where predict.py --mindir finds the value range
+            and the test set; or None.
+        any_batch: leave the batch size free (MINDIR and ONNX).
 
     Returns:
-        The largest absolute difference between its output and the network's; for AIR None.
+        The largest absolute difference between the outputs of file and network; None for AIR.
 
     Raises:
-        ExportError: that difference is above 1e-5, for ONNX 1e-4.
-        InputError: a file of that name cannot be written.
+        ExportError: the difference is above 1e-5, for ONNX above 1e-4.
+        InputError: the file cannot be written.
         DiskError: the disk is full or failing.
     """
     path = Path(path)
@@ -115,8 +115,9 @@ def write_onnx(network, shape, name, any_batch):
 
 
 def compare(network, name, inputs, any_batch=False):
-    """The largest absolute difference between a network's output and its exported file's; of a
-    graph that takes any number of sequences, for all of them and for the first alone.
+    """The largest absolute difference between the outputs of a network and of its exported file.
+
+    With `any_batch` they are compared for all inputs together and for the first one alone.
     """
     run = runner(name)
     expected = network(ms.Tensor(inputs)).asnumpy()
@@ -125,7 +126,7 @@ def compare(network, name, inputs, any_batch=False):
 
 
 def runner(name):
-    """A function from frames to a forecast, arrays both, by an exported file."""
+    """A function from frames to a forecast, both arrays, that runs an exported file."""
     if name.suffix == ".onnx":
         import onnxruntime
 

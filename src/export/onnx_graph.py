@@ -1,10 +1,10 @@
 """An `EncoderForecaster` as an ONNX graph.
 
-MindSpore's own exporter knows neither GroupNorm nor a batch of any size, and cannot write the
-convolutions of this network, so the graph is stated here once more, in operators that ONNX has had
-for long (opset 13); whoever exports compares its output with the network's.
+MindSpore's own exporter supports neither GroupNorm nor a free batch size, and cannot write the
+convolutions of this network. So the graph is built here a second time, from operators of opset 13,
+and `exporter.export` compares its output with the network's.
 
-Shapes: frames run through it as (T * B, C, H, W), time slowest, so that B may stay open.
+Shapes: frames are (T * B, C, H, W) with time slowest, so that B may stay free.
 """
 
 import numpy as np
@@ -15,31 +15,31 @@ from src.model.forecaster import SLOPE
 from src.model.norm import EPSILON
 
 OPSET = 13
-# Read by every onnxruntime since 2022.
+# Supported by every onnxruntime since 2022.
 IR_VERSION = 8
 INPUT, OUTPUT = "frames", "forecast"
 
 
 class Graph:
-    """The nodes and constants of a graph, as they are added."""
+    """Collects the nodes and constants of a graph."""
 
     def __init__(self):
         self.nodes, self.constants = [], {}
 
     def add(self, operator, *inputs, outputs=1, **attributes):
-        """Adds a node between named tensors; returns its output's name, or of several a list."""
+        """Adds a node; returns the name of its output, or a list of names if it has several."""
         name = f"{operator.lower()}_{len(self.nodes)}"
         names = [name] if outputs == 1 else [f"{name}_{k}" for k in range(outputs)]
         self.nodes.append(helper.make_node(operator, inputs, names, name=name, **attributes))
         return names[0] if outputs == 1 else names
 
     def constant(self, name, array):
-        """Keeps an array under a name, which it returns."""
+        """Stores an array under a name; returns the name."""
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
     def reshape(self, x, *shape):
-        """A reshape; one side may be -1."""
+        """Adds a reshape, in which one side may be -1; returns the name of its output."""
         name = f"shape_{'_'.join(map(str, shape))}"
         return self.add("Reshape", x, self.constant(name, np.array(shape, np.int64)))
 
@@ -49,7 +49,7 @@ class Builder:
 
     Args:
         network: an `EncoderForecaster` with its weights.
-        input_frames: frames that the network sees.
+        input_frames: frames that the network reads.
         image_size: height and width in pixels.
     """
 
@@ -65,7 +65,7 @@ class Builder:
             )
 
     def model(self, batch):
-        """The model, for `batch` sequences at a time; None: for any number."""
+        """The ONNX model with a batch size; None: any."""
         output = self.activate(self.head(self.forecast(self.encode())))
         pixels = (self.config.channels, *self.image_size)
         output = self.graph.reshape(output, self.forecast_frames, -1, *pixels)
@@ -94,7 +94,7 @@ class Builder:
         return model
 
     def encode(self):
-        """The last h and c of each stage, with the size of its grid."""
+        """The last h and c of each stage, with their height and width."""
         config, size = self.config, self.image_size
         x = self.graph.add("Transpose", INPUT, perm=[1, 0, 2, 3, 4])
         x = self.graph.reshape(x, -1, config.channels, *size)
@@ -111,7 +111,7 @@ class Builder:
         return states
 
     def forecast(self, states):
-        """The h of each stage over time, finest first."""
+        """The h of each stage over time, finest stage first."""
         x, outputs = None, []
         for k in reversed(range(len(states))):
             stage, (state, size) = self.config.stages[k], states[k]
@@ -126,7 +126,7 @@ class Builder:
         return outputs
 
     def head(self, outputs):
-        """Frames before their activation, (T * B, C, H, W)."""
+        """The output frames before their activation, (T * B, C, H, W)."""
         config = self.config
         if config.head_channels:
             x = self.leaky_relu(self.conv(outputs[0], "head_conv.0", 3))
@@ -136,29 +136,39 @@ class Builder:
         return self.from_patches(x) if config.patch_size > 1 else x
 
     def activate(self, x):
-        """What ends the network."""
+        """The output activation."""
         kind = self.config.output_activation
         if kind == "sigmoid":
             return self.graph.add("Sigmoid", x)
         return self.leaky_relu(x) if kind == "leaky_relu" else x
 
     def layer(self, x, cell, stage, state, steps, size):
-        """The h of every step, (T * B, h, H, W), and the last h and c; x is None for a layer
-        without input, state for zeros.
+        """One ConvLSTM over time.
+
+        Args:
+            x: its inputs, or None for a layer without input.
+            cell: the name of its cell.
+            stage: its `Stage`.
+            state: the first h and c, or None for zeros.
+            steps: number of steps.
+            size: height and width of its states.
+
+        Returns:
+            The h of every step, (T * B, h, H, W), and the last h and c.
         """
         add, config = self.graph.add, self.config
-        shares = [None] * steps
+        input_gates = [None] * steps
         if x is not None:
             side = config.input_kernel_size or config.kernel_size
             gates = self.conv(x, f"{cell}.input_conv", side)
-            shares = [gates] if steps == 1 else add("Split", gates, outputs=steps, axis=0)
+            input_gates = [gates] if steps == 1 else add("Split", gates, outputs=steps, axis=0)
         hs = []
-        for share in shares:
-            gates = share
+        for of_input in input_gates:
+            gates = of_input
             if state is not None:
-                bias = share is None
+                bias = of_input is None
                 gates = self.conv(state[0], f"{cell}.state_conv", config.kernel_size, bias=bias)
-                gates = gates if bias else add("Add", gates, share)
+                gates = gates if bias else add("Add", gates, of_input)
             if config.group_norm:
                 gates = self.group_norm(gates, f"{cell}.norm", 4 * stage.hidden_channels, size)
             state = self.step(gates, cell, state)
@@ -166,34 +176,38 @@ class Builder:
         return (hs[0] if steps == 1 else add("Concat", *hs, axis=0)), state
 
     def step(self, gates, cell, state):
-        """The next h and c from the gates and the state before."""
+        """The next h and c from the gates and the previous state."""
         add = self.graph.add
         i, f, g, o = add("Split", gates, outputs=4, axis=1)
 
-        def sees(gate, letter, c):
+        def peephole(gate, letter, c):
             if not self.config.peepholes:
                 return gate
             return add("Add", gate, add("Mul", c, f"{cell}.peephole_{letter}"))
 
         if state is not None:
-            i, f = sees(i, "i", state[1]), sees(f, "f", state[1])
+            i, f = peephole(i, "i", state[1]), peephole(f, "f", state[1])
         c = add("Mul", add("Sigmoid", i), add("Tanh", g))
         if state is not None:
             c = add("Add", add("Mul", add("Sigmoid", f), state[1]), c)
-        o = add("Sigmoid", sees(o, "o", c))
+        o = add("Sigmoid", peephole(o, "o", c))
         return add("Mul", o, add("Tanh", c)), c
 
     def conv(self, x, name, side, stride=1, operator="Conv", bias=True, padding=None):
-        """A convolution with the weights of that name."""
+        """A convolution with the weights of a name."""
         padding = side // 2 if padding is None else padding
         weights = [f"{name}.weight"] + [f"{name}.bias"] * bias
         return self.graph.add(
-            operator, x, *weights,
-            kernel_shape=[side] * 2, strides=[stride] * 2, pads=[padding] * 4,
-        )  # fmt: skip
+            operator,
+            x,
+            *weights,
+            kernel_shape=[side] * 2,
+            strides=[stride] * 2,
+            pads=[padding] * 4,
+        )
 
     def group_norm(self, x, name, channels, size):
-        """GroupNorm: the groups are the channels of an InstanceNormalization."""
+        """GroupNorm, as an InstanceNormalization whose channels are the groups."""
         groups = channels // GATE_GROUP
         one = self.graph.constant(f"ones_{groups}", np.ones(groups, np.float32))
         zero = self.graph.constant(f"zeros_{groups}", np.zeros(groups, np.float32))
@@ -204,7 +218,7 @@ class Builder:
         return self.graph.add("Add", x, f"{name}.beta")
 
     def to_patches(self, x):
-        """(N, C r r, H / r, W / r) from (N, C, H, W)."""
+        """Patches of r x r pixels become channels: (N, C, H, W) -> (N, C r r, H / r, W / r)."""
         c, r = self.config.channels, self.config.patch_size
         height, width = (side // r for side in self.image_size)
         x = self.graph.reshape(x, -1, c, height, r, width, r)
@@ -212,7 +226,7 @@ class Builder:
         return self.graph.reshape(x, -1, c * r * r, height, width)
 
     def from_patches(self, x):
-        """The way back."""
+        """The inverse of `to_patches`: (N, C r r, H / r, W / r) -> (N, C, H, W)."""
         c, r = self.config.channels, self.config.patch_size
         height, width = (side // r for side in self.image_size)
         x = self.graph.reshape(x, -1, c, r, r, height, width)

@@ -1,1 +1,1 @@
-"""Forecasts of a checkpoint or an exported network, as files."""
+"""Forecasts with a checkpoint or an exported network, written to files."""

@@ -1,4 +1,4 @@
-"""Forecasts of sequences as forecast.npy and pictures."""
+"""Forecasts sequences, and writes forecast.npy and pictures."""
 
 from pathlib import Path
 
@@ -23,18 +23,18 @@ PICTURES = ("sequence_*.png", "sequence_*.gif")
 
 
 def sequences_of_test_set(predictor, workroot):
-    """The sequences of a predictor's test set with their truth; a source."""
+    """The source of a predictor's test set, with the truth."""
     return evaluation_source(predictor.test_config, workroot)
 
 
 def sequences_of_input(predictor, path, value_range=None, truth=False):
-    """The last frames of the sequences of a file or folder; a source.
+    """The source of the last frames of the sequences in a file or folder.
 
     Args:
         predictor: the `Predictor` that will read them.
-        path: of `read_sequences`; or a long record, whose end is one sequence.
-        value_range: their scale; default: the predictor's.
-        truth: the very last frames are the truth, and those before them what the network reads.
+        path: a path that `read_sequences` can read, or a long record, whose end is one sequence.
+        value_range: the two values that become 0 and 1; default: the predictor's.
+        truth: take the last frames as the truth; the network reads the frames before them.
 
     Raises:
         InputError: the file cannot be used.
@@ -59,14 +59,18 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
 
 
 def _end_of_record(predictor, file, needed, scale):
-    """The last frames of a record as one sequence, a source."""
+    """The source of one sequence, the last frames of a record."""
     check_units(file, predictor.config.data.transform)
     predictor.check((1, len(file.record), *file.frame_shape), file.path, needed)
     return file.end(needed, predictor.normalizer(file.frame_shape[1:], scale))
 
 
 def open_output(path, overwrite):
-    """Makes the folder; raises `InputError` if it cannot be written or holds a forecast."""
+    """Makes the output folder and returns it.
+
+    Raises:
+        InputError: it cannot be written to, or holds a forecast that `overwrite` does not replace.
+    """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,19 +79,22 @@ def open_output(path, overwrite):
     old = _files_in(folder)
     if old and not overwrite:
         raise InputError(
-            f"{folder}: holds a forecast already ({old[0].name}): --overwrite, or another --output"
+            f"{folder}: holds a forecast already ({old[0].name}): give --overwrite, or another "
+            "--output"
         )
     check_writable(folder / FORECAST, "output")
     return folder
 
 
 def predict(predictor, source, folder, batch_size, count):
-    """Writes forecast.npy, (N, F, C, H, W), float32 in the source's units, unclipped and NaN where
-    all inputs are missing; of a record whose files name their axes the same as forecast.nc; and
-    pictures of the first `count` sequences.
+    """Forecasts all sequences of a source and writes the files of the forecast.
+
+    forecast.npy is (N, F, C, H, W), float32 in the source's units, not clipped, and NaN at pixels
+    that are missing in all inputs. A record with a grid also gets forecast.nc with the same values.
+    The first `count` sequences are drawn.
 
     Returns:
-        The `TimedNetwork`, which kept the time.
+        The `TimedNetwork`, which measured the time.
     """
     fixed, frames, *_ = predictor.inputs
     shape = batch_shape(source, batch_size, frames)
@@ -119,7 +126,7 @@ def predict(predictor, source, folder, batch_size, count):
 
 
 def _batches(forecaster, source, input_frames):
-    """Yields sequences and their forecasts, in the source's units; a last batch is filled up."""
+    """Yields sequences and their forecasts in batches, in the source's units."""
     size, total = forecaster.batch_size, len(source)
     for start in range(0, total, size):
         sequences = source[np.minimum(np.arange(start, start + size), total - 1)]
@@ -130,6 +137,6 @@ def _batches(forecaster, source, input_frames):
 
 
 def _files_in(folder):
-    """What an earlier forecast has left, forecast.npy first."""
+    """The files of an earlier forecast in a folder, forecast.npy first."""
     patterns = (FORECAST, NETCDF, *PICTURES)
     return [file for pattern in patterns for file in sorted(folder.glob(pattern))]

@@ -1,4 +1,4 @@
-"""What forecasts, a checkpoint's network or an exported MINDIR, and what it has to be given."""
+"""The network of a forecast, from a checkpoint or an exported MINDIR, and the inputs it needs."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ class Predictor:
 
     Args:
         network: a Cell from (B, T, C, H, W) to (B, F, C, H, W), float32 in [0, 1].
-        name: what to call it in messages.
-        inputs: (B, T, C, H, W); None where any number will do.
+        name: its name in messages.
+        inputs: (B, T, C, H, W), with None for sizes that are free.
         forecast_frames: F.
-        config: the `Config` that it was trained by; None where that is not known.
+        config: the `Config` that it was trained with; None if unknown.
     """
 
     network: nn.Cell
@@ -36,12 +36,12 @@ class Predictor:
 
     @property
     def value_range(self):
-        """The scale that it was trained on."""
+        """The two values that became 0 and 1 in its training; 0 and 255 if unknown."""
         return self.config and self.config.data.value_range or PIXELS
 
     @property
     def test_config(self):
-        """The configuration from which a test set follows, with this predictor's frames."""
+        """The `Config` that decides the test set, with this predictor's numbers of frames."""
         _, frames, channels, *size = self.inputs
         names = {"input_frames": frames, "forecast_frames": self.forecast_frames}
         if self.config is None:
@@ -49,13 +49,19 @@ class Predictor:
         return dataclasses.replace(self.config, data=dataclasses.replace(self.config.data, **names))
 
     def normalizer(self, frame_size, value_range):
-        """The `Normalizer` of frames of (height, width) with that scale."""
+        """The `Normalizer` for frames of (height, width) and a value range."""
         if self.config is None:
             return Normalizer(value_range)
         return make_normalizer(self.config, frame_size, value_range)
 
     def check(self, shape, path, frames):
-        """Raises `InputError` unless (N, T, C, H, W) has frames that fit, and so many of them."""
+        """Raises `InputError` unless sequences fit the network.
+
+        Args:
+            shape: shape of the sequences, (N, T, C, H, W).
+            path: their file, for messages.
+            frames: the number of frames that each has to have at least.
+        """
         channels, *size = self.inputs[2:]
         if shape[1] < frames:
             raise InputError(f"{path}: has {shape[1]} frames a sequence, and {frames} are needed")
@@ -67,29 +73,30 @@ class Predictor:
         if (shape[2], *padded) != (channels, *size):
             raise InputError(
                 f"{path}: has frames (C, H, W) of {shape[2:]}, and {self.name} was exported "
-                f"for {(channels, *size)}; --pretrained_model takes other sizes"
+                f"for {(channels, *size)}; a checkpoint (--pretrained_model) takes other sizes"
             )
 
 
 def from_checkpoint(path, forecast_frames=None):
-    """The `Predictor` of a checkpoint; says so where it has to forecast further than it learnt.
+    """The `Predictor` of a checkpoint; prints a line if it forecasts more frames than in training.
 
-    The forecaster runs on its states alone, so that any number of frames is the same weights.
+    The forecaster reads nothing but its own states, so the same weights forecast any number of
+    frames.
     """
     loaded = checkpoint.load(path)
     config, trained = loaded.config, loaded.config.data.forecast_frames
     frames = forecast_frames or trained
     if frames > trained:
         print(
-            f"forecast_frames {frames}: this network was trained to forecast {trained}; after them "
-            "its forecaster runs on from its own states, untrained"
+            f"forecast_frames {frames}: this network was trained to forecast {trained}; it has not "
+            "been trained for the frames after them"
         )
     inputs = (None, config.data.input_frames, config.model.channels, None, None)
     return Predictor(loaded.network(frames), str(path), inputs, frames, config)
 
 
 def from_mindir(path, forecast_frames=None):
-    """The `Predictor` of a MINDIR, whose graph says what it takes."""
+    """The `Predictor` of a MINDIR, with the shapes of its graph."""
     model = _read_mindir(path)
     text = model.user_info.get(checkpoint.CONFIG_KEY)
     try:
@@ -107,21 +114,21 @@ def from_mindir(path, forecast_frames=None):
         shapes = []
     if [len(shape) for shape in shapes] != [5, 5] or min(shapes[0][1:]) < 1:
         raise InputError(
-            f"{path}: is no network from (B, T, C, H, W) to (B, T, C, H, W), of which B alone may "
-            "be of any size"
+            f"{path}: not a network from (B, T, C, H, W) to (B, T, C, H, W) in which only B may be "
+            "free"
         )
     inputs = tuple(side if side > 0 else None for side in shapes[0])
     frames = shapes[1][1]
     if forecast_frames not in (None, frames):
         raise InputError(
             f"forecast_frames is {forecast_frames}, and {path} was exported for {frames}; "
-            "--pretrained_model forecasts any number"
+            "a checkpoint (--pretrained_model) forecasts any number"
         )
     return Predictor(network, str(path), inputs, frames, config)
 
 
 def _read_mindir(path):
-    """The protobuf message of a MINDIR."""
+    """Reads the protobuf message of a MINDIR."""
     model = ModelProto()
     try:
         model.ParseFromString(Path(path).read_bytes())

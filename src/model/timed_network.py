@@ -1,4 +1,4 @@
-"""A network as a function on NumPy arrays that keeps the time."""
+"""Runs a network on NumPy arrays and measures the time."""
 
 import statistics
 import time
@@ -9,11 +9,11 @@ from mindspore import nn
 
 
 class TimedNetwork:
-    """Runs a network on batches of one shape; compiled when made.
+    """A network for batches of one shape, as a function on NumPy arrays; compiled when made.
 
     Args:
         network: a Cell from (B, T, C, H, W) to (B, forecast_frames, C, H, W), float32 in [0, 1].
-        shape: (B, T, C, H, W).
+        shape: the shape of the inputs, (B, T, C, H, W).
     """
 
     def __init__(self, network, shape):
@@ -22,22 +22,23 @@ class TimedNetwork:
         self.seconds = []
         start, zeros = time.perf_counter(), ms.Tensor(np.zeros(shape, np.float32))
         if isinstance(network, nn.GraphCell):
-            # It compiles by running, and once only.
+            # A GraphCell is compiled by its first run.
             network(zeros).asnumpy()
         else:
             network.compile(zeros)
         self.compile_seconds = time.perf_counter() - start
 
     def __call__(self, inputs):
-        """The forecasts of a batch, NumPy arrays both."""
+        """The forecasts of a batch of inputs, both NumPy arrays."""
         start = time.perf_counter()
         forecast = self.network(ms.Tensor(inputs)).asnumpy()
         self.seconds.append(time.perf_counter() - start)
         return forecast
 
     def timing(self):
-        """Seconds of the network alone; the first batch, which sets the kernels up, counts only
-        where there is no other.
+        """The time that the network alone takes, a dict.
+
+        The first batch, which sets up the kernels, counts only if there is no other.
         """
         batch = statistics.mean(self.seconds[1:] or self.seconds)
         return {
@@ -50,7 +51,7 @@ class TimedNetwork:
 
 
 def describe(timing):
-    """`TimedNetwork.timing` in a line."""
+    """A line of text about what `TimedNetwork.timing` returned."""
     return (
         f"network: {1000 * timing['seconds_per_sequence']:.3g} ms a sequence, "
         f"{timing['sequences_per_second']:.3g} sequences/s, in batches of "

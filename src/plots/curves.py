@@ -1,4 +1,4 @@
-"""Curves: how runs learnt, from their metrics.csv, and scores over the forecast's lead time."""
+"""Figures of curves: learning curves from metrics.csv, and scores over the lead time."""
 
 import csv
 import io
@@ -12,12 +12,13 @@ from src import run_folder
 from src.errors import InputError
 from src.runtime.files import check_writable, write_atomically
 
-# Okabe & Ito's colours, told apart by every kind of colour vision; the dashes help in print.
+# Okabe & Ito's colours, distinct for every kind of colour vision; the dashes help in print.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = "osd^vPX"
 # Published in the README of the public repository lyqcom/convlstm: Moving MNIST's official test set
-# after 100 epochs of 10,000 sequences. Its SSIM is left out, being that of a wrapped uint8.
+# after 100 epochs of 10,000 sequences. Its SSIM is left out: it is of values that wrapped around as
+# uint8.
 MSE_2022 = (
     19.57088385925293, 22.804474285888674, 26.540182116699217, 29.597495532226564,
     32.90274191894531, 36.1155828125, 39.4725357421875, 42.654525384521484,
@@ -37,26 +38,32 @@ LOOKS = {
     "climatology": {"color": COLOURS[2], "linestyle": "-.", "marker": "d"},
 }
 TITLES = {
-    "mse": "mean squared error", "mae": "mean absolute error", "bias": "bias (mean error)",
-    "csi": "CSI", "pod": "POD", "far": "FAR", "hss": "HSS", "frequency_bias": "frequency bias",
-}  # fmt: skip
-# What these scores are by definition between.
-SHARES = ("csi", "pod", "far", "fss")
+    "mse": "mean squared error",
+    "mae": "mean absolute error",
+    "bias": "bias (mean error)",
+    "csi": "CSI",
+    "pod": "POD",
+    "far": "FAR",
+    "hss": "HSS",
+    "frequency_bias": "frequency bias",
+}
+# Scores that are in [0, 1] by definition.
+FRACTIONS = ("csi", "pod", "far", "fss")
 PANEL = 2.6, 1.9
 
 
 def read_metrics(run):
-    """The columns of a run's metrics.csv that curves are made of.
+    """Reads the columns of a run's metrics.csv that the curves need.
 
     Args:
         run: the run's folder, or the file itself.
 
     Returns:
-        A dict of float arrays of the same length by column, NaN where a row has no value. A last
-        row that is still being written is left out.
+        A dict by column of float arrays of equal length, NaN where a row has no value. A last row
+        that is still being written is left out.
 
     Raises:
-        InputError: the file is missing, or is no metrics.csv with a row.
+        InputError: the file is missing, is not a metrics.csv, or has no row yet.
     """
     path = Path(run) / run_folder.METRICS if Path(run).is_dir() else Path(run)
     columns = ("sequences", "minutes", *LEARNING)
@@ -69,7 +76,7 @@ def read_metrics(run):
         raise InputError(f"{path}: cannot be read: {reason}; name the folder of a run") from None
     missing = [name for name in columns if name not in (reader.fieldnames or ())]
     if missing:
-        raise InputError(f"{path}: is no metrics.csv of train.py: it lacks the column {missing[0]}")
+        raise InputError(f"{path}: not a metrics.csv of train.py: it lacks the column {missing[0]}")
     if rows and None in rows[-1].values():
         rows.pop()
     if not rows:
@@ -79,25 +86,32 @@ def read_metrics(run):
             name: np.array([float(row[name] or "nan") for row in rows], float) for name in columns
         }
     except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: is no metrics.csv of train.py: {error}") from None
+        raise InputError(f"{path}: not a metrics.csv of train.py: {error}") from None
 
 
 def learning_figure(runs, against="sequences"):
     """Loss, validation scores and learning rate of several runs, a panel each.
 
     Args:
-        runs: dict of `read_metrics` by the run's name.
-        against: "sequences" or "minutes".
+        runs: dict by the run's name of what `read_metrics` returned.
+        against: the horizontal axis, "sequences" or "minutes".
     """
     figure = Figure((10, 6.2), dpi=100, layout="constrained")
     for axes, (name, title) in zip(figure.subplots(2, 2).flat, LEARNING.items(), strict=True):
         for (run, columns), look in zip(runs.items(), _looks(), strict=False):
             known = np.isfinite(columns[name])
-            # A line needs two points to be seen; evaluations are few.
+            # A single point is visible only with a marker; evaluations are few.
             marked = name.startswith("val_") or known.sum() == 1
-            axes.plot(columns[against][known], columns[name][known], label=run,
-                marker=look["marker"] if marked else None, markersize=4, linewidth=1.4,
-                color=look["color"], linestyle=look["linestyle"])  # fmt: skip
+            axes.plot(
+                columns[against][known],
+                columns[name][known],
+                label=run,
+                marker=look["marker"] if marked else None,
+                markersize=4,
+                linewidth=1.4,
+                color=look["color"],
+                linestyle=look["linestyle"],
+            )
         axes.set(title=title, xlabel=f"training {against}")
     _tidy(figure)
     _legend(figure, len(runs))
@@ -105,12 +119,13 @@ def learning_figure(runs, against="sequences"):
 
 
 def frame_figure(per_frame, title, image_size):
-    """MSE and SSIM of each forecast frame, of a model, of baselines, and the 2022 version's MSE.
+    """MSE and SSIM of each forecast frame: of a model, any baselines and, MSE only, 2022's version.
 
     Args:
-        per_frame: dict of `FrameMetrics.per_frame()` by the forecaster's name, "model" first.
+        per_frame: dict by forecaster of what `FrameMetrics.per_frame` returned, "model" first.
         title: the test set.
-        image_size: height and width; an MSE is comparable with 2022's at 64x64 only.
+        image_size: height and width; the MSE of 2022 is drawn at 64x64 only, where it is
+            comparable.
     """
     figure = Figure((10, 4.2), dpi=100, layout="constrained")
     mse, ssim = figure.subplots(1, 2)
@@ -118,12 +133,24 @@ def frame_figure(per_frame, title, image_size):
     for name, look in looks.items():
         for axes, metric in ((mse, "mse"), (ssim, "ssim")):
             values = per_frame[name][metric]
-            axes.plot(range(1, len(values) + 1), values, label=name.replace("_", " "),
-                linewidth=2.4 if name == "model" else 1.4, markersize=4, **look)  # fmt: skip
+            axes.plot(
+                range(1, len(values) + 1),
+                values,
+                label=name.replace("_", " "),
+                linewidth=2.4 if name == "model" else 1.4,
+                markersize=4,
+                **look,
+            )
     note = ""
     if tuple(image_size) == SIZE_2022:
-        mse.plot(range(1, 11), MSE_2022, color="#777777", marker="*", linestyle=":",
-            label="2022 version, official test set (published)")  # fmt: skip
+        mse.plot(
+            range(1, 11),
+            MSE_2022,
+            color="#777777",
+            marker="*",
+            linestyle=":",
+            label="2022 version, official test set (published)",
+        )
         note = "; the 2022 SSIM is not comparable and left out"
     mse.set_ylim(0, None)
     titles = "MSE, summed over a frame", f"SSIM{note}"
@@ -138,7 +165,7 @@ def frame_figure(per_frame, title, image_size):
 
 
 def _looks():
-    """Colours, dashes and markers, each pair of neighbours different in all three."""
+    """Yields colours, dashes and markers; neighbours differ in all three."""
     for colour, dash, marker in zip(cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False):
         yield {"color": colour, "linestyle": dash, "marker": marker}
 
@@ -150,7 +177,7 @@ def _tidy(figure):
 
 
 def _legend(figure, count):
-    """One legend below, for all panels."""
+    """Adds one legend below all panels."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(count, 5), frameon=False)
 
@@ -163,7 +190,7 @@ def check_output(path, argument):
 
 
 def write(figure, path):
-    """Writes a figure in the format that the file's ending names."""
+    """Writes a figure in the format of the file's suffix."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=_kind(path))
     write_atomically(path, [buffer.getvalue()])
@@ -174,14 +201,14 @@ def _kind(path):
 
 
 def score_figure(result, title, errors, event_scores):
-    """The figure of a `Verification.result`: errors in the first row, then a row for each score of
-    events and a column for each threshold.
+    """The figure of scores over the lead time: errors in the first row, then a row for each score
+    of events, with a column for each threshold.
 
     A lead time at which a score is undefined has no point.
 
     Args:
-        result: the scores.
-        title: a line above them.
+        result: what `Verification.result` returned.
+        title: a line above the panels.
         errors, event_scores: the names of the scores to draw; the FSS comes after them.
     """
     keys = [*event_scores, *(f"fss_{n}" for n in result["neighbourhoods"])]
@@ -195,9 +222,12 @@ def score_figure(result, title, errors, event_scores):
     for row, key in zip(grid[1:], keys, strict=False):
         for axes, threshold in zip(row, result["observed"], strict=False):
             _draw(
-                axes, result, key, lambda scores, t=threshold, key=key: scores["at"][t][key],
+                axes,
+                result,
+                key,
+                lambda scores, t=threshold, key=key: scores["at"][t][key],
                 f", at or above {threshold}",
-            )  # fmt: skip
+            )
     for axes in grid.flat:
         axes.set_visible(axes.has_data())
     figure.suptitle(title, fontsize=9, wrap=True)
@@ -207,14 +237,14 @@ def score_figure(result, title, errors, event_scores):
 
 
 def _draw(axes, result, key, pick, suffix=""):
-    """One score of all forecasters."""
+    """Draws one score of all forecasters."""
     leads = result["lead_times"]
     for name, scores in result["forecasts"].items():
-        axes.plot(leads, np.array(pick(scores), float), label=name, markersize=3, linewidth=1.4,
-            **LOOKS[name])  # fmt: skip
+        values = np.array(pick(scores), float)
+        axes.plot(leads, values, label=name, markersize=3, linewidth=1.4, **LOOKS[name])
     name, _, side = key.partition("_") if key.startswith("fss_") else (key, "", "")
     axes.set_title((f"FSS, {side}x{side} pixels" if side else TITLES[key]) + suffix, fontsize=8)
-    if name in SHARES:
+    if name in FRACTIONS:
         axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("lead time in frames", fontsize=7)
     axes.tick_params(labelsize=7)

@@ -1,7 +1,7 @@
-"""Pictures of one forecast: a PNG strip of its frames, and a GIF of its motion.
+"""Pictures of one forecast: a PNG strip of its frames, and an animated GIF.
 
-The scale of the values is fixed to the value range and the error's colours to its width, so that
-pictures of different epochs and runs can be laid side by side.
+The colours of the values cover the whole value range, and those of the error its width, so that
+pictures of different epochs and runs are comparable.
 """
 
 import io
@@ -18,21 +18,22 @@ from src.data.normalizer import denormalize, normalize
 from src.runtime.files import write_atomically
 
 DPI = 120
-# Pixels: the longer side of a frame in a strip and in an animation, the least that a number needs
-# above it, the gap between frames, a letter.
+# In pixels: the longer side of a frame in a strip and in an animation, the least width of a frame
+# below its number, the gap between frames, the width of a letter.
 PANEL, SCREEN, NARROWEST, GAP, PIXELS_PER_LETTER = 112, 260, 60, 6, 7
 MAX_COLUMNS = 20
-# Room for a colour bar with its numbers and its label.
+# The width of a colour bar with its numbers and its label.
 BAR_WIDTH = 70
-# A belt of the tropics would be a line: the least of the shorter side, where there is room.
+# Long, narrow frames, a belt of the tropics for example, are enlarged until their shorter side has
+# LOWEST pixels or the row has WIDEST.
 LOWEST, WIDEST = 32, 2400
-# Below this a bar has no room for more than two numbers.
+# A colour bar below this height has room for two numbers only.
 LOW_BAR = 60
 FRAME_MILLISECONDS = 200
 LAST_FRAME_MILLISECONDS = 1000
-# Its lightness grows evenly with the error, to every kind of colour vision.
+# The lightness of this colour map grows evenly, for every kind of colour vision.
 ERROR_COLOURS = "cividis"
-# So does theirs for values that are no pixels; grey is then what is missing.
+# So does that of the values' colour map; missing values are grey. Pixels are shown as grey levels.
 VALUE_COLOURS, PIXEL_COLOURS, MISSING = "viridis", "gray", "#b8b8b8"
 PIXEL_RANGES = ((0.0, 1.0), (0.0, 255.0))
 BAR_TICKS = (0, 0.25, 0.5, 0.75, 1)
@@ -41,12 +42,12 @@ INPUT_COLOUR, FORECAST_COLOUR = "#0072b2", "#d55e00"
 
 @dataclass(frozen=True)
 class ColorScale:
-    """How values become colours: those of pixels grey, others coloured beside a bar in their units.
+    """How values become colours: pixels as grey levels, others by a colour map with a colour bar.
 
     Args:
-        value_range: lowest and highest value that has a colour of its own.
-        transform: of `src.data.scale`; the colours go evenly with the transformed values.
-        label: what the values are, in words, "rain (mm h-1)" for example.
+        value_range: the values at the two ends of the colours.
+        transform: a transform of `src.data.normalizer`; the colours are even in transformed values.
+        label: name and units of the values, "rain (mm h-1)" for example.
     """
 
     value_range: tuple[float, float] = (0.0, 1.0)
@@ -65,14 +66,14 @@ class ColorScale:
         return _colour_map(PIXEL_COLOURS if self.is_of_pixels else VALUE_COLOURS)
 
     def scaled(self, frames):
-        """Values -> [0, 1] of the colours, float64 where nothing is transformed; not clipped."""
+        """The values scaled to [0, 1], not clipped; float64 unless they are transformed."""
         if self.transform != "none":
             return normalize(np.asarray(frames), self.value_range, self.transform)
         low, high = self.value_range
         return (np.asarray(frames, np.float64) - low) / (high - low)
 
     def values_at(self, ticks):
-        """The values at places of the bar."""
+        """The values at some positions in [0, 1] along the colour bar."""
         return denormalize(np.array(ticks, np.float32), self.value_range, self.transform)
 
 
@@ -86,15 +87,15 @@ def color_scale(source):
 
 
 def _colour_map(name):
-    """A colour map in which what is missing is grey."""
+    """A colour map with grey for missing values."""
     return colormaps[name].with_extremes(bad=MISSING)
 
 
 def draw_strip(path, inputs, forecast, truth=None, colors=None):
     """Writes a PNG with rows of frames: inputs, truth, forecast and absolute error.
 
-    Without a truth there are inputs and forecast only. Three channels are shown as RGB, of any
-    other number the first one.
+    Without a truth there are inputs and forecast only. Three channels are shown as RGB, otherwise
+    only the first channel is shown. Missing values, NaN, are grey.
 
     Args:
         path: the file, *.png.
@@ -103,10 +104,8 @@ def draw_strip(path, inputs, forecast, truth=None, colors=None):
         truth: (F, C, H, W), or None.
         colors: the `ColorScale` of the values; default: grey levels in [0, 1].
 
-    Missing values, NaN, are grey.
-
     Raises:
-        ValueError: the shapes do not belong together, or the range is empty.
+        ValueError: the shapes do not match, or the value range is empty.
         DiskError: the file cannot be written.
     """
     figure = strip_figure(inputs, forecast, truth, colors)
@@ -114,16 +113,16 @@ def draw_strip(path, inputs, forecast, truth=None, colors=None):
 
 
 def draw_animation(path, inputs, forecast, truth=None, colors=None):
-    """Writes a GIF, truth and forecast side by side, a frame of it for each frame of the sequence.
+    """Writes a GIF of truth and forecast side by side, an image for each frame of the sequence.
 
-    Both sides begin with the inputs. Without a truth there is one side.
+    Both sides begin with the inputs. Without a truth there is only the forecast.
 
     Args:
         path: the file, *.gif.
-        inputs, forecast, truth, colors: as `draw_strip`'s.
+        inputs, forecast, truth, colors: as in `draw_strip`.
 
     Raises:
-        ValueError, DiskError: as `draw_strip`.
+        ValueError, DiskError: as in `draw_strip`.
     """
     first, *others = [
         Image.fromarray(image) for image in animation_frames(inputs, forecast, truth, colors)
@@ -142,8 +141,8 @@ def png_of(figure):
 
 
 def squared_errors(forecast, truth, colors=None):
-    """The MSE of each frame as the metrics define it: scaled to [0, 1], summed over what is not
-    missing.
+    """The MSE of each frame as `src.evaluation.metrics` defines it: scaled to [0, 1], summed over
+    the valid values.
     """
     colors = colors or ColorScale()
     error = colors.scaled(forecast) - colors.scaled(truth)
@@ -151,26 +150,26 @@ def squared_errors(forecast, truth, colors=None):
 
 
 def strip_figure(inputs, forecast, truth=None, colors=None):
-    """The figure of `draw_strip`: an axes for each row with an image for each frame that it shows.
+    """The figure of `draw_strip`: an axes for each row, with an image for each frame shown.
 
-    The numbers stand at the axes' ticks; the colour bars, of the error and then of values that are
-    no pixels, are axes too.
+    The numbers are tick labels. After the rows come the axes of the colour bars: of the error and,
+    unless they are grey levels, of the values.
     """
     colors = colors or ColorScale()
     _check(inputs, forecast, truth, colors)
-    seen, coming = _shown(len(inputs)), _shown(len(forecast))
-    frames = len(inputs) + 1 + coming
+    past, future = _shown(len(inputs)), _shown(len(forecast))
+    frames = len(inputs) + 1 + future
     width = colors.value_range[1] - colors.value_range[0]
-    rows = [("input", _as_images(inputs, colors)[seen], seen + 1)]
+    rows = [("input", _as_images(inputs, colors)[past], past + 1)]
     if truth is not None:
-        rows.append(("truth", _as_images(truth, colors)[coming], frames))
-    rows.append(("forecast", _as_images(forecast, colors)[coming], frames))
+        rows.append(("truth", _as_images(truth, colors)[future], frames))
+    rows.append(("forecast", _as_images(forecast, colors)[future], frames))
     if truth is not None:
-        error = _absolute_errors(forecast, truth)[coming] / width
-        rows.append(("absolute\nerror", error, squared_errors(forecast, truth, colors)[coming]))
-    shown = (len(seen) + len(coming), len(inputs) + len(forecast))
+        error = _absolute_errors(forecast, truth)[future] / width
+        rows.append(("absolute\nerror", error, squared_errors(forecast, truth, colors)[future]))
+    shown = (len(past) + len(future), len(inputs) + len(forecast))
     note = _note(inputs.shape[1], colors, truth is not None, *shown)
-    columns = max(len(seen), len(coming))
+    columns = max(len(past), len(future))
     figure, grid = _canvas(len(rows), columns, inputs.shape, note)
     for axes, (label, images, numbers) in zip(grid, rows, strict=True):
         numbers = [f"{n:.1f}" if n.dtype.kind == "f" else n for n in numbers]
@@ -186,13 +185,13 @@ def strip_figure(inputs, forecast, truth=None, colors=None):
 
 
 def _absolute_errors(forecast, truth):
-    """(F, H, W): of the channel that is shown, or the mean over three."""
+    """The absolute errors of the channel that is shown, or their mean over three, (F, H, W)."""
     error = np.abs(np.asarray(forecast, np.float64) - truth)
     return error.mean(1) if error.shape[1] == 3 else error[:, 0]
 
 
 def _draw_row(axes, images, label, numbers, colours):
-    """Shows images side by side with a number above each; the axes' unit is a pixel."""
+    """Draws images side by side with a number above each; the units of the axes are pixels."""
     low, high = axes.get_ylim()[::-1]
     width = (high - low) * images.shape[2] / images.shape[1]
     starts = np.arange(len(images)) * (width + GAP)
@@ -204,23 +203,31 @@ def _draw_row(axes, images, label, numbers, colours):
 
 
 def _show(axes, image, colours, place=None):
-    """Shows an image of values in [0, 1], at a place of the axes or all over them."""
+    """Draws an image of values in [0, 1] at a place in the axes, or over the whole axes."""
     shown = axes.imshow(image, cmap=colours, vmin=0, vmax=1, extent=place, aspect="auto")
     left, right = shown.get_extent()[:2]
     if (right - left) / np.ptp(axes.get_xlim()) * axes.bbox.width > image.shape[1] - 1:
-        # Left to itself, matplotlib blurs where a pixel is not exactly a whole multiple.
+        # By default matplotlib blurs images that are not enlarged by a whole number.
         shown.set_interpolation("nearest")
     return shown
 
 
 def _finish_errors(figure, axes, width):
-    """Gives the row of errors its colours, its MSE below, and its colour bar in data units."""
+    """Gives the row of errors its colours, the MSE below it, and a bar in the data's units."""
     for image in axes.images:
         image.set_cmap(_colour_map(ERROR_COLOURS))
     axes.xaxis.tick_bottom()
     axes.tick_params(length=0, labelsize=8, pad=2)
-    axes.annotate("MSE", (0, 0), (-4, -3), xycoords="axes fraction",
-        textcoords="offset points", ha="right", va="top", fontsize=8)  # fmt: skip
+    axes.annotate(
+        "MSE",
+        (0, 0),
+        (-4, -3),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=8,
+    )
     box, pixel = axes.get_position(), 1 / figure.bbox.width
     right = box.x0 + axes.images[-1].get_extent()[1] * pixel
     bar = figure.add_axes((right + GAP * pixel, box.y0, 10 * pixel, box.height))
@@ -230,7 +237,7 @@ def _finish_errors(figure, axes, width):
 
 
 def _add_bar(figure, axes, right, colors):
-    """A colour bar of the values beside the images of an axes that end at `right`."""
+    """Adds a colour bar of the values to an axes whose images end at `right`."""
     box, pixel = axes.get_position(), 1 / figure.bbox.width
     bar = figure.add_axes((right + GAP * pixel, box.y0, 10 * pixel, box.height))
     is_low = bar.bbox.height < LOW_BAR
@@ -243,7 +250,7 @@ def _add_bar(figure, axes, right, colors):
 
 
 def _canvas(rows, columns, shape, note):
-    """A figure with an axes for each row, wide enough for so many frames, in whole pixels."""
+    """A figure with an axes for each row, wide enough for `columns` frames, in whole pixels."""
     height, width = _panel_size(*shape[2:], PANEL)
     larger = min(LOWEST / min(height, width), WIDEST / (columns * width))
     if larger > 1:
@@ -268,7 +275,7 @@ def _canvas(rows, columns, shape, note):
 
 
 def _panel_size(height, width, longest):
-    """The pixels that a frame is drawn on: a whole multiple if it is small, so that it is crisp."""
+    """The size of a drawn frame: a small one is enlarged by a whole number, so that it is crisp."""
     scale = max(longest / max(height, width), NARROWEST / width)
     if scale > 1:
         scale = round(scale)
@@ -276,7 +283,7 @@ def _panel_size(height, width, longest):
 
 
 def _note(channels, colors, has_truth, shown, frames):
-    """What a reader has to know to read the numbers and the colours."""
+    """The line below a strip that explains its numbers and colours."""
     low, high = colors.value_range
     parts = ["above: number of the frame"]
     if has_truth:
@@ -294,7 +301,7 @@ def _note(channels, colors, has_truth, shown, frames):
 
 
 def _shown(count):
-    """The frames that a row shows: all, or evenly spread ones of a long sequence."""
+    """The indices of the frames that a row shows: all, or evenly spread ones of a long sequence."""
     return np.unique(np.linspace(0, count - 1, min(count, MAX_COLUMNS)).round().astype(int))
 
 
@@ -326,7 +333,7 @@ def animation_frames(inputs, forecast, truth=None, colors=None):
 
 
 def _screen(count, shape, right):
-    """A figure with so many axes side by side, in whole pixels, and room to the right of them."""
+    """A figure with `count` axes side by side, in whole pixels, and `right` pixels beside them."""
     height, width = _panel_size(*shape[2:], SCREEN)
     margin, top = 18, 72
     size = margin + count * (width + margin) + right, top + height + margin
@@ -340,20 +347,20 @@ def _screen(count, shape, right):
 
 
 def _as_images(frames, colors):
-    """(T, H, W), or (T, H, W, 3) of three channels, in [0, 1] of the value range."""
+    """Frames as images, (T, H, W), or (T, H, W, 3) for three channels, scaled to [0, 1]."""
     scaled = np.clip(colors.scaled(frames), 0, 1)
     return scaled.transpose(0, 2, 3, 1) if frames.shape[1] == 3 else scaled[:, 0]
 
 
 def _check(inputs, forecast, truth, colors):
-    """Refuses arrays that are not of one sequence."""
+    """Raises `ValueError` unless the arrays can be of one sequence."""
     low, high = colors.value_range
     if not low < high:
         raise ValueError(f"value_range is {low} {high}: the first must be the smaller one")
     if inputs.ndim != 4 or forecast.ndim != 4 or inputs.shape[1:] != forecast.shape[1:]:
         raise ValueError(
             f"inputs and forecast have the shapes {inputs.shape} and {forecast.shape}: both must "
-            "be (T, C, H, W) of the same frames"
+            "be (T, C, H, W) with the same C, H and W"
         )
     if truth is not None and truth.shape != forecast.shape:
         raise ValueError(f"truth has the shape {truth.shape}: it must be {forecast.shape}")

@@ -1,1 +1,1 @@
-"""What training is made of."""
+"""Training: start, loop, step, loss, optimizers, learning rate, callbacks and records."""

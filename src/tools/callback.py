@@ -1,7 +1,7 @@
-"""Callbacks of `mindspore.train.Model`; each does one thing, and they share one `TrainingState`.
+"""Callbacks of `mindspore.train.Model`; each does one thing, and all share one `TrainingState`.
 
-Their order matters: `Clock` counts first, then comes whatever decides, then whatever records and
-saves.
+Their order matters: `Clock` counts the step, then come the callbacks that steer the training, then
+those that record and save it. `Trainer.make_callbacks` lists them in this order.
 """
 
 import math
@@ -19,34 +19,35 @@ from src.runtime.distributed import Ranks
 from src.runtime.files import sync_folder
 from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
 
-# What a validation measures; metrics.csv has a column val_... for each.
+# The metrics of a validation; each has a column val_... in metrics.csv.
 VALIDATION_METRICS = ("mse", "mae", "ssim")
 
 
 def is_due(every, state, training):
-    """Whether what happens every so many epochs, and when the run ends, happens now."""
+    """Whether the epoch is a multiple of `every`, or the run is complete."""
     return state.epoch % every == 0 or state.is_complete(training)
 
 
 def epoch_ends(state, training):
-    """Whether the step that is over was the epoch's or the run's last."""
+    """Whether the step just done was the last of its epoch or of the run."""
     return state.step % state.steps_per_epoch == 0 or state.is_complete(training)
 
 
 def crossed_multiple(every, previous, current):
-    """Whether a multiple of `every` lies after `previous` and up to `current`; of 0 none does."""
+    """Whether a multiple of `every` lies in (previous, current]; never if `every` is 0."""
     return bool(every) and current // every > previous // every
 
 
 class ByEpochs(Callback):
-    """Passes `Model`'s events on to callbacks: an epoch is over when its last step is.
+    """Calls callbacks at the epochs of the run, which are not those of `Model`.
 
-    `Model` ends one with every sink, and where the training goes on with another horizon.
+    `Model` reports the end of an epoch after every sink, and where the horizon changes. Only those
+    at the end of an epoch or of the run are passed on to the callbacks.
 
     Args:
-        state: the `TrainingState`, whose `step` the first of the callbacks counts.
+        state: the `TrainingState`; the first of the callbacks counts its `step`.
         training: the `TrainingConfig`.
-        callbacks: what is called.
+        callbacks: the callbacks, in the order in which they are called.
     """
 
     def __init__(self, state, training, callbacks):
@@ -78,12 +79,12 @@ class ByEpochs(Callback):
 
 
 class Clock(Callback):
-    """Counts steps, frames and training time; has `Model` stop where the run is over, or where
-    another horizon is due.
+    """Counts steps, frames and training time; stops `Model` at the end of the run and where the
+    horizon changes.
 
-    In sink mode a call stands for as many steps as were sunk at once. The first step of a graph,
-    which sets the kernels up, is not timed; neither are validation and saving.
-    Where minutes count, the clock of rank 0 is that of all ranks.
+    In sink mode one call stands for all steps of a sink. The first step of a graph, which sets up
+    the kernels, is not timed; neither are validation and saving. With `max_minutes` all ranks use
+    the time of rank 0.
     """
 
     def __init__(self, state, config, ranks=None):
@@ -120,7 +121,7 @@ class Clock(Callback):
 
 
 class LearningRate(Callback):
-    """Sets the optimizer's rate before every step."""
+    """Sets the optimizer's learning rate before every step."""
 
     def __init__(self, state, training, optimizer):
         super().__init__()
@@ -138,7 +139,7 @@ class LearningRate(Callback):
 
 
 class EncoderLossWeight(Callback):
-    """Lets the weight of the encoder's loss, a Parameter, fall to 0 over the run."""
+    """Lowers the weight of the encoder's loss, a Parameter, linearly to 0 over the run."""
 
     def __init__(self, state, training, weight):
         super().__init__()
@@ -153,7 +154,7 @@ class EncoderLossWeight(Callback):
 
 
 class StopOnNonFinite(Callback):
-    """Ends the run when a loss or a gradient is not finite; no checkpoint holds such a state."""
+    """Ends the run when the loss or the gradient's norm is not finite, before anything is saved."""
 
     def __init__(self, state):
         super().__init__()
@@ -166,21 +167,24 @@ class StopOnNonFinite(Callback):
 
 
 def non_finite(state, what):
-    """The error that names step and learning rate."""
+    """The error of a state that is not finite; it names the step and the learning rate."""
     return NonFiniteError(
         f"stopped at step {state.step}, learning rate {state.learning_rate:.3g}: {what}; "
-        "checkpoints saved before are good: --resume goes on from them, with a lower "
-        "--learning_rate for example"
+        "earlier checkpoints are intact: continue from them with --resume, for example with a "
+        "lower --learning_rate"
     )
 
 
 class Validation(Callback):
-    """Evaluates every so many epochs and at the end; drives plateau, best and early stopping.
+    """Evaluates every `eval_every` epochs and at the end of the run.
+
+    The MSE decides which state is the best, when the plateau schedule lowers the learning rate, and
+    when the run stops early.
 
     Args:
         state: the `TrainingState`.
         training: the `TrainingConfig`.
-        evaluate: a function of the names of metrics that returns their `FrameMetrics`.
+        evaluate: a function from the names of metrics to their `FrameMetrics`.
     """
 
     def __init__(self, state, training, evaluate):
@@ -216,8 +220,10 @@ class Validation(Callback):
 
 
 class StopSignals(Callback):
-    """SIGTERM and SIGINT let the step, or the epoch's validation, finish; a second one ends the
-    process at once. All ranks stop at the step at which the first of them knows of a signal.
+    """Requests a stop on SIGTERM or SIGINT, once the current step or validation has finished.
+
+    A second signal ends the process at once. All ranks stop at the same step, the first at whose
+    end one of them has received a signal.
     """
 
     def __init__(self, ranks):
@@ -226,12 +232,12 @@ class StopSignals(Callback):
         self.signal_received = self.stop_requested = False
 
     def listen(self):
-        """Makes SIGTERM and SIGINT stop the training after the step that is under way."""
+        """Installs the handler of SIGTERM and SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.request_stop)
 
     def request_stop(self, number, frame):
-        """Notes a first signal, and leaves a second one to the system."""
+        """Records the first signal and restores the system's handling of the next."""
         self.signal_received = True
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)
@@ -244,7 +250,7 @@ class StopSignals(Callback):
 
 
 class StopOnRequest(Callback):
-    """Ends the run if a signal asked for it, after rank 0 has saved; comes last."""
+    """Ends the run if a stop was requested; the last callback, so that rank 0 has saved by then."""
 
     def __init__(self, state, training, signals, folder):
         super().__init__()
@@ -262,20 +268,21 @@ class StopOnRequest(Callback):
             self.stop_if_requested()
 
     def stop_if_requested(self):
-        """Raises `StoppedError` on all ranks together."""
+        """Raises `StoppedError` on all ranks if a stop was requested."""
         if self.signals.stop_requested:
             self.signals.ranks.barrier()
             raise StoppedError(
                 f"stopped, resumable: step {self.state.step} is saved in {self.folder}; "
-                f"train.py --resume --train_path '{self.folder}' goes on"
+                f"continue with train.py --resume --train_path '{self.folder}'"
             )
 
 
 class SaveCheckpoints(Callback):
-    """Saves the state: every so many epochs and steps, at the end, when it is best, when told to.
+    """Saves every `save_every` epochs and `save_steps` steps, when the validation is the best so
+    far, before a requested stop, and at the end of the run.
 
-    last.ckpt is the newest state and previous.ckpt the one before it. `on_saved` is called when
-    files have been written, before a stop.
+    last.ckpt is the newest state and previous.ckpt the one before it. `on_saved` is called after
+    files have been written, before a requested stop.
     """
 
     def __init__(
@@ -313,17 +320,17 @@ class SaveCheckpoints(Callback):
         self.saved()
 
     def save_steps_are_over(self):
-        """Whether `save_steps` have passed since it was asked last."""
-        before, self.seen = self.seen, self.state.step
-        return crossed_multiple(self.config.training.save_steps, before, self.seen)
+        """Whether a multiple of `save_steps` has been reached since the last call."""
+        previous, self.seen = self.seen, self.state.step
+        return crossed_multiple(self.config.training.save_steps, previous, self.seen)
 
     def saved(self):
-        """Tells whoever wants to know that there are new files."""
+        """Calls `on_saved`, if there is one."""
         if self.on_saved:
             self.on_saved()
 
     def save_last(self):
-        """Writes the state as next.ckpt, then makes last.ckpt previous.ckpt and it last.ckpt."""
+        """Writes next.ckpt, then renames last.ckpt to previous.ckpt, and next.ckpt to last.ckpt."""
         names = (run_folder.NEXT, run_folder.LAST, run_folder.PREVIOUS)
         newest, last, previous = (self.folder / name for name in names)
         self.save(newest.name)
@@ -333,7 +340,7 @@ class SaveCheckpoints(Callback):
         sync_folder(self.folder)
 
     def save(self, name):
-        """Writes one checkpoint of the present state."""
+        """Writes the current state to one checkpoint."""
         state = self.state.to_dict()
         try:
             checkpoint.save(self.folder / name, self.network, self.optimizer, self.config, state)

@@ -1,4 +1,4 @@
-"""The loss of a batch: per pixel, and of the encoder's own next frames."""
+"""The loss of a batch: of the forecast, and of the encoder's predictions of the next frame."""
 
 import numpy as np
 from mindspore import Parameter, nn, ops
@@ -7,30 +7,30 @@ from src.data.normalizer import normalize
 
 
 class ForecastLoss(nn.Cell):
-    """The loss of a batch: the forecast's, and the encoder's own next-frame loss if it has a
-    weight.
+    """The forecast's loss, plus the encoder's own next-frame loss if that has a weight.
 
-    The encoder's loss applies the network's head to the encoder's states: after input frame t it
-    should know frame t + 1, and after the last one the first target.
+    The encoder's loss applies the network's head to the encoder's states: after input frame t they
+    should predict frame t + 1, and after the last one the first target.
 
     Args:
         network: an `EncoderForecaster`.
-        loss: "mse", "mse+mae" or "bce", each a mean per pixel; "bce" works on logits, so it needs a
-            network that ends with a sigmoid.
+        loss: "mse", "mse+mae" or "bce", each a mean over pixels; "bce" works on logits, so it needs
+            a network that ends with a sigmoid.
         encoder_loss_weight: weight of the encoder's loss, a number or a Parameter; 0 leaves it out
             of the graph.
-        horizon: the beginning of the sequences to train on, a `Horizon`; None for all frames.
-        pixel_weights: pairs (threshold, weight) of rising thresholds, of `in_unit_range`: the
-            squared or absolute error of a pixel whose target is at or above a threshold counts so
-            much, below all of them 1. Not with "bce". With a weight of 1, 2, 5, 10 and 30 below and
-            from 2, 5, 10 and 30 mm/h on, "mse+mae" is the sum of the B-MSE and B-MAE of Shi et al.
-            2017 (arXiv:1706.03458, HKO-7), as means over pixels: not divided by the weights' sum.
+        horizon: the `Horizon` to train on, the beginning of each sequence; None: all frames.
+        pixel_weights: pairs (threshold, weight) that `in_unit_range` returned, with rising
+            thresholds. The error of a pixel is multiplied by the weight of the highest threshold
+            that its target reaches, below all thresholds by 1. Not with "bce". With weight 1 below
+            2 mm/h, and 2, 5, 10 and 30 from 2, 5, 10 and 30 mm/h on, "mse+mae" is the sum of the
+            B-MSE and B-MAE of Shi et al. 2017 (arXiv:1706.03458, HKO-7), as means over pixels: not
+            divided by the sum of the weights.
 
     Inputs:
         - **inputs** - (B, T, C, H, W), float32 in [0, 1].
         - **targets** - (B, forecast_frames, C, H, W), float32 in [0, 1].
-        - **mask** - (B, T + forecast_frames, C, H, W), float32, or None: what is 0 counts
-          nothing, in the loss and its gradients.
+        - **mask** - (B, T + forecast_frames, C, H, W), float32, or None. Pixels where it is 0 do
+          not count, in the loss and in its gradients.
 
     Outputs:
         The loss, a scalar.
@@ -48,8 +48,8 @@ class ForecastLoss(nn.Cell):
             encoder_loss_weight > 0
         )
         thresholds, weights = zip(*pixel_weights, strict=True) if pixel_weights else ((), ())
-        before = (1.0, *weights)
-        self.rises = [(t, w - b) for t, w, b in zip(thresholds, weights, before, strict=False)]
+        lower = (1.0, *weights)
+        self.rises = [(t, w - x) for t, w, x in zip(thresholds, weights, lower, strict=False)]
 
     def construct(self, inputs, targets, mask=None):
         if self.is_cut:
@@ -57,24 +57,24 @@ class ForecastLoss(nn.Cell):
         outputs, states = self.network.encode(inputs)
         forecast = self.network.forecast(states, self.forecast_frames)
         begin = inputs.shape[1]
-        counts = None if mask is None else mask[:, begin : begin + self.forecast_frames]
-        loss = self.pixel_loss(self.network.head(forecast, inputs[:, -1:]), targets, counts)
+        target_mask = None if mask is None else mask[:, begin : begin + self.forecast_frames]
+        loss = self.pixel_loss(self.network.head(forecast, inputs[:, -1:]), targets, target_mask)
         if self.has_encoder_loss:
             next_frames = ops.concat((inputs[:, 1:], targets[:, :1]), 1)
-            counts = None if mask is None else mask[:, 1 : begin + 1]
+            next_mask = None if mask is None else mask[:, 1 : begin + 1]
             loss = loss + self.encoder_loss_weight * self.pixel_loss(
-                self.network.head(outputs, inputs), next_frames, counts
+                self.network.head(outputs, inputs), next_frames, next_mask
             )
         return loss
 
     def cut(self, inputs, targets):
-        """The horizon's inputs and targets."""
+        """The inputs and targets of the horizon."""
         begin, end = self.input_frames, self.input_frames + self.forecast_frames
         frames = ops.concat((inputs, targets), 1)
         return frames[:, :begin], frames[:, begin:end]
 
     def pixel_loss(self, logits, targets, mask=None):
-        """The loss of frames before their activation."""
+        """The mean loss over the pixels of frames, given before their activation."""
         if self.loss == "bce":
             # -(y log s(z) + (1 - y) log(1 - s(z))) without overflow.
             return mean(
@@ -96,15 +96,16 @@ class ForecastLoss(nn.Cell):
 
 
 def mean(values, mask=None):
-    """The mean of values where their mask is 1; 0 where there are none."""
+    """The mean of the values whose mask is 1; 0 if there is none."""
     if mask is None:
         return values.mean()
     return (values * mask).sum() / ops.maximum(mask.sum(), 1.0)
 
 
 def in_unit_range(loss_weights, normalizer):
-    """`loss_weights`, whose thresholds are in the data's units, with thresholds that are in those
-    of the network: rounded as the targets are, so that a target at a threshold is at it.
+    """Converts the thresholds of `loss_weights` from the data's units to the network's.
+
+    They are rounded as the targets are, so that a target equal to a threshold reaches it.
     """
     if not loss_weights:
         return ()

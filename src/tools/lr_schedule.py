@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of how far a run has come."""
+"""Learning-rate schedules: pure functions of the progress of a run."""
 
 import math
 
@@ -10,14 +10,13 @@ ONE_CYCLE_END = ONE_CYCLE_START / 1e4
 
 
 def learning_rate(training, step, progress, lr_reductions=0):
-    """The rate of the next step.
+    """The learning rate of the next step.
 
     Args:
         training: the `TrainingConfig`.
-        step: steps done.
-        progress: share of the run that is done, in [0, 1]; of its steps or, where minutes are
-            limited, of its time, whichever is further.
-        lr_reductions: how often a plateau has been met.
+        step: number of steps done.
+        progress: fraction of the run that is done, in [0, 1], as `TrainingState.progress` has it.
+        lr_reductions: how often the plateau schedule has lowered the rate.
     """
     peak = training.learning_rate
     if training.lr_schedule == "plateau":
@@ -35,7 +34,7 @@ def learning_rate(training, step, progress, lr_reductions=0):
     return peak
 
 
-def _cosine(start, end, share):
-    """From `start` to `end` along half a cosine."""
-    share = min(1.0, max(0.0, share))
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+def _cosine(start, end, fraction):
+    """The value after a fraction of the way from `start` to `end` along half a cosine."""
+    fraction = min(1.0, max(0.0, fraction))
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2

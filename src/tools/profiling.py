@@ -1,4 +1,4 @@
-"""`--profile`: a record of where a few training steps spend their time, by MindSpore's profiler."""
+"""`--profile`: records with MindSpore's profiler where a few training steps spend their time."""
 
 import tempfile
 from pathlib import Path
@@ -13,14 +13,14 @@ MOST_STEPS = 20
 
 
 class Profiling(Recorder):
-    """Records up to 20 steps of one epoch, after a first step, which sets the kernels up.
+    """Records up to 20 steps of one epoch, without its first, which sets up the kernels.
 
     On a CPU the folder then holds `*/FRAMEWORK/cpu_op_type_info_0.csv`, the time by primitive, and
-    `*/ASCEND_PROFILER_OUTPUT/trace_view.json`, a time line for Perfetto or chrome://tracing; on an
-    Ascend the latter folder has tables by kernel too. In sink mode a sink counts as a step.
+    `*/ASCEND_PROFILER_OUTPUT/trace_view.json`, a timeline for Perfetto or chrome://tracing; on an
+    Ascend the second folder also has tables by kernel. In sink mode a sink counts as a step.
 
     Args:
-        folder: where to, of `open_folder`.
+        folder: the folder that `open_folder` returned.
         state: the `TrainingState`.
     """
 
@@ -57,14 +57,14 @@ class Profiling(Recorder):
         self.close()
 
     def close(self):
-        """Ends a record that is still going on, with what there is."""
+        """Ends a recording that is still running; what it has recorded so far is written."""
         if self.left:
             self.left = 0
             self.profiler.stop()
 
 
 def open_folder(folder):
-    """The folder, made where missing; raises `InputError` unless it can be written."""
+    """Makes a folder and returns its path; raises `InputError` unless it can be written to."""
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)

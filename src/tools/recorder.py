@@ -1,4 +1,4 @@
-"""What a training leaves to colors at: metrics.csv and progress, pictures, TensorBoard."""
+"""What a training records: progress and metrics.csv, pictures, TensorBoard events."""
 
 import csv
 import io
@@ -24,22 +24,20 @@ NAME = re.compile(r"sequence_\d+_epoch_(\d+)\.png")
 
 
 class Recorder(Callback):
-    """A callback that writes files of its own, on rank 0 alone."""
+    """A callback that writes files of its own, on rank 0 only."""
 
     def open(self):
-        """Opens them before the training, or takes back what came after the resumed state."""
+        """Prepares the files before training; removes what was recorded after a resumed state."""
 
     def close(self):
-        """Closes them when the training has ended, however it did."""
+        """Closes the files after training, also after an error."""
 
 
 class LossLog(Recorder):
-    """Shows progress and writes metrics.csv: a row every `log_every` steps and one an epoch.
+    """Shows progress and writes metrics.csv: a row every `log_every` steps and one per epoch.
 
-    In sink mode a row is due at the end of the sink in which its step falls.
-
-    The loss of a row is the mean since the row before it. A resumed run takes the rows back that
-    came after its checkpoint.
+    In sink mode a row is written at the end of the sink that contains its step. The loss of a row
+    is the mean since the previous row. A resumed run removes the rows after its checkpoint.
     """
 
     def __init__(self, state, config, validation, folder):
@@ -54,7 +52,7 @@ class LossLog(Recorder):
         self.bar = None
 
     def open(self):
-        """Writes the head of metrics.csv, or keeps the rows that a resumed run goes on from."""
+        """Writes the header of metrics.csv, and the rows up to the checkpoint of a resumed run."""
         text = io.StringIO()
         rows = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         rows.writeheader()
@@ -67,8 +65,8 @@ class LossLog(Recorder):
         self.state.loss_sum += self.loss
         self.state.loss_count += 1
         self.show()
-        before, self.seen = self.seen, self.state.step
-        due = crossed_multiple(self.training.log_every, before, self.seen)
+        previous, self.seen = self.seen, self.state.step
+        due = crossed_multiple(self.training.log_every, previous, self.seen)
         if due and not epoch_ends(self.state, self.training):
             self.write_row({})
 
@@ -81,12 +79,12 @@ class LossLog(Recorder):
             print(f"{where}: validation {scores}", flush=True)
 
     def close(self):
-        """Closes the progress display, before any last word."""
+        """Closes the progress display, before any final message is printed."""
         if self.bar is not None:
             self.bar.close()
 
     def show(self):
-        """Moves the progress display; its total is what the run will have done when it ends."""
+        """Updates the progress display; its total is an estimate of the run's sequences."""
         state, done = self.state, self.state.sequences(self.training)
         total = max(done, round(done / state.progress(self.training)))
         if self.bar is None:
@@ -98,10 +96,10 @@ class LossLog(Recorder):
         self.bar.update(done - self.bar.n)
 
     def write_row(self, scores):
-        """Appends one row; what it has no value for stays empty."""
-        state, (before, seconds) = self.state, self.mark
+        """Appends one row; a column without a value stays empty."""
+        state, (previous, seconds) = self.state, self.mark
         done, passed = state.sequences(self.training), state.seconds - seconds
-        rate = (done - before) / passed if passed else ""
+        rate = (done - previous) / passed if passed else ""
         row = {
             "epoch": state.epoch,
             "step": state.step,
@@ -127,34 +125,35 @@ class LossLog(Recorder):
 
 
 def rows_until(path, state):
-    """The whole rows of an older metrics.csv up to a state; none where there is no file.
+    """The complete rows of an existing metrics.csv up to a state; none if there is no file.
 
-    Steps count anew where the number of ranks changed, which is between epochs only.
+    At the end of an epoch rows are compared with the state by their epoch only: the number of ranks
+    may have changed since, and with it the count of steps.
     """
     if not state.step or not path.is_file():
         return []
     end = state.step if state.step % state.steps_per_epoch else math.inf
     with open(path, newline="", errors="replace") as file:
         rows = list(csv.DictReader(file))
-    whole = [row for row in rows if set(row) == set(COLUMNS) and None not in row.values()]
-    whole = [row for row in whole if row["step"].isdecimal() and row["epoch"].isdecimal()]
+    rows = [row for row in rows if set(row) == set(COLUMNS) and None not in row.values()]
+    rows = [row for row in rows if row["step"].isdecimal() and row["epoch"].isdecimal()]
     return [
         row
-        for row in whole
+        for row in rows
         if int(row["epoch"]) < state.epoch
         or (int(row["epoch"]) == state.epoch and int(row["step"]) <= end)
     ]
 
 
 class Pictures(Recorder):
-    """Draws the first validation sequences at every evaluation, into files of the run's folder.
+    """Draws the first validation sequences at every evaluation, into the run's folder.
 
     Args:
         state: the `TrainingState`.
-        validation: the `Validation`, before it in the list of callbacks.
+        validation: the `Validation`, which comes earlier in the list of callbacks.
         forecaster: a function from inputs to forecasts, NumPy arrays.
         source: the validation sequences.
-        batches: of `first_batches`.
+        batches: the batches that `first_batches` returned.
         folder: the run's folder.
     """
 
@@ -169,7 +168,7 @@ class Pictures(Recorder):
         self.drawn = {}
 
     def open(self):
-        """Makes the folder; takes pictures back that came after the state that a run resumes."""
+        """Makes the folder; removes pictures that were drawn after a resumed state."""
         make_folder(self.folder)
         for path in self.folder.iterdir():
             name = NAME.fullmatch(path.name)
@@ -182,7 +181,7 @@ class Pictures(Recorder):
     def on_train_epoch_end(self, run_context):
         if not self.validation.result:
             return
-        # Imported here because it takes half a second that runs without pictures need not wait.
+        # Imported here: it takes half a second, which runs without pictures need not spend.
         from src.plots.frames import color_scale, png_of, strip_figure
 
         colors, normalizer = color_scale(self.source), self.source.normalizer
@@ -196,14 +195,14 @@ class Pictures(Recorder):
 
 
 def make_recorders(state, config, network, source, validation, folder):
-    """What a run records, a list: its metrics, and pictures and TensorBoard's events if wanted.
+    """A list of the run's recorders: of metrics and, if configured, pictures and TensorBoard.
 
     Args:
         state: the `TrainingState`.
         config: the run's `Config`.
-        network: the network that draws the pictures.
+        network: the network whose forecasts are drawn.
         source: the validation sequences.
-        validation: the `Validation`, before these in the list of callbacks.
+        validation: the `Validation`, which comes earlier in the list of callbacks.
         folder: the run's folder.
     """
     training, pictures = config.training, None
@@ -221,7 +220,7 @@ def make_recorders(state, config, network, source, validation, folder):
 
 
 def make_folder(folder):
-    """Makes a folder in the run's; raises `InputError` where a file is in its way."""
+    """Makes a folder inside the run's folder; raises `InputError` if that is not possible."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -229,39 +228,39 @@ def make_folder(folder):
 
 
 def first_batches(source, count, batch_size, input_frames):
-    """The first `count` sequences of a source, or as many as it has.
+    """The first `count` sequences of a source, or all if it has fewer, in batches.
 
     Args:
-        source: the sequences, of `src.data`.
-        count: how many.
-        batch_size: that of the evaluation, whose graph then serves here too.
-        input_frames: frames of the inputs.
+        source: a source of sequences, see `src.data`.
+        count: number of sequences.
+        batch_size: the batch size of the evaluation, so that its compiled graph is used again.
+        input_frames: frames that the network reads.
 
     Returns:
-        A list of what the network reads, (B, T, C, H, W), the last filled up, and of the inputs and
-        the truth in the data's units, as many as there are.
+        A list of batches: the network's inputs, (B, T, C, H, W), the last batch filled up to B; and
+        without what fills it up, the inputs and the truth in the data's units.
     """
     batch_size, count = min(batch_size, len(source)), min(count, len(source))
     batches = []
     for start in range(0, count, batch_size):
-        places = np.arange(start, start + batch_size)
-        frames = source[np.minimum(places, len(source) - 1)]
-        inputs, left = frames[:, :input_frames], min(batch_size, count - start)
+        indices = np.arange(start, start + batch_size)
+        frames = source[np.minimum(indices, len(source) - 1)]
+        inputs, valid = frames[:, :input_frames], min(batch_size, count - start)
         read = source.normalizer.normalize(inputs)
-        batches.append((read, inputs[:left], frames[:left, input_frames:]))
+        batches.append((read, inputs[:valid], frames[:valid, input_frames:]))
     return batches
 
 
 class TensorBoard(Recorder):
-    """Writes the rows of metrics.csv and the pictures as TensorBoard's events.
+    """Writes the rows of metrics.csv and the pictures as TensorBoard events.
 
-    The step is the training's. A resumed run begins another file, whose first event takes the
-    steps back that came after its checkpoint.
+    An event has the step of the training. A resumed run starts a new file, whose first event makes
+    TensorBoard discard the steps after its checkpoint.
 
     Args:
         state: the `TrainingState`.
-        log: the `LossLog`, before it in the list of callbacks.
-        pictures: the `Pictures`, before it too, or None.
+        log: the `LossLog`, which comes earlier in the list of callbacks.
+        pictures: the `Pictures`, which come earlier too, or None.
         folder: the run's folder.
     """
 
@@ -275,15 +274,15 @@ class TensorBoard(Recorder):
         self.row = None
 
     def open(self):
-        """Begins an event file."""
+        """Starts an event file."""
         check_tensorboard()
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import SessionLog
 
         make_folder(self.folder)
         try:
-            # Of its writers the one without a queue: what is written is on the disk before the
-            # checkpoint that follows, and a full disk is noticed here.
+            # tensorboardX's writer without a queue: events are on the disk before the next
+            # checkpoint, and a full disk raises an error here.
             self.writer = EventsWriter(str(self.folder / "events"))
         except OSError as error:
             raise self.failed(error) from None
@@ -299,7 +298,7 @@ class TensorBoard(Recorder):
             self.write_pictures()
 
     def write_new_row(self):
-        """Writes the newest row of metrics.csv unless it is written already."""
+        """Writes the newest row of metrics.csv, unless it has been written already."""
         if self.log.row is self.row:
             return
         from tensorboardX.proto.summary_pb2 import Summary
@@ -331,14 +330,14 @@ class TensorBoard(Recorder):
             raise self.failed(error) from None
 
     def failed(self, error):
-        """The error of an event file that cannot be written."""
+        """The error for an event file that cannot be written."""
         return DiskError(
             f"{self.folder}: cannot be written: {error.strerror}; the checkpoints are intact"
         )
 
 
 def check_tensorboard():
-    """Raises `InputError` unless the package that writes TensorBoard's files is there."""
+    """Raises `InputError` unless the package tensorboardX is installed."""
     try:
         import tensorboardX  # noqa: F401
     except ImportError:

@@ -1,6 +1,6 @@
-"""Where a training starts: anew, from another one's weights or settings, or where one stopped.
+"""How a training starts: anew, from the weights or settings of another run, or by resuming a run.
 
-All that decides a run's configuration comes together here: flags, presets, a checkpoint or a
+The configuration of a run is resolved here, from its flags, its preset, the checkpoint or
 config.json that it starts from, its dataset, and the device.
 """
 
@@ -25,7 +25,7 @@ from src.model import EncoderForecaster
 from src.tools.state import TrainingState
 from src.tools.train_step import execution_of
 
-# What a resumed run may change without changing what is trained on which sequence.
+# Settings that a resumed run may change: the network and its training sequences stay the same.
 MAY_CHANGE = names(TrainingConfig, DataConfig, may_change=True)
 
 
@@ -34,11 +34,11 @@ class Start:
     """What a training starts from.
 
     Args:
-        config: its `Config`, final.
-        folder: the folder of its files.
-        dataset: its own dataset, open, where it is checked already; or None.
-        resumed: the checkpoint that it goes on from, or None.
-        pretrained: the checkpoint whose weights it starts with, or None.
+        config: the run's final `Config`.
+        folder: the run's folder.
+        dataset: the run's own dataset if it has been opened and checked already, else None.
+        resumed: the checkpoint to resume, or None.
+        pretrained: the checkpoint whose weights to start with, or None.
     """
 
     config: Config
@@ -49,19 +49,19 @@ class Start:
 
     @property
     def continues(self):
-        """Whether it goes on in the folder of the run that it resumes."""
+        """Whether the run is resumed in its own folder."""
         resumed = self.resumed
         return bool(resumed) and self.folder.resolve() == resumed.path.parent.resolve()
 
     def sources(self):
-        """The training and the validation sequences."""
+        """The sources of the training and the validation sequences."""
         return sources.training_sources(self.config, self.dataset)
 
     def network(self, target):
-        """The `EncoderForecaster` with its start weights, to be trained on a device.
+        """The `EncoderForecaster` with its initial weights, for training on a device.
 
         Raises:
-            InputError: the pretrained weights are another network's.
+            InputError: the pretrained weights are those of another network.
         """
         execution = execution_of(self.config.training, target)
         if self.pretrained:
@@ -72,10 +72,11 @@ class Start:
         return EncoderForecaster(self.config.model, frames, execution)
 
     def state(self, ranks):
-        """The `TrainingState`: of the beginning, or of the checkpoint that it goes on from.
+        """The `TrainingState` to start with: a new one, or that of the checkpoint to resume.
 
         Raises:
-            InputError: an epoch is smaller than a step, or so many ranks cannot go on from there.
+            InputError: an epoch has fewer sequences than a step, or the checkpoint cannot be
+                resumed on this number of ranks.
         """
         steps_per_epoch = self.config.steps_per_epoch(ranks.size)
         if not self.resumed:
@@ -86,10 +87,10 @@ class Start:
 
 
 def resolve_start(flags, target):
-    """The `Start` that the flags of train.py ask for on a device.
+    """The `Start` of a training with some flags of train.py on a device.
 
     Args:
-        flags: the flags by name, of `given_flags`.
+        flags: the flags by name, as `given_flags` returns them.
         target: "Ascend" or "CPU".
 
     Raises:
@@ -98,7 +99,10 @@ def resolve_start(flags, target):
     folder = flags["train_path"]
     if flags["resume"]:
         if flags["config"]:
-            raise InputError("config is given with resume, which has the settings of its run")
+            raise InputError(
+                "--config is given with --resume: a resumed run has its own settings; leave "
+                "--config out"
+            )
         resumed = find_resumable(flags["resume"], folder)
         config = resolve_sink_size(resumed_config(resumed, flags), target)
         return Start(config, Path(folder or resumed.path.parent), resumed=resumed)
@@ -112,8 +116,8 @@ def resolve_start(flags, target):
 
 
 def given_flags(args):
-    """The parsed flags by name, lists as tuples; a dataset's path from the root, because a
-    checkpoint has to find it from any folder.
+    """The parsed flags by name, with lists as tuples and the path of the dataset as an absolute
+    path, because a checkpoint has to find it from any folder.
     """
     flags = {
         name: tuple(value) if isinstance(value, list) else value
@@ -128,11 +132,14 @@ def read_config(path, flags):
     """The `Config` of a run's config.json.
 
     Raises:
-        InputError: it cannot be read, has an unknown setting, or a flag contradicts it.
+        InputError: the file cannot be read or has an unknown setting, or --preset or --recipe is
+            given too.
     """
     for name in ("preset", "recipe"):
         if flags[name]:
-            raise InputError(f"config is given with {name}, which it has: leave one of them out")
+            raise InputError(
+                f"--config is given with --{name}, which it contains: leave one of them out"
+            )
     try:
         values = json.loads(Path(path).read_text())
         if isinstance(values, dict):
@@ -147,17 +154,20 @@ def read_config(path, flags):
 
 
 def new_config(flags, target, pretrained=None, saved=None):
-    """The `Config` of a new run, and its dataset, open, or None.
+    """Makes the `Config` of a new run.
 
-    Where no flag says otherwise, all holds that a saved configuration says, or what a pretrained
-    checkpoint knows of frames and data and, without --preset, of its network. Without them the
-    preset is the device's default. What a dataset decides is found anew.
+    Flags win. Settings without a flag come from a saved configuration, or from a pretrained
+    checkpoint: its frames and data and, without --preset, its network. All others come from the
+    preset, by default that of the device. What a dataset decides is read from it again.
 
     Args:
         flags: the flags by name.
         target: "Ascend" or "CPU".
-        pretrained: the checkpoint that the run starts from, or None.
+        pretrained: the checkpoint whose weights the run starts with, or None.
         saved: the `Config` of another run, or None.
+
+    Returns:
+        The `Config`, and the run's own dataset, opened, or None.
     """
     preset, recipe, known = flags["preset"], flags["recipe"] or RECIPES[0], {}
     if saved:
@@ -171,8 +181,8 @@ def new_config(flags, target, pretrained=None, saved=None):
     settings, dataset = known | flags, None
     if settings.get("dataset") is not None:
         found = set(names(DataConfig, ModelConfig, found_in_dataset=True))
-        anew = {name: value for name, value in known.items() if name not in found}
-        settings, dataset = resolve_dataset(anew | flags)
+        lasting = {name: value for name, value in known.items() if name not in found}
+        settings, dataset = resolve_dataset(lasting | flags)
         if settings["dataset_crc"] == known.get("dataset_crc"):
             settings["epoch_size"] = flags.get("epoch_size", known["epoch_size"])
     return make_config(preset or DEFAULT_PRESET[target], settings, recipe), dataset
@@ -183,12 +193,13 @@ def _fields_of(*parts):
 
 
 def _inherited(config, flags, all_data=False):
-    """What a new run takes over of an earlier run's data, by name.
+    """The data settings that a new run takes over from an earlier run, by name.
 
     Args:
         config: the earlier run's `Config`.
-        flags: the flags by name; other data than that run's is read in its own way.
-        all_data: take over all settings of the data, not only those that weights depend on.
+        flags: the flags by name; if they name other data, settings of the earlier data are left
+            out.
+        all_data: take over all settings of the data, not only those that the weights depend on.
     """
     values = {}
     for f in dataclasses.fields(config.data):
@@ -204,10 +215,13 @@ def _inherited(config, flags, all_data=False):
 
 
 def resolve_dataset(settings):
-    """The settings of a new run with what its dataset decides of them, and the dataset, open.
+    """Opens the dataset of a new run and adds the settings that it decides.
 
     Args:
-        settings: what is set so far, by name.
+        settings: the settings so far, by name.
+
+    Returns:
+        The settings, and the opened dataset.
 
     Raises:
         InputError: the dataset cannot be used, or a setting contradicts it.
@@ -242,54 +256,61 @@ def resolve_dataset(settings):
 
 
 def _check_pair(value_range):
-    """Raises `InputError` for a number of values that is no range."""
+    """Raises `InputError` unless a value range is two numbers or None."""
     if value_range is not None and (len(value_range) != 2 or AUTO[0] in value_range):
         given = " ".join(map(str, value_range))
         raise InputError(f"value_range is {given}: it must be two numbers, or auto")
 
 
 def _check_kind(file, data):
-    """Raises `InputError` where a setting is given that a file of this kind cannot have."""
+    """Raises `InputError` if a setting is given that this kind of file does not have."""
     if not file.is_record and data.value_range == AUTO:
         raise InputError(
             f"{file.path}: value_range auto is for one long record; whole sequences need "
             "--value_range LOW HIGH"
         )
     if not file.is_record and data.window_stride is not None:
-        raise InputError(f"{file.path}: holds whole sequences, which have no window_stride")
+        raise InputError(
+            f"{file.path}: holds whole sequences, which have no window_stride; leave "
+            "--window_stride out"
+        )
     for f in dataclasses.fields(AxisNames):
         if getattr(data, f.name) is not None and not file.has_names:
             raise InputError(
-                f"{file.path}: is no NetCDF or Zarr and has no names, and {f.name} is given"
+                f"{file.path}: is neither NetCDF nor Zarr, so its axes have no names; leave "
+                f"--{f.name} out"
             )
 
 
 def _found_in_values(file, data):
-    """What only the values of the training split can tell: the scale, and what fills gaps."""
+    """The settings that depend on the values of the training split: value range and fill value."""
     found, decided = file.training_statistics(data), {}
     if found.missing and data.missing != "mask":
         file.refuse_missing(found)
     if not found.values:
-        raise InputError(f"{file.path}: its training split holds no value at all")
+        raise InputError(f"{file.path}: all values of its training split are missing")
     if data.value_range == AUTO:
         low, high = found.lowest, found.highest
         if low == high:
-            raise InputError(f"{file.path}: every value of its training split is {low:g}")
+            raise InputError(
+                f"{file.path}: every value of its training split is {low:g}: give --value_range "
+                "LOW HIGH"
+            )
         check_value_range((low, high), file.path, data.transform)
         print(f"value range: {low:g} to {high:g}, the extremes of the training split")
         decided["value_range"] = (low, high)
     if data.missing == "mask":
         decided["fill"] = found.mean
-        share = found.missing / (found.missing + found.values)
+        fraction = found.missing / (found.missing + found.values)
         print(
-            f"missing: {share:.1%} of the training split; the network reads their mean, "
-            f"{found.mean:g}, in their place"
+            f"missing: {fraction:.1%} of the training split; the network reads the mean of the "
+            f"others, {found.mean:g}, in their place"
         )
     return decided
 
 
 def resolve_sink_size(config, target):
-    """The `Config` as it will be used: without an Ascend its `sink_size` is 1, which it says."""
+    """The `Config` with `sink_size` 1 unless on an Ascend; prints a line if that is a change."""
     training = config.training
     if target == "Ascend" or training.sink_size == 1:
         return config
@@ -301,19 +322,19 @@ def resolve_sink_size(config, target):
 
 
 def find_resumable(resume, train_path):
-    """The checkpoint to go on from.
+    """Loads the checkpoint to resume; prints a line to stderr for each damaged newer one.
 
     Args:
-        resume: a checkpoint file, or True for the newest good state in `train_path`.
+        resume: a checkpoint file, or True for the newest intact checkpoint in `train_path`.
         train_path: the run's folder.
 
     Raises:
-        InputError: there is no good state; a damaged newer one is reported in a line on stderr.
+        InputError: there is no intact checkpoint.
     """
     if resume is not True:
         return load(resume)
     if train_path is None:
-        raise InputError("resume needs --train_path, the run's folder, or a checkpoint file")
+        raise InputError("--resume needs a checkpoint file, or the run's folder as --train_path")
     folder, problems = Path(train_path), []
     for path in run_folder.resumable_checkpoints(folder):
         try:
@@ -322,11 +343,11 @@ def find_resumable(resume, train_path):
             problems.append(str(error))
             continue
         for problem in problems:
-            print(f"warning: {problem}; going on from {path.name}", file=sys.stderr)
+            print(f"warning: {problem}; resuming from {path.name}", file=sys.stderr)
         return found
     if problems:
-        raise InputError(f"{folder}: no good state to resume: {'; '.join(problems)}")
-    raise InputError(f"{folder}: holds no state to resume; leave --resume out to start a run")
+        raise InputError(f"{folder}: no intact checkpoint to resume: {'; '.join(problems)}")
+    raise InputError(f"{folder}: has no checkpoint to resume; leave --resume out to start a run")
 
 
 def resumed_config(found, flags):
@@ -337,19 +358,19 @@ def resumed_config(found, flags):
         flags: the flags that were given, by name.
 
     Raises:
-        InputError: a flag asks for something else than the run was started with, or the checkpoint
-            is of no run.
+        InputError: a flag changes a setting that has to stay, or the checkpoint has no training
+            state.
     """
     if not found.state:
         raise InputError(
-            f"{found.path}: holds weights only, and no training to go on with: start from it with "
+            f"{found.path}: holds weights only, no training state to resume: start from it with "
             "--pretrained_model"
         )
     known = found.config
     if known.data.auto_range and flags.get("value_range") == AUTO:
         flags = flags | {"value_range": known.data.value_range}
     if flags.get("recipe"):
-        raise InputError("recipe: a resumed run keeps its own; leave --recipe out")
+        raise InputError("--recipe is given: a resumed run keeps its own; leave --recipe out")
     parts = (known.model, known.data, known.training)
     own = _fields_of(*parts)
     config = make_config(flags.get("preset") or known.preset, own | flags)

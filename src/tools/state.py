@@ -1,4 +1,4 @@
-"""Where a training stands: what a checkpoint needs beside weights and moments to go on from."""
+"""The state of a training: what a checkpoint holds beside weights and moments to resume a run."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from src.config.fields import Checked, from_dict
 from src.errors import InputError
 
-# What a state is called in a checkpoint where its name here is another one.
+# Fields that have another name in checkpoints.
 NAMES_IN_FILES = {
     "evaluations_without_improvement": "bad_evaluations",
     "lr_reductions": "halvings",
@@ -15,17 +15,17 @@ NAMES_IN_FILES = {
 
 @dataclass
 class TrainingState(Checked):
-    """The callbacks' shared state.
+    """The state that the callbacks share and checkpoints carry.
 
-    `step` counts all steps; with `steps_per_epoch` it gives the epoch and the position in it, and
-    with them every sequence, because those are pure functions of seed, epoch and index. A state
-    that is saved at the end of an epoch has its validation behind it. `frames` counts those that
-    were trained on, of sequences of `sequence_frames` or of their beginnings.
+    `step` counts the steps of the run. With `steps_per_epoch` it gives the epoch and the position
+    in it, and so every sequence to come: each is a pure function of seed, epoch and index. At the
+    end of an epoch the state is saved after its validation. `frames` counts the frames trained on;
+    a whole sequence has `sequence_frames`, of which a curriculum may use only the first.
 
-    `ranks` is the number of processes that train together. `best_mse` is that of the best
-    evaluation, `evaluations_without_improvement` counts those since; `plateau_evaluations` and
-    `lr_reductions` are the plateau schedule's; `loss_sum` and `loss_count` are of the steps since
-    the last row of metrics.csv.
+    `ranks` is the number of processes that train together. `best_mse` is the MSE of the best
+    evaluation, `evaluations_without_improvement` the number of evaluations since then.
+    `plateau_evaluations` and `lr_reductions` belong to the plateau schedule. `loss_sum` and
+    `loss_count` cover the steps since the last row of metrics.csv.
     """
 
     steps_per_epoch: int
@@ -44,13 +44,13 @@ class TrainingState(Checked):
     loss_count: int = 0
 
     def to_dict(self):
-        """Plain numbers for a checkpoint."""
+        """The state as plain numbers under their names in a checkpoint."""
         values = dataclasses.asdict(self)
         return {NAMES_IN_FILES.get(name, name): value for name, value in values.items()}
 
     @classmethod
     def from_checkpoint(cls, checkpoint):
-        """The state that a checkpoint holds; raises `InputError` if it holds something else."""
+        """The state in a checkpoint; raises `InputError` if it is damaged."""
         try:
             names = {in_file: name for name, in_file in NAMES_IN_FILES.items()}
             values = {names.get(key, key): value for key, value in checkpoint.state.items()}
@@ -59,34 +59,36 @@ class TrainingState(Checked):
             raise InputError(f"{checkpoint.path}: its training state is damaged: {error}") from None
 
     def continue_on(self, ranks, steps_per_epoch, path):
-        """Goes on with another number of ranks: possible between epochs, because within one the
-        sequences of a step are other ones then.
+        """Adapts the state to another number of ranks.
+
+        This is possible only between epochs: within an epoch it would change which sequences
+        belong to a step.
 
         Raises:
-            InputError: `path`, the checkpoint of this state, is from within an epoch.
+            InputError: `path`, the checkpoint of this state, was saved within an epoch.
         """
         if ranks == self.ranks:
             return
         epoch, within = divmod(self.step, self.steps_per_epoch)
         if within:
             raise InputError(
-                f"{path}: is from within an epoch of a training on {self.ranks} rank(s): resume it "
-                f"on as many, not on {ranks}, or resume one of its epoch_NNNN.ckpt"
+                f"{path}: was saved within an epoch of a training on {self.ranks} rank(s): resume "
+                f"it on {self.ranks}, not on {ranks}, or resume an epoch_NNNN.ckpt of that run"
             )
         self.ranks, self.steps_per_epoch = ranks, steps_per_epoch
         self.step = epoch * steps_per_epoch
 
     def sequences(self, training):
-        """The sequences that have been trained on, by all ranks."""
+        """The number of sequences trained on so far, by all ranks."""
         return self.step * training.sequences_per_step(self.ranks)
 
     @property
     def sequence_equivalents(self):
-        """What was trained on, in whole sequences: a shorter one counts by its frames."""
+        """The work done so far, in whole sequences; a shorter sequence counts by its frames."""
         return self.frames / self.sequence_frames
 
     def progress(self, training):
-        """The share of the run that is done, of its minutes or its work, whichever is more."""
+        """The fraction of the run that is done, of its time or its work, whichever is larger."""
         steps = self.step / (training.epochs * self.steps_per_epoch)
         done = work_fraction(training.curriculum, self.sequence_frames, steps)
         if training.max_minutes:
@@ -96,22 +98,22 @@ class TrainingState(Checked):
         return done
 
     def phase(self, training):
-        """Which of `Config.horizons` the next step trains on."""
+        """The index in `Config.horizons` of the horizon that the next step trains on."""
         progress = self.progress(training)
         return sum(progress >= horizon.until for horizon in training.curriculum)
 
     def is_complete(self, training):
-        """Whether nothing is left to train."""
+        """Whether the run is over, at its end or by an early stop."""
         waited = self.evaluations_without_improvement
         stopped_early = training.early_stop and waited >= training.early_stop
         return bool(stopped_early) or self.progress(training) >= 1
 
 
 def work_fraction(curriculum, sequence_frames, step_fraction):
-    """The fraction of a run's work that its first steps are, a fraction of all steps.
+    """The fraction of a run's work that is done after a fraction of its steps.
 
-    Each phase of the curriculum gets its fraction of the work, which goes with the frames: a short
-    horizon gets more steps than its fraction.
+    A curriculum divides the work of a run into phases. Work is proportional to frames, so a phase
+    with a short horizon takes a larger fraction of the steps than of the work.
     """
     if not curriculum or step_fraction >= 1:
         return step_fraction
@@ -119,7 +121,7 @@ def work_fraction(curriculum, sequence_frames, step_fraction):
     spans = [end - begin for begin, end in zip(begins, [*begins[1:], 1.0], strict=True)]
     lengths = [*(horizon.frames for horizon in curriculum), sequence_frames]
     steps = [span / length for span, length in zip(spans, lengths, strict=True)]
-    left, phase = step_fraction * sum(steps), 0
-    while phase < len(steps) - 1 and left >= steps[phase]:
-        left, phase = left - steps[phase], phase + 1
-    return begins[phase] + left * lengths[phase]
+    rest, phase = step_fraction * sum(steps), 0
+    while phase < len(steps) - 1 and rest >= steps[phase]:
+        rest, phase = rest - steps[phase], phase + 1
+    return begins[phase] + rest * lengths[phase]

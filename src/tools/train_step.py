@@ -6,46 +6,48 @@ from mindspore import Parameter, Tensor, amp, nn, ops
 from src.model import Execution
 from src.tools.loss import ForecastLoss
 
-# Overflowing steps are left out until the scale fits; 2^16 fits a mean loss per pixel at once.
+# Steps whose gradients overflow are skipped until the scale is small enough. A mean loss per pixel
+# does not overflow at 2^16.
 FIRST_LOSS_SCALE = 2.0**16
 STEPS_PER_DOUBLING = 2000
 NORM_ROW = 1024
 
 
 def execution_of(training, target):
-    """How the networks of a `TrainingConfig` compute on a device."""
+    """The `Execution` of a `TrainingConfig` on a device: how its networks compute."""
     float16 = training.amp_level == "O2" or (training.amp_level == "auto" and target == "Ascend")
     return Execution(target, training.recompute, float16)
 
 
 def make_scaler():
-    """The dynamic loss scale that convolutions in float16 need."""
+    """The dynamic loss scale for convolutions in float16."""
     return amp.DynamicLossScaler(FIRST_LOSS_SCALE, 2, STEPS_PER_DOUBLING)
 
 
 class TrainStep(nn.Cell):
-    """One step: loss, mean gradients, clipping by their global norm, update.
+    """One training step: loss, mean gradients, clipping by their global norm, update.
 
-    With `accumulate_steps` its batch is computed in as many parts, one after the other, and the
-    gradients' sum is kept in their place: the memory of a part, the step of the whole. With
-    `ranks` gradients and loss are the means over the ranks before anything is made of them, so
-    that every rank clips, leaves out and updates alike.
+    With `accumulate_steps` the batch is split into that many parts, which are computed one after
+    the other while their gradients are summed: the update of the whole batch with the memory of one
+    part. With several `ranks` loss and gradients are averaged over the ranks before anything else,
+    so that all ranks clip, skip and update alike.
 
     Args:
-        loss: a Cell from a batch to a scalar.
-        optimizer: updates the parameters that it was made with.
-        grad_clip: largest global norm; 0 for no limit.
-        scaler: of `make_scaler`, or None; a step whose gradients overflow is left out.
-        accumulate_steps: parts of a batch; they have to be of one size.
-        ranks: how many processes share a step, each with a batch of its own.
+        loss: a Cell from a batch to its loss, a scalar.
+        optimizer: the optimizer of the network's parameters.
+        grad_clip: largest global norm of the gradients; 0: no limit.
+        scaler: the loss scale that `make_scaler` returned, or None. With it a step whose gradients
+            overflow is skipped.
+        accumulate_steps: number of parts of a batch; it has to divide the batch size.
+        ranks: number of processes that share a step, each with its own batch.
 
     Inputs:
-        - **batch** - that of this rank, as of `loss`; where it has weights, each part and each rank
-          is the mean of what counts in it.
+        - **batch** - this rank's inputs of `loss`. With a mask the loss of each part on each rank
+          is a mean over its own valid pixels.
 
     Outputs:
-        The loss and the global norm of the gradients before clipping, scalars; a norm of 0 says
-        that the step was left out.
+        The loss and the global norm of the gradients before clipping, scalars. A norm of 0 means
+        that the step was skipped.
     """
 
     def __init__(self, loss, optimizer, grad_clip=0.0, scaler=None, accumulate_steps=1, ranks=1):
@@ -82,20 +84,20 @@ class TrainStep(nn.Cell):
         return loss, norm
 
     def mean_of_parts(self, *batch):
-        """The loss and its gradients, of one part of the batch after the other."""
+        """The loss and its gradients, means over the parts of the batch."""
         if self.accumulate_steps == 1:
             return self.value_and_grad(*batch)
         size = batch[0].shape[0] // self.accumulate_steps
         loss, gradients = self.value_and_grad(*[x[:size] for x in batch])
         for k in range(1, self.accumulate_steps):
-            # A part waits for the one before it, or all of them would be in memory at a time.
+            # Each part waits for the one before it; else all of them would be in memory at once.
             inputs = ops.depend(batch[0], gradients)
             part = [x[k * size : (k + 1) * size] for x in (inputs, *batch[1:])]
-            more, others = self.value_and_grad(*part)
-            loss = loss + more
-            gradients = tuple([gradients[i] + others[i] for i in range(len(others))])
-        share = 1.0 / self.accumulate_steps
-        return loss * share, tuple([g * share for g in gradients])
+            part_loss, part_gradients = self.value_and_grad(*part)
+            loss = loss + part_loss
+            gradients = tuple([gradients[i] + part_gradients[i] for i in range(len(gradients))])
+        fraction = 1.0 / self.accumulate_steps
+        return loss * fraction, tuple([g * fraction for g in gradients])
 
     def update(self, loss, gradients):
         """Updates the parameters; returns the loss and the gradients' norm."""
@@ -107,7 +109,7 @@ class TrainStep(nn.Cell):
 
 
 def make_steps(config, network, optimizer, pixel_weights=(), scaler=None, ranks=1):
-    """A list of `TrainStep` for each of a run's `horizons`; they share weights and optimizer."""
+    """A list with a `TrainStep` for each horizon of a run; all share weights and optimizer."""
     training, weight = config.training, config.training.encoder_loss_weight
     if weight and training.encoder_loss_decay:
         weight = Parameter(Tensor(weight, ms.float32), "encoder_loss_weight", requires_grad=False)
@@ -124,7 +126,8 @@ def make_steps(config, network, optimizer, pixel_weights=(), scaler=None, ranks=
 def global_norm(tensors):
     """The 2-norm of all elements of all tensors, in five operators.
 
-    Laid out in rows, because a CPU adds up one long row in an order that depends on its threads.
+    The elements are laid out in rows, because a CPU sums one long row in an order that depends on
+    its number of threads.
     """
     flat = [ops.reshape(tensor, (-1,)) for tensor in tensors]
     elements = sum([tensor.size for tensor in tensors])

@@ -1,8 +1,8 @@
-"""A whole training: `mindspore.train.Model` with our step and callbacks.
+"""The training loop: `mindspore.train.Model` with this project's step and callbacks.
 
-On an Ascend in sink mode: several steps at a time without a word from the host in between. On a CPU
-MindSpore trains step by step whatever it is told. In sink mode it calls a sink an epoch, so that
-`Model`'s events come once a sink.
+An Ascend trains in sink mode: several steps, a sink, run without the host in between. `Model` then
+treats each sink as an epoch, so its events come once a sink. On a CPU MindSpore has no sink mode
+and trains step by step.
 """
 
 import time
@@ -19,16 +19,16 @@ from src.tools import callback, loss, optimizers, profiling, recorder, train_ste
 
 
 class Trainer:
-    """A training from where it starts to its end; it leaves checkpoints and metrics in its folder.
+    """Runs a training to its end, and writes checkpoints and metrics to its folder.
 
     Args:
         start: the `Start`.
-        network: an `EncoderForecaster` with its start weights.
-        sources: the training and the validation sequences.
-        ranks: the `Ranks` that train together; rank 0 alone writes.
+        network: an `EncoderForecaster` with its initial weights.
+        sources: the sources of the training and the validation sequences.
+        ranks: the `Ranks` that train together; only rank 0 writes.
 
     Raises:
-        InputError: the state of the optimizer that a run goes on from is another one's.
+        InputError: the checkpoint to resume has the state of another optimizer.
     """
 
     def __init__(self, start, network, sources, ranks):
@@ -43,26 +43,26 @@ class Trainer:
         if start.resumed:
             checkpoint.load_optimizer(network, self.optimizer, start.resumed)
             state = self.state
-            print(f"going on from {start.resumed.path}: epoch {state.epoch}, step {state.step}")
+            print(f"resuming from {start.resumed.path}: epoch {state.epoch}, step {state.step}")
         weights = loss.in_unit_range(training.loss_weights, self.train_source.normalizer)
         self.steps = train_step.make_steps(
             self.config, network, self.optimizer, weights, scaler, ranks.size
         )
 
     def train(self, cache_folder=None, on_saved=None, profile_folder=None):
-        """Trains to the end.
+        """Trains to the end of the run.
 
         Args:
-            cache_folder: where compiled graphs are kept, of `compile_cache.open_folder`.
-            on_saved: called without arguments when checkpoints have been written.
-            profile_folder: where a profile of a few steps goes, of `profiling.open_folder`.
+            cache_folder: the folder of compiled graphs that `compile_cache.open_folder` returned.
+            on_saved: called without arguments after checkpoints have been written.
+            profile_folder: the folder of a profile that `profiling.open_folder` returned.
 
         Raises:
-            StoppedError, NonFiniteError, DiskError: the training ended before its time.
+            StoppedError, NonFiniteError, DiskError: the training ended early.
         """
         state, training = self.state, self.config.training
         if state.is_complete(training):
-            print("nothing is left to train; more --epochs or --max_minutes would go on")
+            print("nothing is left to train; continue with more --epochs or --max_minutes")
             return
         self.ranks.broadcast(list(self.optimizer.get_parameters()))
         signals = callback.StopSignals(self.ranks)
@@ -82,8 +82,10 @@ class Trainer:
         print(f"trained: {self.folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
 
     def make_callbacks(self, signals, on_saved, profile_folder):
-        """The callbacks in the order in which they act: one counts, then some decide, then, on
-        rank 0, some record and save, and the last one stops.
+        """The callbacks, in the order in which they are called.
+
+        `Clock` counts first; then come those that steer the training, then those that record and
+        save it, on rank 0 only; the last one ends it after a requested stop.
         """
         state, config, training = self.state, self.config, self.config.training
         validation = callback.Validation(state, training, self.validate)
@@ -101,23 +103,30 @@ class Trainer:
             )
             callbacks.append(
                 callback.SaveCheckpoints(
-                    state, config, validation, signals, self.network, self.optimizer, self.folder,
+                    state,
+                    config,
+                    validation,
+                    signals,
+                    self.network,
+                    self.optimizer,
+                    self.folder,
                     on_saved,
                 )
-            )  # fmt: skip
+            )
         if profile_folder:
             callbacks.append(profiling.Profiling(profile_folder, state))
         return [*callbacks, callback.StopOnRequest(state, training, signals, self.folder)]
 
     def validate(self, names):
-        """The `FrameMetrics` of the validation sequences."""
+        """The `FrameMetrics` of the validation sequences, with the metrics in `names`."""
         return evaluate.evaluate_network(
             self.network, self.validation_source, self.config, "validate", self.ranks, names
         )
 
     def compile(self, cache_folder):
-        """Compiles the steps that are still to come, and says how long it took; in sink mode each
-        is compiled with its first batch.
+        """Compiles the steps of the remaining horizons and prints how long that took.
+
+        In sink mode each is compiled with its first batch instead.
         """
         if has_sink_mode():
             print("each training graph is compiled with its first steps", flush=True)
@@ -143,7 +152,7 @@ class Trainer:
         print(f"compiled in {time.perf_counter() - begin:.1f} s{origin}", flush=True)
 
     def log_summary(self):
-        """Says what is about to be trained, on what, and where it goes."""
+        """Prints the network, the recipe, the data and the folder of the run."""
         training, ranks = self.config.training, self.ranks.size
         parameters = sum(p.size for p in self.network.trainable_params())
         print(f"preset: {self.config.preset}, {parameters:,} parameters")
@@ -154,8 +163,8 @@ class Trainer:
         )
         if training.sequences_per_step(ranks) > training.batch_size:
             print(
-                f"a step: {ranks} rank(s), {training.accumulate_steps} batch(es) of each, "
-                f"{training.sequences_per_step(ranks)} sequences"
+                f"a step: {ranks} rank(s) with {training.accumulate_steps} batch(es) each, "
+                f"{training.sequences_per_step(ranks)} sequences in all"
             )
         if training.curriculum:
             print(f"curriculum: {' '.join(map(str, training.curriculum))}, then whole sequences")
@@ -167,8 +176,8 @@ class Trainer:
 
 
 def run_epochs(model, callbacks, config, train_source, state, ranks):
-    """Trains to the end of an epoch that has begun, or from a whole epoch to the end of the run;
-    to where another horizon is due, if that comes first.
+    """Trains to the end of the epoch if it has begun, else to the end of the run; a change of the
+    horizon ends either.
     """
     epoch, batch = divmod(state.step, state.steps_per_epoch)
     dataset = make_dataset(
@@ -194,17 +203,17 @@ def run_epochs(model, callbacks, config, train_source, state, ranks):
 
 
 def has_sink_mode():
-    """Whether the device in use has sink mode."""
+    """Whether the current device has sink mode."""
     return ms.get_context("device_target") == "Ascend"
 
 
 def steps_at_once(sink_size, steps):
-    """The largest number up to `sink_size` that divides the steps to an epoch's end."""
+    """The largest divisor of `steps`, the steps left in an epoch, up to `sink_size`."""
     return max(size for size in range(1, sink_size + 1) if steps % size == 0)
 
 
 def describe_sinks(size):
-    """One line for the log."""
+    """A line for the log about sinks of some size."""
     if size == 1:
         return "sink mode: 1 step at a time"
     return (

@@ -271,7 +271,7 @@ def test_flags_as_a_platform_writes_them(capsys):
     """Name and value; what is not ours is named and left alone."""
     args = parse("--data_url s --num_gpus 8 --overwrite False --user=me --flag --resume True")
     assert (args.data_url, args.overwrite, args.resume) == ("s", False, True)
-    line = "warning: not used, as flags of the platform: --num_gpus 8 --user=me --flag\n"
+    line = "warning: ignoring flags of the platform: --num_gpus 8 --user=me --flag\n"
     assert capsys.readouterr().err == line
 
 

@@ -158,7 +158,7 @@ def test_what_cannot_be_drawn(tmp_path, sequence):
     inputs, forecast, truth = sequence
     for wrong, message in (
         ((inputs[0], forecast, truth), r"shapes \(1, 16, 24\) and \(4, 1, 16, 24\)"),
-        ((inputs, forecast[:, :, :8], None), "of the same frames"),
+        ((inputs, forecast[:, :, :8], None), "with the same C, H and W"),
         ((inputs, forecast, truth[:3]), r"truth has the shape \(3, 1, 16, 24\)"),
         ((inputs, forecast, truth, ColorScale((1, 1))), "value_range is 1 1"),
     ):

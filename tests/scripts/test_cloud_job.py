@@ -94,7 +94,7 @@ def test_an_evaluation_job(tmp_path, rng):
     shutil.make_archive(tmp_path / "in" / "data", "zip", tmp_path / "data")
     urls = ["--data_url", tmp_path / "in", "--train_url", tmp_path / "out"]
     result = run("test.py", *urls, "--baselines", "False", "--num_gpus", 1)
-    assert "not used, as flags of the platform: --num_gpus 1" in result.stderr
+    assert "ignoring flags of the platform: --num_gpus 1" in result.stderr
     saved = json.loads((tmp_path / "out" / "result.json").read_text())
     assert saved["sequences"] == 3
     assert saved["test_set"].endswith("mnist_test_seq.npy")

@@ -69,7 +69,7 @@ def test_a_stop_in_the_middle_of_an_epoch(tmp_path, reference, number, workers, 
     step = checkpoint.load(folder / "last.ckpt").state["step"]
     assert step % 20, "the stop was to be within an epoch"
     result = run("train.py", "--resume", "--train_path", folder)
-    assert f"going on from {folder / 'last.ckpt'}: epoch {epoch}, step {step}" in result.stdout
+    assert f"resuming from {folder / 'last.ckpt'}: epoch {epoch}, step {step}" in result.stdout
     assert list(differences(folder, reference)) == []
     assert (folder / "best.ckpt").is_file()
 

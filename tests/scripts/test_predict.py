@@ -123,7 +123,7 @@ def test_by_the_script(tmp_path, trained, pixels, expected):
     timing = r"network: \S+ ms a sequence, \S+ sequences/s, in batches of 4 \(\S+ s\); compiled"
     assert re.search(timing, result.stdout)
     line = refuse(tmp_path, *command)
-    assert "holds a forecast already (forecast.npy): --overwrite" in line
+    assert "holds a forecast already (forecast.npy): give --overwrite" in line
 
 
 def test_the_test_set_by_mindir(tmp_path, trained, mindir, by_checkpoint):

@@ -45,18 +45,18 @@ def test_the_newest_good_state(folder, capsys):
     damage(folder / run_folder.LAST)
     assert start.find_resumable(True, folder).state["step"] == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "last.ckpt: damaged: its checksum is wrong; going on from previous.ckpt" in line
+    assert "last.ckpt: damaged: its checksum is wrong; resuming from previous.ckpt" in line
     (folder / run_folder.PREVIOUS).unlink()
     assert start.find_resumable(True, folder).state["step"] == 1
     damage(folder / "epoch_0001.ckpt")
-    with pytest.raises(InputError, match="no good state to resume: .*last.ckpt.*epoch_0001.ckpt"):
+    with pytest.raises(InputError, match="no intact checkpoint .*last.ckpt.*epoch_0001.ckpt"):
         start.find_resumable(True, folder)
 
 
 def test_nothing_to_resume(tmp_path):
-    with pytest.raises(InputError, match="holds no state to resume"):
+    with pytest.raises(InputError, match="has no checkpoint to resume"):
         start.find_resumable(True, tmp_path)
-    with pytest.raises(InputError, match="resume needs --train_path"):
+    with pytest.raises(InputError, match="resume needs .* --train_path"):
         start.find_resumable(True, None)
 
 
@@ -136,9 +136,9 @@ def test_a_config_that_cannot_be_used(tmp_path):
     saved.write_text(make_config("small", {}).to_json().replace('"epochs"', '"epoks"'))
     for options, message in (
         ((), "config.json: TrainingConfig: epoks is unknown"),
-        (("--preset", "small"), "config is given with preset"),
-        (("--recipe", "published"), "config is given with recipe"),
-        (("--resume", "--train_path", tmp_path), "config is given with resume"),
+        (("--preset", "small"), "config is given with --preset"),
+        (("--recipe", "published"), "config is given with --recipe"),
+        (("--resume", "--train_path", tmp_path), "config is given with --resume"),
     ):
         with pytest.raises(InputError, match=message):
             new_config("--config", saved, *options)

@@ -30,7 +30,7 @@ def test_another_number_of_ranks_within_an_epoch():
     """Refused, also where both numbers of ranks make as many steps of an epoch."""
     state = TrainingState(5, ranks=2, epoch=3, step=14)
     state.continue_on(2, 5, "x.ckpt")
-    with pytest.raises(InputError, match="x.ckpt: is from within an epoch .* on 2 rank.*not on 3"):
+    with pytest.raises(InputError, match="x.ckpt: was saved within an epoch .* 2 rank.*not on 3"):
         state.continue_on(3, 5, "x.ckpt")
     assert (state.ranks, state.step) == (2, 14)
 
