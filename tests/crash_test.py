@@ -40,6 +40,8 @@ TINY = [
 ]
 TIMES = ("minutes", "sequences_per_second")
 PATIENCE_SECONDS = 60
+# Short beside a save, inside of which a kill has to fall.
+POLL_SECONDS = 0.005
 
 
 def start(folder, kills, workers, resume):
@@ -62,6 +64,7 @@ def wait_for(process, condition):
     while process.poll() is None and time.monotonic() < end:
         if condition():
             return True
+        time.sleep(POLL_SECONDS)
     return False
 
 

@@ -1,11 +1,12 @@
 """Checks, without an Ascend, what can be known of our graphs on one.
 
 python tests/ascend/readiness.py                       # all presets, about a minute
-python tests/ascend/readiness.py --preset multiscale
+python tests/ascend/readiness.py --preset multiscale --frames 3
 
-For every preset two graphs of ten 64x64 frames in and ten out, built as for an Ascend: the exported
-MINDIR, and the training step with backward and optimizer. Of the training step both forms count:
-before the device's own passes, which is what an Ascend's compiler would be given, and compiled.
+For every preset two graphs of 64x64 frames, ten in and ten out, built as for an Ascend: the
+exported MINDIR, and the training step with backward and optimizer. Of the training step both forms
+count: before the device's own passes, which is what an Ascend's compiler would be given, and
+compiled.
 
 - Every primitive has to be one that MindSpore documents or registers for the Ascend; `platforms.py`
   finds the evidence in the installed wheel. Nodes that launch no kernel in the compiled graph
@@ -39,7 +40,7 @@ from src.runtime import device  # noqa: E402
 from src.tools import loss, optimizers, train_step  # noqa: E402
 from tests.ascend import platforms  # noqa: E402
 
-FRAMES, SIDE = 10, 64
+SIDE = 64
 BATCH_SIZE = 32
 MEMORY = 32e9  # bytes of an Ascend 910
 BLOCK = 16
@@ -68,24 +69,20 @@ class Report:
     odd_channels: tuple[str, ...] = ()
 
 
-def make_network(preset, execution):
-    """The network of a preset for ten frames."""
-    return EncoderForecaster(PRESETS[preset].model, FRAMES, execution)
+def make_batch(size, frames):
+    """Black frames, (size, frames, 1, 64, 64)."""
+    return ms.Tensor(np.zeros((size, frames, 1, SIDE, SIDE), np.float32))
 
 
-def make_batch(size):
-    """Black frames, (size, 10, 1, 64, 64)."""
-    return ms.Tensor(np.zeros((size, FRAMES, 1, SIDE, SIDE), np.float32))
-
-
-def training_step(preset):
+def training_step(preset, frames):
     """What `compiled_graph` builds: the step of the preset's own recipe, and its batch."""
     training = make_config(preset, {}).training
-    network = make_network(preset, train_step.execution_of(training, "Ascend"))
+    execution = train_step.execution_of(training, "Ascend")
+    network = EncoderForecaster(PRESETS[preset].model, frames, execution)
     optimizer = optimizers.make_optimizer(network, training)
     step_loss = loss.ForecastLoss(network, training.loss, training.encoder_loss_weight)
-    frames = make_batch(BATCH_SIZE)
-    return train_step.TrainStep(step_loss, optimizer, training.grad_clip), (frames, frames)
+    batch = make_batch(BATCH_SIZE, frames)
+    return train_step.TrainStep(step_loss, optimizer, training.grad_clip), (batch, batch)
 
 
 def training_report(name, build, *inputs):
@@ -102,12 +99,12 @@ def training_report(name, build, *inputs):
     return Report(name, counts, sources_of(nodes, silent), problems, memory), silent
 
 
-def inference_report(preset, silent):
+def inference_report(preset, frames, silent):
     """The `Report` on the exported MINDIR of a preset."""
-    network = make_network(preset, Execution("Ascend"))
+    network = EncoderForecaster(PRESETS[preset].model, frames, Execution("Ascend"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.mindir"
-        ms.export(network, make_batch(1), file_name=str(path), file_format="MINDIR")
+        ms.export(network, make_batch(1, frames), file_name=str(path), file_format="MINDIR")
         nodes = read_mindir(path)
     return Report(
         f"{preset}, inference",
@@ -168,17 +165,17 @@ def odd_channels(network):
             yield f"{parameter.name}: {channels[1]} to {channels[0]} channels"
 
 
-def reports(presets):
-    """Yields the reports on presets, training and inference."""
+def reports(presets, frames):
+    """Yields the reports on presets, training and inference, of so many frames in and out."""
     with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
         steps = [
-            pool.submit(training_report, f"{preset}, training", training_step, preset)
+            pool.submit(training_report, f"{preset}, training", training_step, preset, frames)
             for preset in presets
         ]
         for preset, step in zip(presets, steps, strict=True):
             report, silent = step.result()
             yield report
-            yield inference_report(preset, silent)
+            yield inference_report(preset, frames, silent)
 
 
 def show(report):
@@ -197,7 +194,7 @@ def main(args):
     """Reports on every preset; exits with 1 where one is not ready."""
     device.set_up("CPU")
     failed = False
-    for report in reports([args.preset] if args.preset else list(PRESETS)):
+    for report in reports([args.preset] if args.preset else list(PRESETS), args.frames):
         show(report)
         failed |= bool(report.problems)
     sys.exit(int(failed))
@@ -206,4 +203,10 @@ def main(args):
 if __name__ == "__main__":
     parser = cli.Parser(__doc__)
     parser.add_argument("--preset", choices=tuple(PRESETS), help="this one alone")
+    parser.add_argument(
+        "--frames",
+        type=cli.whole_number(1),
+        default=10,
+        help="frames in, and as many out (default: 10)",
+    )
     cli.run(main, parser.parse_args())

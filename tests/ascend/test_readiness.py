@@ -10,6 +10,8 @@ from tests.ascend import platforms, readiness
 
 # The largest first, so that it does not run alone in the end.
 ORDER = ("multiscale", "paper", "small")
+# In and out; graphs of ten have more nodes, and of the same primitives.
+FRAMES = 3
 
 
 class Wrong(nn.Cell):
@@ -37,7 +39,7 @@ def wrong():
 def found():
     """The reports on all presets, by name."""
     assert set(ORDER) == set(PRESETS)
-    return {report.name: report for report in readiness.reports(ORDER)}
+    return {report.name: report for report in readiness.reports(ORDER, FRAMES)}
 
 
 @pytest.mark.parametrize("graph", ["training", "inference"])
@@ -91,9 +93,12 @@ def test_sources():
 
 
 def test_memory_of_a_batch_of_32(found):
-    """Weights and both moments alone are 12 bytes a parameter; the most is multiscale's."""
+    """Weights and both moments alone are 12 bytes a parameter; the most is multiscale's. Ten frames
+    fit too: the first has no state and costs least, the others cost as much as each other.
+    """
     memory = {preset: found[f"{preset}, training"].memory for preset in PRESETS}
-    assert 12 * 7_585_296 < memory["paper"] < memory["multiscale"] < readiness.MEMORY
+    limit = readiness.MEMORY * (FRAMES - 1) / (10 - 1)
+    assert 12 * 7_585_296 < memory["paper"] < memory["multiscale"] < limit
 
 
 def test_channels_are_reported(found):

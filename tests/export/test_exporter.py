@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -98,6 +99,14 @@ def test_a_difference_is_an_error(network, tmp_path, monkeypatch, file_format):
     with pytest.raises(ExportError, match=f"the {file_format}'s output differs"):
         exporter.export(*network, tmp_path / f"x.{file_format.lower()}", file_format)
     assert not list(tmp_path.iterdir())
+
+
+def test_where_an_export_goes():
+    """Beside the checkpoint that was named; by the bundled one into the working folder."""
+    assert exporter.output_path(None, "a/b.ckpt", "ONNX") == Path("a/b.onnx")
+    assert exporter.output_path(None, None, "MINDIR") == Path("small.mindir")
+    assert exporter.output_path("a/net.mindir", None, "MINDIR") == Path("a/net.mindir")
+    assert exporter.output_path("a/net.ckpt", None, "MINDIR") == Path("a/net.ckpt.mindir")
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

@@ -1,11 +1,15 @@
 """Runs the project as its users do, and gives the tests a trained tiny network."""
 
+import contextlib
 import gzip
 import os
+import runpy
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,6 +22,13 @@ TINY = [
 ]
 
 
+class Output(NamedTuple):
+    """What a command wrote."""
+
+    stdout: str
+    stderr: str
+
+
 def run(*command, expect=0, cwd=None):
     """Runs a script by its path; an entry script by this Python. Checks exit code and log."""
     script, *arguments = map(str, command)
@@ -27,12 +38,53 @@ def run(*command, expect=0, cwd=None):
         env={**os.environ, "PYTHON": sys.executable},
         cwd=cwd,
         capture_output=True,
-        text=True,
     )
-    assert result.returncode == expect, result.stdout + result.stderr
-    output = result.stdout + result.stderr
+    return checked(result.returncode, result.stdout.decode(), result.stderr.decode(), expect)
+
+
+def run_here(*command, expect=0, cwd=None):
+    """As `run`, but within this process, which spares a start of MindSpore; not for trainings,
+    because a process compiles those once.
+    """
+    script, *arguments = map(str, command)
+    code = 0
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            redirected("stdout", 1, output),
+            redirected("stderr", 2, errors),
+        ):
+            patch.setattr(sys, "argv", [str(ROOT / script), *arguments])
+            patch.chdir(cwd or Path.cwd())
+            try:
+                runpy.run_path(sys.argv[0], run_name="__main__")
+            except SystemExit as end:
+                code = end.code
+        texts = [os.pread(f.fileno(), os.fstat(f.fileno()).st_size, 0) for f in (output, errors)]
+    return checked(code, *(text.decode() for text in texts), expect)
+
+
+@contextlib.contextmanager
+def redirected(name, number, file):
+    """Sends to a file what is written to stdout or stderr, by Python and by the libraries below."""
+    stream, old = getattr(sys, name), os.dup(number)
+    os.dup2(file.fileno(), number)
+    try:
+        with open(number, "w", buffering=1, closefd=False) as own:
+            setattr(sys, name, own)
+            yield
+    finally:
+        setattr(sys, name, stream)
+        os.dup2(old, number)
+        os.close(old)
+
+
+def checked(code, stdout, stderr, expect):
+    """A command's output, once its exit code and its log are as they should be."""
+    output = stdout + stderr
+    assert code == expect, output
     assert not [word for word in ("deprecated", "\r", "\x1b") if word in output], output
-    return result
+    return Output(stdout, stderr)
 
 
 def idx_bytes(images, magic=2051, count=None):
