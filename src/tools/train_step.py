@@ -74,12 +74,24 @@ class TrainStep(nn.Cell):
         if self.scaler is None:
             return self.update(loss, gradients)
         loss, gradients = self.scaler.unscale(loss), self.scaler.unscale(gradients)
-        finite = amp.all_finite(gradients)
+        finite = self.all_finite(gradients)
         norm = ops.zeros_like(loss)
         if finite:
             loss, norm = self.update(loss, gradients)
         loss = ops.depend(loss, self.scaler.adjust(finite))
         return loss, norm
+
+    def all_finite(self, gradients):
+        """Whether no rank has seen an overflow; the same on all of them.
+
+        Equal gradients are not enough for that: a device may answer from its overflow register,
+        which knows of its own overflows alone.
+        """
+        finite = amp.all_finite(gradients)
+        if self.ranks > 1:
+            overflows = self.sum_of_ranks(1.0 - ops.cast(finite, ms.float32))
+            finite = overflows == 0
+        return finite
 
     def mean_of_parts(self, *batch):
         """The loss and its gradients, of one part of the batch after the other."""
