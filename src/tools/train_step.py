@@ -32,7 +32,8 @@ class TrainStep(nn.Cell):
     that every rank clips, leaves out and updates alike.
 
     Args:
-        loss: a Cell from a batch to a scalar.
+        loss: a Cell from a batch to a scalar, a mean over the batch. Where a batch has a mask, it
+            has `counts` of that, and takes them as its last input: what it divides by.
         optimizer: updates the parameters that it was made with.
         grad_clip: largest global norm; 0 for no limit.
         scaler: of `make_scaler`, or None; a step whose gradients overflow is left out.
@@ -40,8 +41,8 @@ class TrainStep(nn.Cell):
         ranks: how many processes share a step, each with a batch of its own.
 
     Inputs:
-        - **batch** - that of this rank, as of `loss`; where it has weights, each part and each rank
-          is the mean of what counts in it.
+        - **batch** - that of this rank, as of `loss`. Where it has a mask, its third, the step is
+          that of one batch of all parts and ranks: what counts weighs the same in each of them.
 
     Outputs:
         The loss and the global norm of the gradients before clipping, scalars; a norm of 0 says
@@ -95,19 +96,33 @@ class TrainStep(nn.Cell):
 
     def mean_of_parts(self, *batch):
         """The loss and its gradients, of one part of the batch after the other."""
+        counts = self.counts_of_a_part(batch)
         if self.accumulate_steps == 1:
-            return self.value_and_grad(*batch)
+            return self.value_and_grad(*batch, *counts)
         size = batch[0].shape[0] // self.accumulate_steps
-        loss, gradients = self.value_and_grad(*[x[:size] for x in batch])
+        loss, gradients = self.value_and_grad(*[x[:size] for x in batch], *counts)
         for k in range(1, self.accumulate_steps):
             # A part waits for the one before it, or all of them would be in memory at a time.
             inputs = ops.depend(batch[0], gradients)
             part = [x[k * size : (k + 1) * size] for x in (inputs, *batch[1:])]
-            more, others = self.value_and_grad(*part)
+            more, others = self.value_and_grad(*part, *counts)
             loss = loss + more
             gradients = tuple([gradients[i] + others[i] for i in range(len(others))])
         share = 1.0 / self.accumulate_steps
         return loss * share, tuple([g * share for g in gradients])
+
+    def counts_of_a_part(self, batch):
+        """What a part on a rank has to count on average, a tuple of one; () without a mask.
+
+        The mean over parts and ranks of sums that are divided by it is the sum of all, divided by
+        the count of all.
+        """
+        if len(batch) < 3:
+            return ()
+        counts = self.loss.counts(batch[2])
+        if self.ranks > 1:
+            counts = self.sum_of_ranks(counts)
+        return (counts / (self.accumulate_steps * self.ranks),)
 
     def update(self, loss, gradients):
         """Updates the parameters; returns the loss and the gradients' norm."""
