@@ -5,6 +5,9 @@ from mindspore import Parameter, nn, ops
 
 from src.data.normalizer import normalize
 
+# Less than the count per batch of any number of batches with one valid pixel.
+SMALLEST_COUNT = 1e-6
+
 
 class ForecastLoss(nn.Cell):
     """The forecast's loss, plus the encoder's own next-frame loss if that has a weight.
@@ -31,6 +34,8 @@ class ForecastLoss(nn.Cell):
         - **targets** - (B, forecast_frames, C, H, W), float32 in [0, 1].
         - **mask** - (B, T + forecast_frames, C, H, W), float32, or None. Pixels where it is 0 do
           not count, in the loss and in its gradients.
+        - **counts** - (2,), float32, or None: the numbers that the two sums over valid pixels are
+          divided by if the batch is one of several; by default the `counts` of its own mask.
 
     Outputs:
         The loss, a scalar.
@@ -51,21 +56,33 @@ class ForecastLoss(nn.Cell):
         lower = (1.0, *weights)
         self.rises = [(t, w - x) for t, w, x in zip(thresholds, weights, lower, strict=False)]
 
-    def construct(self, inputs, targets, mask=None):
+    def construct(self, inputs, targets, mask=None, counts=None):
+        masks = (None, None) if mask is None else self.masks(mask)
+        if counts is None:
+            counts = (None, None) if mask is None else self.counts(mask)
         if self.is_cut:
             inputs, targets = self.cut(inputs, targets)
         outputs, states = self.network.encode(inputs)
         forecast = self.network.forecast(states, self.forecast_frames)
-        begin = inputs.shape[1]
-        target_mask = None if mask is None else mask[:, begin : begin + self.forecast_frames]
-        loss = self.pixel_loss(self.network.head(forecast, inputs[:, -1:]), targets, target_mask)
+        logits = self.network.head(forecast, inputs[:, -1:])
+        loss = self.pixel_loss(logits, targets, masks[0], counts[0])
         if self.has_encoder_loss:
             next_frames = ops.concat((inputs[:, 1:], targets[:, :1]), 1)
-            next_mask = None if mask is None else mask[:, 1 : begin + 1]
+            logits = self.network.head(outputs, inputs)
             loss = loss + self.encoder_loss_weight * self.pixel_loss(
-                self.network.head(outputs, inputs), next_frames, next_mask
+                logits, next_frames, masks[1], counts[1]
             )
         return loss
+
+    def masks(self, mask):
+        """The parts of a mask for the forecast's loss and for the encoder's."""
+        begin = self.input_frames if self.is_cut else mask.shape[1] - self.forecast_frames
+        return mask[:, begin : begin + self.forecast_frames], mask[:, 1 : begin + 1]
+
+    def counts(self, mask):
+        """The numbers of valid pixels in the forecast's loss and in the encoder's, (2,)."""
+        forecast, encoder = self.masks(mask)
+        return ops.stack((forecast.sum(), encoder.sum()))
 
     def cut(self, inputs, targets):
         """The inputs and targets of the horizon."""
@@ -73,19 +90,18 @@ class ForecastLoss(nn.Cell):
         frames = ops.concat((inputs, targets), 1)
         return frames[:, :begin], frames[:, begin:end]
 
-    def pixel_loss(self, logits, targets, mask=None):
-        """The mean loss over the pixels of frames, given before their activation."""
+    def pixel_loss(self, logits, targets, mask=None, count=None):
+        """The mean loss over the pixels of frames, given before their activation; see `mean`."""
         if self.loss == "bce":
             # -(y log s(z) + (1 - y) log(1 - s(z))) without overflow.
-            return mean(
-                ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits))), mask
-            )
+            loss = ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
+            return mean(loss, mask, count)
         error = self.network.activate(logits) - targets
         square = ops.square(error)
         loss = square + ops.abs(error) if self.loss == "mse+mae" else square
         if self.rises:
             loss = loss * self.weights_of(targets)
-        return mean(loss, mask)
+        return mean(loss, mask, count)
 
     def weights_of(self, targets):
         """The weight of each pixel's error."""
@@ -95,11 +111,11 @@ class ForecastLoss(nn.Cell):
         return weights
 
 
-def mean(values, mask=None):
-    """The mean of the values whose mask is 1; 0 if there is none."""
+def mean(values, mask=None, count=None):
+    """The sum of the values whose mask is 1, divided by the count; without a mask their mean."""
     if mask is None:
         return values.mean()
-    return (values * mask).sum() / ops.maximum(mask.sum(), 1.0)
+    return (values * mask).sum() / ops.maximum(count, SMALLEST_COUNT)
 
 
 def in_unit_range(loss_weights, normalizer):

@@ -33,7 +33,8 @@ class TrainStep(nn.Cell):
     so that all ranks clip, skip and update alike.
 
     Args:
-        loss: a Cell from a batch to its loss, a scalar.
+        loss: a Cell from a batch to its loss, a scalar: a mean over the batch. For batches with a
+            mask it has a method `counts` of the mask, and takes counts as its last input.
         optimizer: the optimizer of the network's parameters.
         grad_clip: largest global norm of the gradients; 0: no limit.
         scaler: the loss scale that `make_scaler` returned, or None. With it a step whose gradients
@@ -42,8 +43,8 @@ class TrainStep(nn.Cell):
         ranks: number of processes that share a step, each with its own batch.
 
     Inputs:
-        - **batch** - this rank's inputs of `loss`. With a mask the loss of each part on each rank
-          is a mean over its own valid pixels.
+        - **batch** - this rank's inputs of `loss`. With a mask, which is the third, a valid pixel
+          weighs the same in each part and on each rank, as in one large batch.
 
     Outputs:
         The loss and the global norm of the gradients before clipping, scalars. A norm of 0 means
@@ -76,28 +77,54 @@ class TrainStep(nn.Cell):
         if self.scaler is None:
             return self.update(loss, gradients)
         loss, gradients = self.scaler.unscale(loss), self.scaler.unscale(gradients)
-        finite = amp.all_finite(gradients)
+        finite = self.all_finite(gradients)
         norm = ops.zeros_like(loss)
         if finite:
             loss, norm = self.update(loss, gradients)
         loss = ops.depend(loss, self.scaler.adjust(finite))
         return loss, norm
 
+    def all_finite(self, gradients):
+        """Whether no rank has seen an overflow; the same answer on all ranks.
+
+        The ranks' gradients are equal, but a device may answer from its overflow register, which
+        only knows the overflows of that device.
+        """
+        finite = amp.all_finite(gradients)
+        if self.ranks > 1:
+            overflows = self.sum_of_ranks(1.0 - ops.cast(finite, ms.float32))
+            finite = overflows == 0
+        return finite
+
     def mean_of_parts(self, *batch):
         """The loss and its gradients, means over the parts of the batch."""
+        counts = self.counts_per_part(batch)
         if self.accumulate_steps == 1:
-            return self.value_and_grad(*batch)
+            return self.value_and_grad(*batch, *counts)
         size = batch[0].shape[0] // self.accumulate_steps
-        loss, gradients = self.value_and_grad(*[x[:size] for x in batch])
+        loss, gradients = self.value_and_grad(*[x[:size] for x in batch], *counts)
         for k in range(1, self.accumulate_steps):
             # Each part waits for the one before it; else all of them would be in memory at once.
             inputs = ops.depend(batch[0], gradients)
             part = [x[k * size : (k + 1) * size] for x in (inputs, *batch[1:])]
-            part_loss, part_gradients = self.value_and_grad(*part)
+            part_loss, part_gradients = self.value_and_grad(*part, *counts)
             loss = loss + part_loss
             gradients = tuple([gradients[i] + part_gradients[i] for i in range(len(gradients))])
         fraction = 1.0 / self.accumulate_steps
         return loss * fraction, tuple([g * fraction for g in gradients])
+
+    def counts_per_part(self, batch):
+        """The mean number of valid pixels per part and rank, a tuple of one; () without a mask.
+
+        Each part divides its sum by this, so that the mean over parts and ranks is the sum over
+        all valid pixels divided by their number.
+        """
+        if len(batch) < 3:
+            return ()
+        counts = self.loss.counts(batch[2])
+        if self.ranks > 1:
+            counts = self.sum_of_ranks(counts)
+        return (counts / (self.accumulate_steps * self.ranks),)
 
     def update(self, loss, gradients):
         """Updates the parameters; returns the loss and the gradients' norm."""
