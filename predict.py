@@ -76,7 +76,7 @@ def main(args):
     else:
         source = prediction.sequences_of_test_set(model, args.workroot)
     source = First(source, args.limit) if args.limit else source
-    folder = prediction.open_output(args.output, args.overwrite)
+    folder = prediction.open_output(args.output, args.overwrite, args.input)
     print(f"{device.describe(target)}\nnetwork: {model.name}\nsequences: {source.name}")
     low, high = source.value_range
     print(f"value range: {low:g} is 0 to the network, {high:g} is 1", flush=True)

@@ -249,13 +249,15 @@ class Upload:
         self.done = self.present()
 
     def present(self):
-        """The folder's files by name, with what tells that one has changed; no hidden ones."""
+        """The folder's files by name, with what tells that one has changed; of the hidden ones the
+        manifest alone.
+        """
         files = [p for p in sorted(self.folder.rglob("*")) if p.is_file()]
         names = {str(path.relative_to(self.folder)): path.stat() for path in files}
         return {
             name: (stat.st_mtime_ns, stat.st_size)
             for name, stat in names.items()
-            if not Path(name).name.startswith(".")
+            if not Path(name).name.startswith(".") or name == run_folder.MANIFEST
         }
 
     def copy(self):

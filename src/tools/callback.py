@@ -14,7 +14,7 @@ from mindspore import ops
 from mindspore.train import Callback
 
 from src import checkpoint, run_folder
-from src.errors import NonFiniteError, StoppedError
+from src.errors import DiskError, NonFiniteError, StoppedError
 from src.runtime.distributed import Ranks
 from src.runtime.files import sync_folder
 from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
@@ -291,6 +291,7 @@ class SaveCheckpoints(Callback):
         self.network = network
         self.optimizer = optimizer
         self.folder = folder
+        self.manifest = run_folder.manifest(folder)
 
     def on_train_step_end(self, run_context):
         if epoch_ends(self.state, self.config.training):
@@ -307,10 +308,24 @@ class SaveCheckpoints(Callback):
         if self.save_steps_are_over() or due or self.signals.stop_requested:
             self.save_last()
         if due:
-            self.save(run_folder.epoch_file(self.state.epoch))
-            for old in sorted(self.folder.glob(run_folder.EPOCHS))[: -training.keep]:
-                old.unlink()
+            self.save_epoch(run_folder.epoch_file(self.state.epoch))
         self.saved()
+
+    def save_epoch(self, name):
+        """Writes an epoch's checkpoint, and removes the run's oldest ones but for `keep`.
+
+        Raises:
+            DiskError: a file that no run wrote has come in its way.
+        """
+        if not self.manifest.claim([name]):
+            raise DiskError(
+                f"{self.folder / name}: is there already, and no run wrote it: move it away; "
+                f"{run_folder.LAST} has the state, from which --resume goes on"
+            )
+        self.save(name)
+        own = set(self.manifest.owned())
+        saved = [path for path in run_folder.epoch_checkpoints(self.folder) if path in own]
+        self.manifest.remove(saved[: -self.config.training.keep])
 
     def save_steps_are_over(self):
         """Whether `save_steps` have passed since it was asked last."""

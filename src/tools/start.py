@@ -19,7 +19,7 @@ from src.config.schema import AUTO, Config, DataConfig, ModelConfig, TrainingCon
 from src.data import own_data, sources
 from src.data.normalizer import check_value_range
 from src.errors import InputError
-from src.formats.readers import AxisNames
+from src.formats.readers import AxisNames, would_read
 from src.model import EncoderForecaster
 from src.tools.state import TrainingState
 from src.tools.train_step import execution_of
@@ -51,6 +51,14 @@ class Start:
         """Whether it goes on in the folder of the run that it resumes."""
         resumed = self.resumed
         return bool(resumed) and self.folder.resolve() == resumed.path.parent.resolve()
+
+    @property
+    def epochs_done(self):
+        """The epochs that the run in its folder has behind it; None where it starts one."""
+        if not self.continues:
+            return None
+        state = TrainingState.from_checkpoint(self.resumed)
+        return state.step // state.steps_per_epoch
 
     def sources(self):
         """The training and the validation sequences."""
@@ -100,14 +108,37 @@ def resolve_start(flags, target):
             raise InputError("config is given with resume, which has the settings of its run")
         resumed = find_resumable(flags["resume"], folder)
         config = resolve_sink_size(resumed_config(resumed, flags), target)
-        return Start(config, Path(folder or resumed.path.parent), resumed=resumed)
+        folder = Path(folder or resumed.path.parent)
+        check_apart(folder, config.data.dataset)
+        return Start(config, folder, resumed=resumed)
     saved = read_config(flags["config"], flags) if flags["config"] else None
     file = flags.get("pretrained_model", saved and saved.training.pretrained_model)
     pretrained = load(file) if file else None
     config, dataset = new_config(flags, target, pretrained, saved)
     config = resolve_sink_size(config, target)
     folder = Path(folder or run_folder.default_path(config.preset))
+    check_apart(folder, config.data.dataset, file)
     return Start(config, folder, dataset, pretrained=pretrained)
+
+
+def check_apart(folder, dataset, pretrained_model=None):
+    """Raises `InputError` where a run's files would be read as its input, or take its place.
+
+    Args:
+        folder: the run's folder.
+        dataset, pretrained_model: what it reads, or None.
+    """
+    written = [folder / name for name in (*run_folder.NAMES, run_folder.epoch_file(1))]
+    there = run_folder.run_files(folder)
+    for name, source, paths in (
+        ("dataset", dataset, written),
+        ("pretrained_model", pretrained_model, there),
+    ):
+        if source is not None and any(would_read(source, path) for path in paths):
+            raise InputError(
+                f"{folder}: is where {name} is read from, and the run's files would meet it "
+                "(train_path): name another folder"
+            )
 
 
 def given_flags(args):
