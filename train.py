@@ -17,7 +17,6 @@ from src.config import cli
 from src.evaluation import summary
 from src.runtime import compile_cache, device, distributed
 from src.tools import optimizers, profiling, recorder
-from src.tools.earlier import is_of_a_run
 from src.tools.start import given_flags, resolve_start
 from src.tools.trainer import Trainer
 
@@ -59,9 +58,7 @@ def main(args, job):
     ms.set_seed(config.training.seed)
     network = start.network(target)
     if ranks.is_main:
-        run_folder.open_run_folder(
-            start.folder, config, args.overwrite, start.epochs_done, is_of_a_run
-        )
+        run_folder.open_run_folder(start.folder, config, args.overwrite, start.earlier())
     print(device.describe(target))
     trainer = Trainer(start, network, sources, ranks)
     trainer.train(cache_folder, job.upload, profile_folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from src import ROOT
 from src.errors import InputError
-from src.runtime.files import unfinished_name, write_atomically
+from src.runtime.files import move, unfinished_name, write_atomically
 from src.runtime.manifest import Manifest, manifest_name
 
 CONFIG = "config.json"
@@ -18,6 +18,8 @@ BEST = "best.ckpt"
 LOCK = ".lock"
 PICTURES = "pictures"
 EVENTS = "tensorboard"
+# Holds what a run went on from before; nothing here looks into it.
+SET_ASIDE = "set_aside"
 EPOCHS = "epoch_[0-9][0-9][0-9][0-9].ckpt"
 # What every run writes, beside its epochs' checkpoints, its pictures and its events.
 NAMES = (CONFIG, METRICS, NEXT, LAST, PREVIOUS, BEST)
@@ -67,37 +69,39 @@ def manifest(folder):
     return Manifest(folder, KIND)
 
 
-def open_run_folder(path, config, overwrite=False, epochs_done=None, is_ours=lambda path: False):
+def open_run_folder(path, config, overwrite, earlier):
     """Makes the folder of a run, locks it, and writes config.json into it.
 
     Args:
         path: the folder.
         config: the run's `Config`.
         overwrite: remove the run that the folder holds; other files stay.
-        epochs_done: of the run in the folder that this one goes on with; None where it starts.
-        is_ours: a function of a path that tells by its content whether a run wrote the file; asked
-            in a folder from before there was a manifest.
+        earlier: the run in it and the state that this one goes on from, if any; an `Earlier`. What
+            is later than that state is set aside. In a folder from before there was a manifest it
+            tells a run's files by their content.
 
     Raises:
         InputError: the folder holds a run that is neither gone on with nor overwritten, another
             process trains in it, a file that is no run's is in the way, or it cannot be written.
     """
-    folder, starts = Path(path), epochs_done is None
+    folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         ours = manifest(folder)
-        old = ours.owned() if ours.exists() else list(filter(is_ours, run_files(folder)))
-        if old and starts and not overwrite:
+        old = ours.owned() if ours.exists() else list(filter(earlier.is_ours, run_files(folder)))
+        if old and not earlier.resumed and not overwrite:
             raise InputError(
                 f"{folder}: holds a run already ({old[0].name}): go on with it by --resume, start "
                 "over with --overwrite, or give another --train_path"
             )
-        _refuse_what_is_in_the_way(folder, old, config.training.epochs, epochs_done or 0)
+        _refuse_what_is_in_the_way(folder, old, config.training.epochs, earlier.epochs_done)
         _lock(folder)
         if not ours.exists():
             ours.add(*(file.name for file in old))
-        if starts:
+        if not earlier.resumed:
             ours.remove_owned()
+        elif later := earlier.later(ours):
+            set_aside(later, ours, earlier.resumed.path)
         ours.add(*NAMES)
         for name in ours.names():
             unfinished_name(folder / name).unlink(missing_ok=True)
@@ -105,6 +109,37 @@ def open_run_folder(path, config, overwrite=False, epochs_done=None, is_ours=lam
         raise InputError(f"{folder}: cannot be written (train_path): {error.strerror}") from None
     write_atomically(folder / CONFIG, [config.to_json().encode() + b"\n"])
     return folder
+
+
+def set_aside(later, ours, resumed):
+    """Moves what is later than a state that a run goes on from to set_aside/<time>/, with a copy of
+    metrics.csv; the state is last.ckpt then.
+
+    At any moment the folder can be resumed: the state itself stays where it is, and what is newer
+    goes first, so that a kill leaves the older ones of the abandoned files.
+
+    Args:
+        later: the files, in the order in which they are to go.
+        ours: the run's `Manifest`, which forgets them.
+        resumed: the checkpoint of the state.
+    """
+    folder, number = ours.folder, 1
+    name = stamp = time.strftime("%Y%m%d-%H%M%S")
+    while (target := folder / SET_ASIDE / name).exists():
+        name, number = f"{stamp}-{number}", number + 1
+    metrics = folder / METRICS
+    target.mkdir(parents=True)
+    if metrics.is_file():
+        write_atomically(target / METRICS, [metrics.read_bytes()])
+    for path in later:
+        place = target / path.relative_to(folder)
+        place.parent.mkdir(exist_ok=True)
+        move(path, place)
+    ours.forget(later)
+    if folder / LAST in later:
+        ours.add(LAST)
+        write_atomically(folder / LAST, [resumed.read_bytes()])
+    print(f"set aside: {len(later)} files later than {resumed.name}, in {target}", flush=True)
 
 
 def _refuse_what_is_in_the_way(folder, old, epochs, epochs_done):

@@ -250,14 +250,14 @@ class Upload:
 
     def present(self):
         """The folder's files by name, with what tells that one has changed; of the hidden ones the
-        manifest alone.
+        manifest alone, and nothing that was set aside.
         """
         files = [p for p in sorted(self.folder.rglob("*")) if p.is_file()]
         names = {str(path.relative_to(self.folder)): path.stat() for path in files}
         return {
             name: (stat.st_mtime_ns, stat.st_size)
             for name, stat in names.items()
-            if not Path(name).name.startswith(".") or name == run_folder.MANIFEST
+            if name == run_folder.MANIFEST or not _stays_here(Path(name))
         }
 
     def copy(self):
@@ -273,6 +273,11 @@ class Upload:
         for name in set(self.done) - set(present):
             self.store.remove(join(self.url, name))
             del self.done[name]
+
+
+def _stays_here(path):
+    """Whether a file of a run's folder, by its path in it, is of no use elsewhere."""
+    return path.parts[0] == run_folder.SET_ASIDE or path.name.startswith(".")
 
 
 def with_retries(copy, url, folder):

@@ -57,14 +57,18 @@ class Manifest:
 
     def remove(self, paths):
         """Removes files that it names, with what is left of unfinished ones, then their names."""
-        names = {path.relative_to(self.folder).as_posix() for path in paths}
-        known = self.names()
-        for path in (self.folder / name for name in known if name in names):
+        known = {self.folder / name for name in self.names()}
+        for path in known.intersection(paths):
             for file in (unfinished_name(path), path):
                 if not file.is_dir():
                     file.unlink(missing_ok=True)
-        if names & set(known):
-            self._write([name for name in known if name not in names])
+        self.forget(paths)
+
+    def forget(self, paths):
+        """Takes the names of files back that are no longer there."""
+        names = [name for name in self.names() if self.folder / name not in paths]
+        if names != self.names():
+            self._write(names)
 
     def remove_owned(self):
         """Removes every file that it names."""

@@ -14,10 +14,11 @@ from mindspore import ops
 from mindspore.train import Callback
 
 from src import checkpoint, run_folder
-from src.errors import DiskError, NonFiniteError, StoppedError
+from src.errors import DiskError, InputError, NonFiniteError, StoppedError
 from src.runtime.distributed import Ranks
 from src.runtime.files import sync_folder
 from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
+from src.tools.state import TrainingState
 
 # What a validation measures; metrics.csv has a column val_... for each.
 VALIDATION_METRICS = ("mse", "mae", "ssim")
@@ -274,6 +275,9 @@ class StopOnRequest(Callback):
 class SaveCheckpoints(Callback):
     """Saves the state: every so many epochs and steps, at the end, when it is best, when told to.
 
+    best.ckpt is the best that this folder has: not that of the state where another folder has it,
+    or it was set aside. `best_saved` is its validation MSE, None without one.
+
     last.ckpt is the newest state and previous.ckpt the one before it. `on_saved` is called when
     files have been written, before a stop.
     """
@@ -292,6 +296,7 @@ class SaveCheckpoints(Callback):
         self.optimizer = optimizer
         self.folder = folder
         self.manifest = run_folder.manifest(folder)
+        self.best_saved = mse_of(folder / run_folder.BEST)
 
     def on_train_step_end(self, run_context):
         if epoch_ends(self.state, self.config.training):
@@ -302,14 +307,25 @@ class SaveCheckpoints(Callback):
 
     def on_train_epoch_end(self, run_context):
         training = self.config.training
-        if self.validation.is_best:
-            self.save(run_folder.BEST)
+        self.save_best()
         due = is_due(training.save_every, self.state, training)
         if self.save_steps_are_over() or due or self.signals.stop_requested:
             self.save_last()
         if due:
             self.save_epoch(run_folder.epoch_file(self.state.epoch))
         self.saved()
+
+    def save_best(self):
+        """Writes the best state, or where there is no file of that the best one since."""
+        mse = self.validation.result.get("mse", math.inf)
+        if not (self.folder / run_folder.BEST).is_file():
+            self.best_saved = None
+        saved = math.inf if self.best_saved is None else self.best_saved
+        if not self.validation.is_best and not mse < saved:
+            return
+        self.state.own_mse = None if self.validation.is_best else mse
+        self.save(run_folder.BEST)
+        self.state.own_mse, self.best_saved = None, mse
 
     def save_epoch(self, name):
         """Writes an epoch's checkpoint, and removes the run's oldest ones but for `keep`.
@@ -354,3 +370,12 @@ class SaveCheckpoints(Callback):
             checkpoint.save(self.folder / name, self.network, self.optimizer, self.config, state)
         except NonFiniteError as error:
             raise non_finite(self.state, error) from None
+
+
+def mse_of(path):
+    """The validation MSE of a best.ckpt; None where there is none that can be read."""
+    try:
+        state = TrainingState.from_checkpoint(checkpoint.load(path))
+    except InputError:
+        return None
+    return state.best_mse if state.own_mse is None else state.own_mse

@@ -21,6 +21,7 @@ from src.data.normalizer import check_value_range
 from src.errors import InputError
 from src.formats.readers import AxisNames, would_read
 from src.model import EncoderForecaster
+from src.tools.earlier import Earlier
 from src.tools.state import TrainingState
 from src.tools.train_step import execution_of
 
@@ -52,13 +53,9 @@ class Start:
         resumed = self.resumed
         return bool(resumed) and self.folder.resolve() == resumed.path.parent.resolve()
 
-    @property
-    def epochs_done(self):
-        """The epochs that the run in its folder has behind it; None where it starts one."""
-        if not self.continues:
-            return None
-        state = TrainingState.from_checkpoint(self.resumed)
-        return state.step // state.steps_per_epoch
+    def earlier(self):
+        """The run in its folder, as `Earlier`."""
+        return Earlier(self.resumed if self.continues else None)
 
     def sources(self):
         """The training and the validation sequences."""
@@ -88,6 +85,7 @@ class Start:
         if not self.resumed:
             return TrainingState(steps_per_epoch, ranks.size, self.config.horizons[-1].frames)
         state = TrainingState.from_checkpoint(self.resumed)
+        state.own_mse = None
         state.continue_on(ranks.size, steps_per_epoch, self.resumed.path)
         return state
 

@@ -11,6 +11,8 @@ NAMES_IN_FILES = {
     "evaluations_without_improvement": "bad_evaluations",
     "lr_reductions": "halvings",
 }
+# What the first version's states did not have, and what it is where it is missing.
+LATER_NAMES = {"own_mse": None}
 
 
 @dataclass
@@ -25,7 +27,8 @@ class TrainingState(Checked):
     `ranks` is the number of processes that train together. `best_mse` is that of the best
     evaluation, `evaluations_without_improvement` counts those since; `plateau_evaluations` and
     `lr_reductions` are the plateau schedule's; `loss_sum` and `loss_count` are of the steps since
-    the last row of metrics.csv.
+    the last row of metrics.csv. `own_mse` is that of this very state in a best.ckpt that is not
+    `best_mse`'s: a run that goes on from an earlier state or in another folder has lost that one.
     """
 
     steps_per_epoch: int
@@ -42,11 +45,16 @@ class TrainingState(Checked):
     lr_reductions: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
+    own_mse: float | None = None
 
     def to_dict(self):
         """Plain numbers for a checkpoint."""
         values = dataclasses.asdict(self)
-        return {NAMES_IN_FILES.get(name, name): value for name, value in values.items()}
+        return {
+            NAMES_IN_FILES.get(name, name): value
+            for name, value in values.items()
+            if name not in LATER_NAMES or value != LATER_NAMES[name]
+        }
 
     @classmethod
     def from_checkpoint(cls, checkpoint):
@@ -54,7 +62,7 @@ class TrainingState(Checked):
         try:
             names = {in_file: name for name, in_file in NAMES_IN_FILES.items()}
             values = {names.get(key, key): value for key, value in checkpoint.state.items()}
-            return from_dict(cls, values, complete=True)
+            return from_dict(cls, LATER_NAMES | values, complete=True)
         except InputError as error:
             raise InputError(f"{checkpoint.path}: its training state is damaged: {error}") from None
 

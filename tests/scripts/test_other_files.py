@@ -11,6 +11,7 @@ from src import run_folder
 from src.config.presets import make_config
 from src.errors import InputError
 from src.forecast import prediction
+from src.tools.earlier import Earlier
 from tests.scripts.conftest import TINY, run
 from tests.scripts.test_bad_input import refuse, snapshot
 
@@ -114,7 +115,7 @@ def test_a_foreign_file_in_a_runs_place_is_not_replaced(tmp_path, name, overwrit
     (tmp_path / name).write_text('{"mine": 1}')
     config = make_config("small", {})
     with pytest.raises(InputError, match=f"{name}: is there already, and no run here wrote it"):
-        run_folder.open_run_folder(tmp_path, config, overwrite)
+        run_folder.open_run_folder(tmp_path, config, overwrite, Earlier())
     assert snapshot(tmp_path) == {tmp_path / name: b'{"mine": 1}'}
 
 

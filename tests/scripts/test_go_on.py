@@ -1,0 +1,62 @@
+"""Going on: from an earlier state, in another folder, from another folder, past the end."""
+
+import csv
+import re
+import shutil
+
+import pytest
+
+from src import checkpoint
+from tests.scripts.conftest import TINY, run
+
+STEPS = 3  # of an epoch: 6 sequences in batches of 2
+OPTIONS = [*TINY, "--batch_size", 2, "--lr_schedule", "constant", "--learning_rate", "1e-3"]
+
+
+@pytest.fixture(scope="module")
+def four_epochs(tmp_path_factory):
+    """A run of four epochs, each better than the one before it, with all of its checkpoints."""
+    folder = tmp_path_factory.mktemp("four") / "run"
+    run("train.py", *OPTIONS, "--epochs", 4, "--keep", 9, "--train_path", folder)
+    scores = list(validations(folder).values())
+    assert scores == sorted(scores, reverse=True)
+    return folder
+
+
+def validations(folder):
+    """The validation MSE of a run by step."""
+    with open(folder / "metrics.csv", newline="") as file:
+        return {int(row["step"]): float(row["val_mse"]) for row in csv.DictReader(file)}
+
+
+def step_of(path):
+    return checkpoint.load(path).state["step"]
+
+
+def test_from_an_earlier_state(four_epochs, tmp_path):
+    """At a rate that learns nothing: the better best of the abandoned epochs is set aside, not
+    lost, and theirs are not taken for the new ones.
+    """
+    folder = tmp_path / "run"
+    shutil.copytree(four_epochs, folder)
+    result = run(
+        "train.py", "--resume", folder / "epoch_0001.ckpt", "--epochs", 2,
+        "--learning_rate", "1e-12", "--keep", 1,
+    )  # fmt: skip
+    (aside,) = (folder / "set_aside").iterdir()
+    for name in ("best.ckpt", "last.ckpt", "epoch_0003.ckpt", "epoch_0004.ckpt", "metrics.csv"):
+        assert (aside / name).read_bytes() == (four_epochs / name).read_bytes()
+    assert step_of(folder / "best.ckpt") == 2 * STEPS
+    assert [path.name for path in folder.glob("epoch_*")] == ["epoch_0002.ckpt"]
+    state = checkpoint.load(folder / "last.ckpt").state
+    assert state["best_mse"] <= validations(four_epochs)[STEPS]
+    check_last_line(result, folder)
+
+
+def check_last_line(result, folder):
+    """What a training says of its best.ckpt is what it measured there."""
+    line = result.stdout.splitlines()[-1]
+    said = re.match(r"trained: (.*best.ckpt) has validation MSE ([0-9.e+-]+)", line)
+    assert said[1] == str(folder / "best.ckpt")
+    measured = validations(folder)[step_of(folder / "best.ckpt")]
+    assert float(said[2]) == pytest.approx(measured, rel=1e-3)
