@@ -153,7 +153,7 @@ def test_a_run_that_would_take_its_own_input_away(trained, tmp_path):
     (tmp_path / "data").mkdir()
     np.save(tmp_path / "data" / "a.npy", np.zeros((40, 6, 32, 32), np.uint8))
     data = ["--dataset", tmp_path / "data" / "*", "--value_range", 0, 255, "--window_stride", 1]
-    line = refuse(tmp_path, "train.py", *TINY, *data, "--train_path", tmp_path / "data")
+    line = refuse(tmp_path, "train.py", *SHORT, *data, "--train_path", tmp_path / "data")
     assert "is where dataset is read from" in line
 
 
