@@ -1,6 +1,7 @@
 """The folder of a run: configuration, metrics, checkpoints, a manifest of them, and a lock."""
 
 import fcntl
+import re
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ PICTURES = "pictures"
 EVENTS = "tensorboard"
 # Holds what a run went on from before; nothing here looks into it.
 SET_ASIDE = "set_aside"
-EPOCHS = "epoch_[0-9][0-9][0-9][0-9].ckpt"
+EPOCHS = re.compile(r"epoch_([0-9]{4,})\.ckpt")
 # What every run writes, beside its epochs' checkpoints, its pictures and its events.
 NAMES = (CONFIG, METRICS, NEXT, LAST, PREVIOUS, BEST)
 KIND = "run"
@@ -56,12 +57,13 @@ def run_files(folder):
 
 def epoch_checkpoints(folder):
     """The checkpoints of epochs, oldest first."""
-    return sorted(folder.glob(EPOCHS))
+    found = [path for path in folder.glob("epoch_*.ckpt") if EPOCHS.fullmatch(path.name)]
+    return sorted(found, key=epoch_number)
 
 
 def epoch_number(path):
     """The epoch whose checkpoint a file is."""
-    return int(path.stem.removeprefix("epoch_"))
+    return int(EPOCHS.fullmatch(path.name)[1])
 
 
 def manifest(folder):
@@ -144,9 +146,12 @@ def set_aside(later, ours, resumed):
 
 def _refuse_what_is_in_the_way(folder, old, epochs, epochs_done):
     """Raises `InputError` for a file, not of the `old` ones, where a run is going to write one."""
-    coming = range(epochs_done + 1, epochs + 1)
-    saved = [path.name for path in epoch_checkpoints(folder) if epoch_number(path) in coming]
-    for path in set(manifest(folder).in_the_way([*NAMES, *saved])) - set(old):
+    coming = [
+        path.name
+        for path in epoch_checkpoints(folder)
+        if epochs_done < epoch_number(path) and not 0 < epochs < epoch_number(path)
+    ]
+    for path in set(manifest(folder).in_the_way([*NAMES, *coming])) - set(old):
         raise InputError(
             f"{path}: is there already, and no run here wrote it, which would be replaced: move it "
             "away, or give another --train_path"

@@ -370,7 +370,13 @@ class TrainingConfig(Checked):
     accumulate_steps: int = option(
         1, "batches of each device whose mean gradient makes a step", at_least=1
     )
-    epochs: int = option(100, "epochs to train", at_least=1, may_change=True, in_graph=False)
+    epochs: int = option(
+        100,
+        "epochs to train; 0: no limit but max_minutes or max_work",
+        at_least=0,
+        may_change=True,
+        in_graph=False,
+    )
     max_minutes: float = option(
         0.0,
         "stop after so many minutes of training steps, compiling and validation apart; 0: no limit",
@@ -501,8 +507,12 @@ class TrainingConfig(Checked):
     )
 
     def __post_init__(self):
-        """Refuses weights that contradict each other."""
+        """Refuses a run without an end, and weights that contradict each other."""
         super().__post_init__()
+        if not (self.epochs or self.max_minutes or self.max_work):
+            raise InputError(
+                "epochs is 0: a run without a limit of epochs needs --max_minutes or --max_work"
+            )
         pairs = self.loss_weights or ()
         for k, pair in enumerate(pairs):
             if len(pair) != 2 or not all(map(math.isfinite, pair)) or pair[1] <= 0:

@@ -90,7 +90,8 @@ class LossLog(Recorder):
     def show(self):
         """Moves the progress display; its total is what the run will have done when it ends."""
         state, done = self.state, self.state.sequences(self.training)
-        total = max(done, round(done / state.progress(self.training)))
+        progress_made = state.progress(self.training)
+        total = max(done, round(done / progress_made)) if progress_made else done
         if self.bar is None:
             self.bar = progress(total, "train", initial=done)
             self.mark = done, state.seconds

@@ -94,9 +94,11 @@ class TrainingState(Checked):
         return self.frames / self.sequence_frames
 
     def progress(self, training):
-        """The share of the run that is done, of its minutes or its work, whichever is more."""
-        steps = self.step / (training.epochs * self.steps_per_epoch)
-        done = work_fraction(training.curriculum, self.sequence_frames, steps)
+        """The share of the run that is done, of its epochs, minutes or work, whichever is more."""
+        done = 0.0
+        if training.epochs:
+            steps = self.step / (training.epochs * self.steps_per_epoch)
+            done = work_fraction(training.curriculum, self.sequence_frames, steps)
         if training.max_minutes:
             done = max(done, self.seconds / (60 * training.max_minutes))
         if training.max_work:

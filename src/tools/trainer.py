@@ -17,6 +17,8 @@ from src.evaluation import evaluate
 from src.runtime import compile_cache
 from src.tools import callback, loss, optimizers, profiling, recorder, train_step
 
+EPOCHS_AT_ONCE = 1000
+
 
 class Trainer:
     """A training from where it starts to its end; it leaves checkpoints and metrics in its folder.
@@ -62,7 +64,7 @@ class Trainer:
         """
         state, training = self.state, self.config.training
         if state.is_complete(training):
-            print("nothing is left to train; more --epochs or --max_minutes would go on")
+            print("nothing is left to train; more --epochs, --max_minutes or --max_work goes on")
             return
         self.ranks.broadcast(list(self.optimizer.get_parameters()))
         signals = callback.StopSignals(self.ranks)
@@ -167,8 +169,9 @@ class Trainer:
 
 
 def run_epochs(model, callbacks, config, train_source, state, ranks):
-    """Trains to the end of an epoch that has begun, or from a whole epoch to the end of the run;
-    to where another horizon is due, if that comes first.
+    """Trains to the end of an epoch that has begun, or from a whole epoch to the end of the run, of
+    one without a limit of epochs `EPOCHS_AT_ONCE`; to where another horizon is due, if that comes
+    first.
     """
     epoch, batch = divmod(state.step, state.steps_per_epoch)
     dataset = make_dataset(
@@ -181,7 +184,7 @@ def run_epochs(model, callbacks, config, train_source, state, ranks):
         shard_id=ranks.rank,
         num_parallel_workers=config.data.num_parallel_workers,
     )
-    last = epoch + 1 if batch else config.training.epochs
+    last = epoch + 1 if batch else config.training.epochs or epoch + EPOCHS_AT_ONCE
     callbacks = callback.ByEpochs(state, config.training, callbacks)
     if has_sink_mode():
         steps = state.steps_per_epoch - batch

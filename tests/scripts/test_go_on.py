@@ -1,6 +1,7 @@
 """Going on: from an earlier state, in another folder, from another folder, past the end."""
 
 import csv
+import dataclasses
 import re
 import shutil
 
@@ -51,6 +52,43 @@ def test_from_an_earlier_state(four_epochs, tmp_path):
     state = checkpoint.load(folder / "last.ckpt").state
     assert state["best_mse"] <= validations(four_epochs)[STEPS]
     check_last_line(result, folder)
+
+
+def test_epochs_of_five_digits(four_epochs, tmp_path):
+    """Found, in the order of their numbers, and pruned; one state stands for 9,999 epochs."""
+    found = checkpoint.load(four_epochs / "last.ckpt")
+    state = found.state | {"epoch": 9999, "step": 9999 * STEPS}
+    training = dataclasses.replace(found.config.training, epochs=10_003)
+    config = dataclasses.replace(found.config, training=training)
+    arrays = found.weights | {f"optimizer.{name}": x for name, x in found.optimizer.items()}
+    for name in ("epoch_9998.ckpt", "epoch_9999.ckpt"):
+        (tmp_path / name).write_bytes(b"".join(checkpoint._serialise(arrays, config, state)))
+    for epochs, names in (
+        (10_002, ["epoch_9999.ckpt", "epoch_10000.ckpt", "epoch_10001.ckpt", "epoch_10002.ckpt"]),
+        (10_003, ["epoch_10002.ckpt", "epoch_10003.ckpt"]),
+    ):
+        for name in ("last.ckpt", "previous.ckpt", "best.ckpt"):
+            (tmp_path / name).unlink(missing_ok=True)
+        result = run(
+            "train.py", "--resume", "--train_path", tmp_path, "--epochs", epochs, "--keep",
+            len(names),
+        )  # fmt: skip
+        assert sorted(p.name for p in tmp_path.glob("epoch_*")) == sorted(names)
+    assert f"going on from {tmp_path / 'epoch_10002.ckpt'}: epoch 10002" in result.stdout
+
+
+def test_no_limit_of_epochs(tmp_path):
+    """--epochs 0 needs another limit, which ends the run: so much work, or so many minutes."""
+    (line,) = run("train.py", *OPTIONS, "--epochs", 0, expect=2).stderr.splitlines()
+    assert "epochs is 0: a run without a limit of epochs needs --max_minutes or" in line
+    for name, limit, epochs in (
+        ("work", ("--max_work", 15), 3),
+        ("time", ("--max_minutes", 1e-5), 1),
+    ):
+        run("train.py", *OPTIONS, "--epochs", 0, *limit, "--train_path", tmp_path / name)
+        state = checkpoint.load(tmp_path / name / "last.ckpt").state
+        assert state["epoch"] == epochs
+    assert checkpoint.load(tmp_path / "work" / "last.ckpt").state["step"] == 8  # of two sequences
 
 
 def check_last_line(result, folder):
