@@ -81,7 +81,19 @@ class Trainer:
         finally:
             for each in recorders:
                 each.close()
-        print(f"trained: {self.folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
+        if self.ranks.is_main:
+            print(self.describe_best())
+
+    def describe_best(self):
+        """One line about the best.ckpt of the folder, by what stands in it."""
+        best = self.folder / run_folder.BEST
+        mse, lowest = callback.mse_of(best), self.state.best_mse
+        if mse is None:
+            return f"trained: {self.folder / run_folder.LAST} has the last state"
+        line = f"trained: {best} has validation MSE {mse:.4g}"
+        if lowest is None or not lowest < mse:
+            return line
+        return f"{line}; the run had {lowest:.4g} before, in another folder or set aside"
 
     def make_callbacks(self, signals, on_saved, profile_folder):
         """The callbacks in the order in which they act: one counts, then some decide, then, on

@@ -35,14 +35,14 @@ def step_of(path):
 
 
 def test_from_an_earlier_state(four_epochs, tmp_path):
-    """At a rate that learns nothing: the better best of the abandoned epochs is set aside, not
+    """At a rate that spoils it: the better best of the abandoned epochs is set aside, not
     lost, and theirs are not taken for the new ones.
     """
     folder = tmp_path / "run"
     shutil.copytree(four_epochs, folder)
     result = run(
         "train.py", "--resume", folder / "epoch_0001.ckpt", "--epochs", 2,
-        "--learning_rate", "1e-12", "--keep", 1,
+        "--learning_rate", 0.3, "--keep", 1,
     )  # fmt: skip
     (aside,) = (folder / "set_aside").iterdir()
     for name in ("best.ckpt", "last.ckpt", "epoch_0003.ckpt", "epoch_0004.ckpt", "metrics.csv"):
@@ -51,6 +51,20 @@ def test_from_an_earlier_state(four_epochs, tmp_path):
     assert [path.name for path in folder.glob("epoch_*")] == ["epoch_0002.ckpt"]
     state = checkpoint.load(folder / "last.ckpt").state
     assert state["best_mse"] <= validations(four_epochs)[STEPS]
+    check_last_line(result, folder)
+
+
+def test_in_another_folder(four_epochs, tmp_path):
+    """It gets a best.ckpt of its own, here no better than the run was before, and the last line
+    says so.
+    """
+    folder = tmp_path / "other"
+    result = run(
+        "train.py", "--resume", four_epochs / "epoch_0002.ckpt", "--train_path", folder,
+        "--epochs", 3, "--learning_rate", 0.3,
+    )  # fmt: skip
+    assert step_of(folder / "best.ckpt") == 3 * STEPS
+    assert result.stdout.splitlines()[-1].endswith("in another folder or set aside")
     check_last_line(result, folder)
 
 
