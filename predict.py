@@ -96,7 +96,7 @@ def main(args):
     else:
         source = prediction.sequences_of_test_set(model, args.workroot)
     source = First(source, args.limit) if args.limit else source
-    folder = prediction.open_output(args.output, args.overwrite)
+    folder = prediction.open_output(args.output, args.overwrite, args.input)
     print(f"{device.describe(target)}\nnetwork: {model.name}\nsequences: {source.name}")
     low, high = source.value_range
     print(f"value range: {low:g} becomes 0 for the network, {high:g} becomes 1", flush=True)

@@ -36,7 +36,7 @@ RUNS = common.PROJECT / "runs" / "learning"
 SCORES = ("mse", "mae", "ssim")
 LABELS = {"sequences": "sequences seen", "minutes": "minutes", "gmac": "training GMAC"}
 # Evaluations are not part of a budget; with these flags a curve has ten to a hundred points.
-EVERY_RUN = ("--epochs", "9999", "--eval_size", "64", "--keep", "1", "--save_steps", "100")
+EVERY_RUN = ("--epochs", "0", "--eval_size", "64", "--keep", "1", "--save_steps", "100")
 
 
 @dataclasses.dataclass(frozen=True)

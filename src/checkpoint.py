@@ -44,6 +44,8 @@ DTYPES = {
     "Bool": np.dtype("?"),
 }
 TEXT = np.dtype("<U1")
+# The start of a configuration's text, as the bytes of a file.
+CONFIG_MARK = '"preset": "'.encode("utf-32-le")
 # Exceptions that protobuf raises on damaged messages, found by fuzzing.
 UNREADABLE = (DecodeError, ValueError, IndexError, TypeError, struct.error)
 
@@ -176,6 +178,15 @@ def load(path):
         return Checkpoint(path, Config.from_json(config), entries, optimizer, state)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def has_our_config(path):
+    """Whether a file, be it damaged, holds the configuration that this project's checkpoints do."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            return text.find(CONFIG_MARK) >= 0
+    except (OSError, ValueError):
+        return False
 
 
 def read_arrays(path):

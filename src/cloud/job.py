@@ -295,13 +295,16 @@ class Upload:
         self.done = self.present()
 
     def present(self):
-        """Time of modification and size of the folder's files by name, without hidden ones."""
+        """Time of modification and size of the folder's files by name.
+
+        The manifest is the only hidden file among them; what was set aside is not.
+        """
         files = [p for p in sorted(self.folder.rglob("*")) if p.is_file()]
         names = {str(path.relative_to(self.folder)): path.stat() for path in files}
         return {
             name: (stat.st_mtime_ns, stat.st_size)
             for name, stat in names.items()
-            if not Path(name).name.startswith(".")
+            if name == run_folder.MANIFEST or not _stays_here(Path(name))
         }
 
     def copy(self):
@@ -318,6 +321,11 @@ class Upload:
         for name in set(self.done) - set(present):
             self.store.remove(join(self.url, name))
             del self.done[name]
+
+
+def _stays_here(path):
+    """Whether a file of a run's folder, by its path in it, is of no use elsewhere."""
+    return path.parts[0] == run_folder.SET_ASIDE or path.name.startswith(".")
 
 
 def with_retries(copy, url, folder):

@@ -383,7 +383,13 @@ class TrainingConfig(Checked):
     accumulate_steps: int = option(
         1, "batches per device whose gradients are averaged for one step", at_least=1
     )
-    epochs: int = option(100, "epochs to train", at_least=1, may_change=True, in_graph=False)
+    epochs: int = option(
+        100,
+        "epochs to train; 0: no limit but max_minutes or max_work",
+        at_least=0,
+        may_change=True,
+        in_graph=False,
+    )
     max_minutes: float = option(
         0.0,
         "stop after this many minutes of training steps, not counting compilation and validation; "
@@ -527,8 +533,12 @@ class TrainingConfig(Checked):
     )
 
     def __post_init__(self):
-        """Raises `InputError` for wrong loss weights."""
+        """Raises `InputError` for a run without an end, and for wrong loss weights."""
         super().__post_init__()
+        if not (self.epochs or self.max_minutes or self.max_work):
+            raise InputError(
+                "epochs is 0: a run without a limit of epochs needs --max_minutes or --max_work"
+            )
         pairs = self.loss_weights or ()
         for k, pair in enumerate(pairs):
             if len(pair) != 2 or not all(map(math.isfinite, pair)) or pair[1] <= 0:

@@ -13,13 +13,15 @@ from src.evaluation.evaluate import batch_shape
 from src.formats import writers
 from src.formats.arrays import check_values, npy_header
 from src.formats.images import holds_pictures, read_sequences
+from src.formats.readers import would_read
 from src.model import timed_network
 from src.plots import frames as pictures
 from src.runtime.files import check_writable, write_atomically
+from src.runtime.manifest import Manifest
 from src.runtime.progress import progress
 
 FORECAST, NETCDF = "forecast.npy", "forecast.nc"
-PICTURES = ("sequence_*.png", "sequence_*.gif")
+PICTURES = ("sequence_{:04d}.png", "sequence_{:04d}.gif")
 
 
 def sequences_of_test_set(predictor, workroot):
@@ -65,25 +67,52 @@ def _end_of_record(predictor, file, needed, scale):
     return file.end(needed, predictor.normalizer(file.frame_shape[1:], scale))
 
 
-def open_output(path, overwrite):
+def open_output(path, overwrite, source=None):
     """Makes the output folder and returns it.
 
+    Args:
+        path: the folder.
+        overwrite: whether an earlier forecast in it may be replaced, which `predict` does.
+        source: the file, folder or pattern to forecast from, or None.
+
     Raises:
-        InputError: it cannot be written to, or holds a forecast that `overwrite` does not replace.
+        InputError: it cannot be written to, holds a forecast that may not be replaced, or its files
+            could be read as `source`.
     """
     folder = Path(path)
+    written = [FORECAST, NETCDF, *(name.format(0) for name in PICTURES)]
+    if source is not None and any(would_read(source, folder / name) for name in written):
+        raise InputError(
+            f"{folder}: is where input is read from, and the forecast would be among it (output): "
+            "name another folder"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written (output): {error.strerror}") from None
-    old = _files_in(folder)
+    old = manifest(folder).owned()
     if old and not overwrite:
         raise InputError(
             f"{folder}: holds a forecast already ({old[0].name}): give --overwrite, or another "
             "--output"
         )
+    _refuse_what_is_in_the_way(folder, [FORECAST, NETCDF])
     check_writable(folder / FORECAST, "output")
     return folder
+
+
+def manifest(folder):
+    """The `Manifest` of a forecast's files."""
+    return Manifest(folder, "forecast")
+
+
+def _refuse_what_is_in_the_way(folder, names):
+    """Raises `InputError` for a file that no forecast wrote in the place of one of these."""
+    for path in manifest(folder).in_the_way(names):
+        raise InputError(
+            f"{path}: is there already, and no forecast here wrote it, which would be replaced: "
+            "move it away, or give another --output"
+        )
 
 
 def predict(predictor, source, folder, batch_size, count):
@@ -93,13 +122,20 @@ def predict(predictor, source, folder, batch_size, count):
     that are missing in all inputs. A record with a grid also gets forecast.nc with the same values.
     The first `count` sequences are drawn.
 
+    Of an earlier forecast nothing is left then.
+
     Returns:
         The `TimedNetwork`, which measured the time.
+
+    Raises:
+        InputError: a file that is not of an earlier forecast has the name of one to be written.
     """
+    drawn, names = [], [name.format(n) for n in range(min(count, len(source))) for name in PICTURES]
+    names += [NETCDF] if source.grid else []
+    _refuse_what_is_in_the_way(folder, names)
     fixed, frames, *_ = predictor.inputs
     shape = batch_shape(source, batch_size, frames)
     forecaster = timed_network.TimedNetwork(predictor.network, (fixed or shape[0], *shape[1:]))
-    drawn = []
 
     def pieces():
         yield npy_header((len(source), predictor.forecast_frames, *source.shape[1:]))
@@ -110,9 +146,11 @@ def predict(predictor, source, folder, batch_size, count):
                 yield np.ascontiguousarray(forecasts).tobytes()
                 bar.update(len(forecasts))
 
+    ours = manifest(folder)
+    ours.add(FORECAST)
     write_atomically(folder / FORECAST, pieces())
-    for old in _files_in(folder)[1:]:
-        old.unlink()
+    ours.remove([path for path in ours.owned() if path.name != FORECAST])
+    ours.add(*names)
     if source.grid:
         forecasts = np.load(folder / FORECAST, mmap_mode="r")
         writers.write_netcdf(folder / NETCDF, forecasts, source, frames, predictor.name)
@@ -120,8 +158,9 @@ def predict(predictor, source, folder, batch_size, count):
     for n, (sequence, forecast) in enumerate(drawn):
         inputs, truth = sequence[:frames], sequence[frames:]
         images = (inputs, forecast, truth if len(truth) else None, colors)
-        pictures.draw_strip(folder / f"sequence_{n:04d}.png", *images)
-        pictures.draw_animation(folder / f"sequence_{n:04d}.gif", *images)
+        strip, animation = (folder / name.format(n) for name in PICTURES)
+        pictures.draw_strip(strip, *images)
+        pictures.draw_animation(animation, *images)
     return forecaster
 
 
@@ -134,9 +173,3 @@ def _batches(forecaster, source, input_frames):
         forecasts = normalizer.denormalize(forecaster(normalizer.normalize(inputs)), inputs)
         count = min(size, total - start)
         yield sequences[:count], forecasts[:count]
-
-
-def _files_in(folder):
-    """The files of an earlier forecast in a folder, forecast.npy first."""
-    patterns = (FORECAST, NETCDF, *PICTURES)
-    return [file for pattern in patterns for file in sorted(folder.glob(pattern))]

@@ -4,6 +4,7 @@ NetCDF and Zarr are read by xarray, which is optional. cf_xarray finds the axes 
 conventions: by attributes, else by the usual names.
 """
 
+import fnmatch
 import glob
 import os
 from dataclasses import dataclass
@@ -71,6 +72,28 @@ def files_of(path):
     if len(kinds) > 1:
         raise InputError(f"{path}: holds files of several kinds, {' and '.join(kinds)}: keep one")
     return sorted(found, key=natural_order)
+
+
+def would_read(source, path):
+    """Whether a file, were it written, would be part of what is read from a source.
+
+    Args:
+        source: a file, a folder of files or pictures, a Zarr store, or a pattern.
+        path: the file, which need not be there.
+    """
+    place, file = Path(source), Path(path)
+    if place.is_dir() and is_zarr(place):
+        return file.resolve().is_relative_to(place.resolve())
+    if place.is_dir():
+        is_read = file.suffix.lower() in (*ARRAYS, *NETCDF, ".png")
+        return is_read and file.resolve().parent == place.resolve()
+    if place.exists():
+        return file.resolve() == place.resolve()
+    return any(
+        len(full(file).parts) == len(full(place).parts)
+        and all(map(fnmatch.fnmatch, full(file).parts, full(place).parts))
+        for full in (Path.absolute, Path.resolve)
+    )
 
 
 def is_zarr(path):

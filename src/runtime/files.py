@@ -77,6 +77,13 @@ def sync_folder(folder):
         os.close(descriptor)
 
 
+def move(path, target):
+    """Moves a file within a disk in one step that lasts; raises `OSError`."""
+    os.replace(path, target)
+    sync_folder(target.parent)
+    sync_folder(path.parent)
+
+
 def _size_and_crc(path):
     size = crc = 0
     with path.open("rb") as file:

@@ -14,10 +14,11 @@ from mindspore import ops
 from mindspore.train import Callback
 
 from src import checkpoint, run_folder
-from src.errors import NonFiniteError, StoppedError
+from src.errors import DiskError, InputError, NonFiniteError, StoppedError
 from src.runtime.distributed import Ranks
 from src.runtime.files import sync_folder
 from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
+from src.tools.state import TrainingState
 
 # The metrics of a validation; each has a column val_... in metrics.csv.
 VALIDATION_METRICS = ("mse", "mae", "ssim")
@@ -281,6 +282,9 @@ class SaveCheckpoints(Callback):
     """Saves every `save_every` epochs and `save_steps` steps, when the validation is the best so
     far, before a requested stop, and at the end of the run.
 
+    best.ckpt is the best state in this folder. It is not the state's best evaluation if that one is
+    in another folder or was set aside. `best_saved` is its validation MSE, or None without one.
+
     last.ckpt is the newest state and previous.ckpt the one before it. `on_saved` is called after
     files have been written, before a requested stop.
     """
@@ -298,6 +302,8 @@ class SaveCheckpoints(Callback):
         self.network = network
         self.optimizer = optimizer
         self.folder = folder
+        self.manifest = run_folder.manifest(folder)
+        self.best_saved = mse_of(folder / run_folder.BEST)
 
     def on_train_step_end(self, run_context):
         if epoch_ends(self.state, self.config.training):
@@ -308,16 +314,41 @@ class SaveCheckpoints(Callback):
 
     def on_train_epoch_end(self, run_context):
         training = self.config.training
-        if self.validation.is_best:
-            self.save(run_folder.BEST)
+        self.save_best()
         due = is_due(training.save_every, self.state, training)
         if self.save_steps_are_over() or due or self.signals.stop_requested:
             self.save_last()
         if due:
-            self.save(run_folder.epoch_file(self.state.epoch))
-            for old in sorted(self.folder.glob(run_folder.EPOCHS))[: -training.keep]:
-                old.unlink()
+            self.save_epoch(run_folder.epoch_file(self.state.epoch))
         self.saved()
+
+    def save_best(self):
+        """Writes the best state, or where there is no file of that the best one since."""
+        mse = self.validation.result.get("mse", math.inf)
+        if not (self.folder / run_folder.BEST).is_file():
+            self.best_saved = None
+        saved = math.inf if self.best_saved is None else self.best_saved
+        if not self.validation.is_best and not mse < saved:
+            return
+        self.state.own_mse = None if self.validation.is_best else mse
+        self.save(run_folder.BEST)
+        self.state.own_mse, self.best_saved = None, mse
+
+    def save_epoch(self, name):
+        """Writes an epoch's checkpoint, and removes the run's oldest ones but for `keep`.
+
+        Raises:
+            DiskError: a file that no run wrote has come in its way.
+        """
+        if not self.manifest.claim([name]):
+            raise DiskError(
+                f"{self.folder / name}: is there already, and no run wrote it: move it away; "
+                f"{run_folder.LAST} has the state, from which --resume goes on"
+            )
+        self.save(name)
+        own = set(self.manifest.owned())
+        saved = [path for path in run_folder.epoch_checkpoints(self.folder) if path in own]
+        self.manifest.remove(saved[: -self.config.training.keep])
 
     def save_steps_are_over(self):
         """Whether a multiple of `save_steps` has been reached since the last call."""
@@ -346,3 +377,12 @@ class SaveCheckpoints(Callback):
             checkpoint.save(self.folder / name, self.network, self.optimizer, self.config, state)
         except NonFiniteError as error:
             raise non_finite(self.state, error) from None
+
+
+def mse_of(path):
+    """The validation MSE of a best.ckpt; None where there is none that can be read."""
+    try:
+        state = TrainingState.from_checkpoint(checkpoint.load(path))
+    except InputError:
+        return None
+    return state.best_mse if state.own_mse is None else state.own_mse

@@ -4,6 +4,8 @@ import csv
 import io
 import math
 import re
+import socket
+import sys
 import time
 
 import numpy as np
@@ -86,7 +88,8 @@ class LossLog(Recorder):
     def show(self):
         """Updates the progress display; its total is an estimate of the run's sequences."""
         state, done = self.state, self.state.sequences(self.training)
-        total = max(done, round(done / state.progress(self.training)))
+        progress_made = state.progress(self.training)
+        total = max(done, round(done / progress_made)) if progress_made else done
         if self.bar is None:
             self.bar = progress(total, "train", initial=done)
             self.mark = done, state.seconds
@@ -164,16 +167,13 @@ class Pictures(Recorder):
         self.forecaster = forecaster
         self.source = source
         self.batches = batches
-        self.folder = folder / run_folder.PICTURES
+        self.manifest = run_folder.manifest(folder)
         self.drawn = {}
 
     def open(self):
         """Makes the folder; removes pictures that were drawn after a resumed state."""
-        make_folder(self.folder)
-        for path in self.folder.iterdir():
-            name = NAME.fullmatch(path.name)
-            if name and int(name[1]) > self.state.epoch:
-                path.unlink()
+        make_folder(self.manifest.folder / run_folder.PICTURES)
+        self.manifest.remove(pictures_after(self.state.epoch, self.manifest))
 
     def on_train_epoch_begin(self, run_context):
         self.drawn = {}
@@ -190,8 +190,28 @@ class Pictures(Recorder):
             for k in range(len(inputs)):
                 name = f"sequence_{len(self.drawn) + 1}"
                 png = png_of(strip_figure(inputs[k], forecasts[k], truth[k], colors))
-                write_atomically(self.folder / f"{name}_epoch_{self.state.epoch:04d}.png", [png])
                 self.drawn[name] = png
+        self.write()
+
+    def write(self):
+        """Writes what was drawn, but not over a file that no run wrote, which it says."""
+        files = {
+            f"{run_folder.PICTURES}/{name}_epoch_{self.state.epoch:04d}.png": png
+            for name, png in self.drawn.items()
+        }
+        ours = self.manifest.claim(files)
+        for name, png in files.items():
+            path = self.manifest.folder / name
+            if path in ours:
+                write_atomically(path, [png])
+            else:
+                print(f"warning: {path}: is there already, and no run's: left", file=sys.stderr)
+
+
+def pictures_after(epoch, manifest):
+    """The files of a run's pictures that were drawn after an epoch."""
+    names = [(path, NAME.fullmatch(path.name)) for path in manifest.owned()]
+    return [path for path, name in names if name and int(name[1]) > epoch]
 
 
 def make_recorders(state, config, network, source, validation, folder):
@@ -276,18 +296,28 @@ class TensorBoard(Recorder):
     def open(self):
         """Starts an event file."""
         check_tensorboard()
-        from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import SessionLog
+        from tensorboardX.record_writer import RecordWriter
 
         make_folder(self.folder)
+        path = self.new_file()
         try:
             # tensorboardX's writer without a queue: events are on the disk before the next
             # checkpoint, and a full disk raises an error here.
-            self.writer = EventsWriter(str(self.folder / "events"))
+            self.writer = RecordWriter(str(path))
         except OSError as error:
             raise self.failed(error) from None
+        self.write(file_version="brain.Event:2")
         start = SessionLog(status=SessionLog.START)
         self.write(step=self.state.step + 1, session_log=start)
+
+    def new_file(self):
+        """The path of an event file that is not there yet, by the time as TensorBoard wants it."""
+        second, host = int(time.time()), socket.gethostname()
+        while (path := self.folder / f"events.out.tfevents.{second:010d}.{host}").exists():
+            second += 1
+        run_folder.manifest(self.folder.parent).add(f"{run_folder.EVENTS}/{path.name}")
+        return path
 
     def on_train_step_end(self, run_context):
         self.write_new_row()
@@ -324,7 +354,7 @@ class TensorBoard(Recorder):
         from tensorboardX.proto.event_pb2 import Event
 
         try:
-            self.writer.write_event(Event(wall_time=time.time(), **event))
+            self.writer.write(Event(wall_time=time.time(), **event).SerializeToString())
             self.writer.flush()
         except OSError as error:
             raise self.failed(error) from None

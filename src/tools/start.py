@@ -20,8 +20,9 @@ from src.config.schema import AUTO, Config, DataConfig, ModelConfig, TrainingCon
 from src.data import own_data, sources
 from src.data.normalizer import check_value_range
 from src.errors import InputError
-from src.formats.readers import AxisNames
+from src.formats.readers import AxisNames, would_read
 from src.model import EncoderForecaster
+from src.tools.earlier import Earlier
 from src.tools.state import TrainingState
 from src.tools.train_step import execution_of
 
@@ -53,6 +54,10 @@ class Start:
         resumed = self.resumed
         return bool(resumed) and self.folder.resolve() == resumed.path.parent.resolve()
 
+    def earlier(self):
+        """The run in its folder, as `Earlier`."""
+        return Earlier(self.resumed if self.continues else None)
+
     def sources(self):
         """The sources of the training and the validation sequences."""
         return sources.training_sources(self.config, self.dataset)
@@ -82,6 +87,7 @@ class Start:
         if not self.resumed:
             return TrainingState(steps_per_epoch, ranks.size, self.config.horizons[-1].frames)
         state = TrainingState.from_checkpoint(self.resumed)
+        state.own_mse = None
         state.continue_on(ranks.size, steps_per_epoch, self.resumed.path)
         return state
 
@@ -105,14 +111,37 @@ def resolve_start(flags, target):
             )
         resumed = find_resumable(flags["resume"], folder)
         config = resolve_sink_size(resumed_config(resumed, flags), target)
-        return Start(config, Path(folder or resumed.path.parent), resumed=resumed)
+        folder = Path(folder or resumed.path.parent)
+        check_apart(folder, config.data.dataset)
+        return Start(config, folder, resumed=resumed)
     saved = read_config(flags["config"], flags) if flags["config"] else None
     file = flags.get("pretrained_model", saved and saved.training.pretrained_model)
     pretrained = load(file) if file else None
     config, dataset = new_config(flags, target, pretrained, saved)
     config = resolve_sink_size(config, target)
     folder = Path(folder or run_folder.default_path(config.preset))
+    check_apart(folder, config.data.dataset, file)
     return Start(config, folder, dataset, pretrained=pretrained)
+
+
+def check_apart(folder, dataset, pretrained_model=None):
+    """Raises `InputError` where a run's files would be read as its input, or take its place.
+
+    Args:
+        folder: the run's folder.
+        dataset, pretrained_model: what it reads, or None.
+    """
+    written = [folder / name for name in (*run_folder.NAMES, run_folder.epoch_file(1))]
+    there = run_folder.run_files(folder)
+    for name, source, paths in (
+        ("dataset", dataset, written),
+        ("pretrained_model", pretrained_model, there),
+    ):
+        if source is not None and any(would_read(source, path) for path in paths):
+            raise InputError(
+                f"{folder}: is where {name} is read from, and the run's files would meet it "
+                "(train_path): name another folder"
+            )
 
 
 def given_flags(args):

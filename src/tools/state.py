@@ -11,6 +11,8 @@ NAMES_IN_FILES = {
     "evaluations_without_improvement": "bad_evaluations",
     "lr_reductions": "halvings",
 }
+# What the first version's states did not have, and what it is where it is missing.
+LATER_NAMES = {"own_mse": None}
 
 
 @dataclass
@@ -25,7 +27,9 @@ class TrainingState(Checked):
     `ranks` is the number of processes that train together. `best_mse` is the MSE of the best
     evaluation, `evaluations_without_improvement` the number of evaluations since then.
     `plateau_evaluations` and `lr_reductions` belong to the plateau schedule. `loss_sum` and
-    `loss_count` cover the steps since the last row of metrics.csv.
+    `loss_count` cover the steps since the last row of metrics.csv. `own_mse` is the MSE of this
+    state where it is in a best.ckpt without being the best: after an earlier state was resumed, or
+    in another folder, the best one is no longer there.
     """
 
     steps_per_epoch: int
@@ -42,11 +46,16 @@ class TrainingState(Checked):
     lr_reductions: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
+    own_mse: float | None = None
 
     def to_dict(self):
         """The state as plain numbers under their names in a checkpoint."""
         values = dataclasses.asdict(self)
-        return {NAMES_IN_FILES.get(name, name): value for name, value in values.items()}
+        return {
+            NAMES_IN_FILES.get(name, name): value
+            for name, value in values.items()
+            if name not in LATER_NAMES or value != LATER_NAMES[name]
+        }
 
     @classmethod
     def from_checkpoint(cls, checkpoint):
@@ -54,7 +63,7 @@ class TrainingState(Checked):
         try:
             names = {in_file: name for name, in_file in NAMES_IN_FILES.items()}
             values = {names.get(key, key): value for key, value in checkpoint.state.items()}
-            return from_dict(cls, values, complete=True)
+            return from_dict(cls, LATER_NAMES | values, complete=True)
         except InputError as error:
             raise InputError(f"{checkpoint.path}: its training state is damaged: {error}") from None
 
@@ -88,9 +97,11 @@ class TrainingState(Checked):
         return self.frames / self.sequence_frames
 
     def progress(self, training):
-        """The fraction of the run that is done, of its time or its work, whichever is larger."""
-        steps = self.step / (training.epochs * self.steps_per_epoch)
-        done = work_fraction(training.curriculum, self.sequence_frames, steps)
+        """The fraction of the run that is done, of its epochs, time or work: the largest."""
+        done = 0.0
+        if training.epochs:
+            steps = self.step / (training.epochs * self.steps_per_epoch)
+            done = work_fraction(training.curriculum, self.sequence_frames, steps)
         if training.max_minutes:
             done = max(done, self.seconds / (60 * training.max_minutes))
         if training.max_work:

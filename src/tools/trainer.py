@@ -17,6 +17,8 @@ from src.evaluation import evaluate
 from src.runtime import compile_cache
 from src.tools import callback, loss, optimizers, profiling, recorder, train_step
 
+EPOCHS_AT_ONCE = 1000
+
 
 class Trainer:
     """Runs a training to its end, and writes checkpoints and metrics to its folder.
@@ -62,7 +64,9 @@ class Trainer:
         """
         state, training = self.state, self.config.training
         if state.is_complete(training):
-            print("nothing is left to train; continue with more --epochs or --max_minutes")
+            print(
+                "nothing is left to train; continue with more --epochs, --max_minutes or --max_work"
+            )
             return
         self.ranks.broadcast(list(self.optimizer.get_parameters()))
         signals = callback.StopSignals(self.ranks)
@@ -79,7 +83,19 @@ class Trainer:
         finally:
             for each in recorders:
                 each.close()
-        print(f"trained: {self.folder / run_folder.BEST} has validation MSE {state.best_mse:.4g}")
+        if self.ranks.is_main:
+            print(self.describe_best())
+
+    def describe_best(self):
+        """One line about the best.ckpt of the folder, by what stands in it."""
+        best = self.folder / run_folder.BEST
+        mse, lowest = callback.mse_of(best), self.state.best_mse
+        if mse is None:
+            return f"trained: {self.folder / run_folder.LAST} has the last state"
+        line = f"trained: {best} has validation MSE {mse:.4g}"
+        if lowest is None or not lowest < mse:
+            return line
+        return f"{line}; the run had {lowest:.4g} before, in another folder or set aside"
 
     def make_callbacks(self, signals, on_saved, profile_folder):
         """The callbacks, in the order in which they are called.
@@ -176,8 +192,8 @@ class Trainer:
 
 
 def run_epochs(model, callbacks, config, train_source, state, ranks):
-    """Trains to the end of the epoch if it has begun, else to the end of the run; a change of the
-    horizon ends either.
+    """Trains to the end of the epoch if it has begun, else to the end of the run, or for
+    `EPOCHS_AT_ONCE` epochs if their number has no limit; a change of the horizon ends either.
     """
     epoch, batch = divmod(state.step, state.steps_per_epoch)
     dataset = make_dataset(
@@ -190,7 +206,7 @@ def run_epochs(model, callbacks, config, train_source, state, ranks):
         shard_id=ranks.rank,
         num_parallel_workers=config.data.num_parallel_workers,
     )
-    last = epoch + 1 if batch else config.training.epochs
+    last = epoch + 1 if batch else config.training.epochs or epoch + EPOCHS_AT_ONCE
     callbacks = callback.ByEpochs(state, config.training, callbacks)
     if has_sink_mode():
         steps = state.steps_per_epoch - batch

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from src import checkpoint
+from src import checkpoint, run_folder
 from tests.scripts.conftest import TINY, run
 
 STEPS = 3  # of an epoch: 6 sequences in batches of 2
@@ -35,6 +35,7 @@ def test_a_jobs_life(store, tmp_path):
     assert line in first.stderr.splitlines()
     assert "unpacking" in first.stdout
     names = ["best.ckpt", "config.json", "epoch_0001.ckpt", "last.ckpt", "metrics.csv"]
+    names = [run_folder.MANIFEST, *names]
     for folder in (tmp_path / "first", store / "output"):
         assert sorted(p.name for p in folder.iterdir() if p.name != ".lock") == names
     for name in names:

@@ -10,7 +10,7 @@ import pytest
 from mindspore import nn
 from PIL import Image
 
-from src import checkpoint
+from src import checkpoint, run_folder
 from src.config.schema import Config
 from tests.scripts.conftest import TINY, run
 
@@ -25,6 +25,7 @@ def test_a_run_leaves_what_it_should(trained, data_path):
     checkpoints = {"best.ckpt", "last.ckpt", "previous.ckpt"}
     checkpoints |= {"epoch_0001.ckpt", "epoch_0002.ckpt"}
     texts = {"config.json", "metrics.csv", ".lock", "job.log", "stdout.log"}
+    texts.add(run_folder.MANIFEST)
     assert names == checkpoints | texts | {"pictures", "tensorboard"}
     config = Config.from_json((trained / "config.json").read_text())
     assert config == checkpoint.load(trained / "last.ckpt").config
@@ -120,7 +121,7 @@ def test_fine_tuning_and_alias(trained, tmp_path):
 
 
 def test_overwrite_and_keep(trained, tmp_path):
-    """Old checkpoints, pictures and events go, other files stay, and the newest K remain."""
+    """The run's checkpoints, pictures and events go, other files stay, the newest K remain."""
     folder = tmp_path / "again"
     shutil.copytree(trained, folder)
     (folder / "epoch_0099.ckpt").write_bytes(b"old")
@@ -129,7 +130,7 @@ def test_overwrite_and_keep(trained, tmp_path):
     run("train.py", *options, "--train_path", folder, "--overwrite")
     assert (folder / "job.log").read_text() == "started\n"
     names = sorted(path.name for path in folder.glob("epoch_*"))
-    assert names == ["epoch_0002.ckpt", "epoch_0003.ckpt"]
+    assert names == ["epoch_0002.ckpt", "epoch_0003.ckpt", "epoch_0099.ckpt"]
     assert [path.name for path in (folder / "pictures").iterdir()] == ["my own.png"]
     assert not list((folder / "tensorboard").iterdir())
     with open(folder / "metrics.csv", newline="") as file:

@@ -97,7 +97,7 @@ def test_every_kind_of_input(tmp_path, pixels, expected, by_checkpoint, by_mindi
         assert forecast.dtype == np.float32
         assert forecast.shape == (len(frames), FORECASTS, 1, 32, 32)
         np.testing.assert_allclose(forecast, expected(frames[:, -READS:]), atol=2e-3)
-        assert [file.name for file in folder.iterdir()] == ["forecast.npy"]
+        assert [file.name for file in folder.glob("[!.]*")] == ["forecast.npy"]
         timing = forecaster.timing()
         assert timing["sequences_per_second"] * timing["seconds_per_sequence"] == pytest.approx(1)
         assert timing["compile_seconds"] > 0
@@ -117,7 +117,7 @@ def test_by_the_script(tmp_path, trained, pixels, expected):
     first = expected(pixels[:, 12:15])
     np.testing.assert_allclose(forecast[:, :FORECASTS], first / 255 * 40 - 20, atol=1e-4)
     pictures = {f"sequence_000{n}.{kind}" for n in range(2) for kind in ("png", "gif")}
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"forecast.npy"} | pictures
+    assert {file.name for file in (tmp_path / "out").glob("[!.]*")} == {"forecast.npy"} | pictures
     assert "trained to forecast 3" in result.stdout
     assert "frames 12 to 14 of each" in result.stdout
     timing = r"network: \S+ ms a sequence, \S+ sequences/s, in batches of 4 \(\S+ s\); compiled"
@@ -176,12 +176,13 @@ def test_overwrite(tmp_path, pixels, by_checkpoint):
     np.save(tmp_path / "in.npy", pixels[:1])
     for name in ("sequence_0007.png", "forecast.npy", "notes.txt", "mine.npy"):
         (tmp_path / name).write_text("old")
+    prediction.manifest(tmp_path).add("sequence_0007.png", "forecast.npy")
     with pytest.raises(InputError, match="holds a forecast already"):
         prediction.open_output(tmp_path, overwrite=False)
     folder = prediction.open_output(tmp_path, overwrite=True)
     source = prediction.sequences_of_input(by_checkpoint, tmp_path / "in.npy")
     prediction.predict(by_checkpoint, source, folder, batch_size=1, count=1)
-    names = {file.name for file in tmp_path.iterdir()}
+    names = {file.name for file in tmp_path.glob("[!.]*")}
     kept = {"notes.txt", "mine.npy", "in.npy"}
     assert names == kept | {"forecast.npy", "sequence_0000.png", "sequence_0000.gif"}
 

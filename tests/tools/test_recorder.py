@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from src import run_folder
 from src.data.moving_mnist import MovingMNIST
 from src.data.normalizer import Normalizer
 from src.data.sequences import OwnSequences
@@ -53,8 +54,11 @@ def test_pictures_are_in_the_datas_units(tmp_path, rng):
 def test_pictures_of_epochs_to_come_are_taken_back(tmp_path):
     """Resumed in epoch 2: what a later state drew is gone, and other people's files stay."""
     (tmp_path / "pictures").mkdir()
-    kept = {"sequence_1_epoch_0001.png", "sequence_12_epoch_0002.png", "epoch_0009.png"}
-    for name in kept | {"sequence_1_epoch_0003.png", "sequence_12_epoch_0100.png"}:
+    drawn = {"sequence_1_epoch_0001.png", "sequence_12_epoch_0002.png"}
+    later = {"sequence_1_epoch_0003.png", "sequence_12_epoch_0100.png"}
+    kept = drawn | {"epoch_0009.png", "sequence_7_epoch_0003.png"}
+    for name in kept | later:
         (tmp_path / "pictures" / name).touch()
+    run_folder.manifest(tmp_path).add(*(f"pictures/{name}" for name in drawn | later))
     Pictures(TrainingState(4, epoch=2, step=7), None, None, None, [], tmp_path).open()
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == kept

@@ -1,0 +1,114 @@
+"""Going on: from an earlier state, in another folder, from another folder, past the end."""
+
+import csv
+import dataclasses
+import re
+import shutil
+
+import pytest
+
+from src import checkpoint
+from tests.scripts.conftest import TINY, run
+
+STEPS = 3  # of an epoch: 6 sequences in batches of 2
+OPTIONS = [*TINY, "--batch_size", 2, "--lr_schedule", "constant", "--learning_rate", "1e-3"]
+
+
+@pytest.fixture(scope="module")
+def four_epochs(tmp_path_factory):
+    """A run of four epochs, each better than the one before it, with all of its checkpoints."""
+    folder = tmp_path_factory.mktemp("four") / "run"
+    run("train.py", *OPTIONS, "--epochs", 4, "--keep", 9, "--train_path", folder)
+    scores = list(validations(folder).values())
+    assert scores == sorted(scores, reverse=True)
+    return folder
+
+
+def validations(folder):
+    """The validation MSE of a run by step."""
+    with open(folder / "metrics.csv", newline="") as file:
+        return {int(row["step"]): float(row["val_mse"]) for row in csv.DictReader(file)}
+
+
+def step_of(path):
+    return checkpoint.load(path).state["step"]
+
+
+def test_from_an_earlier_state(four_epochs, tmp_path):
+    """At a rate that spoils it: the better best of the abandoned epochs is set aside, not
+    lost, and theirs are not taken for the new ones.
+    """
+    folder = tmp_path / "run"
+    shutil.copytree(four_epochs, folder)
+    result = run(
+        "train.py", "--resume", folder / "epoch_0001.ckpt", "--epochs", 2,
+        "--learning_rate", 0.3, "--keep", 1,
+    )  # fmt: skip
+    (aside,) = (folder / "set_aside").iterdir()
+    for name in ("best.ckpt", "last.ckpt", "epoch_0003.ckpt", "epoch_0004.ckpt", "metrics.csv"):
+        assert (aside / name).read_bytes() == (four_epochs / name).read_bytes()
+    assert step_of(folder / "best.ckpt") == 2 * STEPS
+    assert [path.name for path in folder.glob("epoch_*")] == ["epoch_0002.ckpt"]
+    state = checkpoint.load(folder / "last.ckpt").state
+    assert state["best_mse"] <= validations(four_epochs)[STEPS]
+    check_last_line(result, folder)
+
+
+def test_in_another_folder(four_epochs, tmp_path):
+    """It gets a best.ckpt of its own, here no better than the run was before, and the last line
+    says so.
+    """
+    folder = tmp_path / "other"
+    result = run(
+        "train.py", "--resume", four_epochs / "epoch_0002.ckpt", "--train_path", folder,
+        "--epochs", 3, "--learning_rate", 0.3,
+    )  # fmt: skip
+    assert step_of(folder / "best.ckpt") == 3 * STEPS
+    assert result.stdout.splitlines()[-1].endswith("in another folder or set aside")
+    check_last_line(result, folder)
+
+
+def test_epochs_of_five_digits(four_epochs, tmp_path):
+    """Found, in the order of their numbers, and pruned; one state stands for 9,999 epochs."""
+    found = checkpoint.load(four_epochs / "last.ckpt")
+    state = found.state | {"epoch": 9999, "step": 9999 * STEPS}
+    training = dataclasses.replace(found.config.training, epochs=10_003)
+    config = dataclasses.replace(found.config, training=training)
+    arrays = found.weights | {f"optimizer.{name}": x for name, x in found.optimizer.items()}
+    for name in ("epoch_9998.ckpt", "epoch_9999.ckpt"):
+        (tmp_path / name).write_bytes(b"".join(checkpoint._serialise(arrays, config, state)))
+    for epochs, names in (
+        (10_002, ["epoch_9999.ckpt", "epoch_10000.ckpt", "epoch_10001.ckpt", "epoch_10002.ckpt"]),
+        (10_003, ["epoch_10002.ckpt", "epoch_10003.ckpt"]),
+    ):
+        for name in ("last.ckpt", "previous.ckpt", "best.ckpt"):
+            (tmp_path / name).unlink(missing_ok=True)
+        result = run(
+            "train.py", "--resume", "--train_path", tmp_path, "--epochs", epochs, "--keep",
+            len(names),
+        )  # fmt: skip
+        assert sorted(p.name for p in tmp_path.glob("epoch_*")) == sorted(names)
+    assert f"going on from {tmp_path / 'epoch_10002.ckpt'}: epoch 10002" in result.stdout
+
+
+def test_no_limit_of_epochs(tmp_path):
+    """--epochs 0 needs another limit, which ends the run: so much work, or so many minutes."""
+    (line,) = run("train.py", *OPTIONS, "--epochs", 0, expect=2).stderr.splitlines()
+    assert "epochs is 0: a run without a limit of epochs needs --max_minutes or" in line
+    for name, limit, epochs in (
+        ("work", ("--max_work", 15), 3),
+        ("time", ("--max_minutes", 1e-5), 1),
+    ):
+        run("train.py", *OPTIONS, "--epochs", 0, *limit, "--train_path", tmp_path / name)
+        state = checkpoint.load(tmp_path / name / "last.ckpt").state
+        assert state["epoch"] == epochs
+    assert checkpoint.load(tmp_path / "work" / "last.ckpt").state["step"] == 8  # of two sequences
+
+
+def check_last_line(result, folder):
+    """What a training says of its best.ckpt is what it measured there."""
+    line = result.stdout.splitlines()[-1]
+    said = re.match(r"trained: (.*best.ckpt) has validation MSE ([0-9.e+-]+)", line)
+    assert said[1] == str(folder / "best.ckpt")
+    measured = validations(folder)[step_of(folder / "best.ckpt")]
+    assert float(said[2]) == pytest.approx(measured, rel=1e-3)
