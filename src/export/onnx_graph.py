@@ -147,18 +147,17 @@ class Builder:
         without input, state for zeros.
         """
         add, config = self.graph.add, self.config
-        shares = [None] * steps
+        input_gates = [None] * steps
         if x is not None:
             side = config.input_kernel_size or config.kernel_size
             gates = self.conv(x, f"{cell}.input_conv", side)
-            shares = [gates] if steps == 1 else add("Split", gates, outputs=steps, axis=0)
+            input_gates = [gates] if steps == 1 else add("Split", gates, outputs=steps, axis=0)
         hs = []
-        for share in shares:
-            gates = share
+        for gates in input_gates:
             if state is not None:
-                bias = share is None
-                gates = self.conv(state[0], f"{cell}.state_conv", config.kernel_size, bias=bias)
-                gates = gates if bias else add("Add", gates, share)
+                conv, bias = f"{cell}.state_conv", gates is None
+                state_gates = self.conv(state[0], conv, config.kernel_size, bias=bias)
+                gates = state_gates if bias else add("Add", state_gates, gates)
             if config.group_norm:
                 gates = self.group_norm(gates, f"{cell}.norm", 4 * stage.hidden_channels, size)
             state = self.step(gates, cell, state)

@@ -133,11 +133,11 @@ class Recurrence(nn.Cell):
         self.sigmoid_grad, self.tanh_grad = SigmoidGrad(), TanhGrad()
 
     def construct(self, inputs, state, state_weight, norm_weights, peepholes, steps):
-        shares = self.input_shares(inputs, steps)
-        peepholes = self.at_every_pixel(peepholes, shares[0] if len(state) == 0 else state[0])
+        input_gates = self.input_gates(inputs, steps)
+        peepholes = self.at_every_pixel(peepholes, input_gates[0] if len(state) == 0 else state[0])
         outputs, kept = (), ()
         for t in range(steps):
-            gates = self.gates(shares[t], state, state_weight)
+            gates = self.gates(input_gates[t], state, state_weight)
             step = self.activate(gates, state, norm_weights, peepholes)
             state = (step[2] * step[-2], step[-1])
             outputs = outputs + (state[0],)
@@ -149,9 +149,9 @@ class Recurrence(nn.Cell):
         shape = (like.shape[0], self.hidden_channels) + like.shape[2:]
         return tuple([self.bias_add(ops.zeros(shape, like.dtype), p) for p in peepholes])
 
-    def input_shares(self, inputs, steps):
-        """What the gates of each step get besides the state's convolution: the input's, of all
-        steps at once, or the bias.
+    def input_gates(self, inputs, steps):
+        """What the input adds to the gates of each step, bias included: one convolution over all
+        steps. Without an input it is the bias alone.
         """
         if not self.has_input:
             return inputs * steps
@@ -159,12 +159,12 @@ class Recurrence(nn.Cell):
         gates = self.bias_add(self.input_conv(as_frames(x), weight), bias)
         return ops.unstack(gates.reshape((steps, -1) + gates.shape[1:]))
 
-    def gates(self, share, state, state_weight):
-        """The gates before norm and peepholes."""
+    def gates(self, input_gates, state, state_weight):
+        """The gates of one step before norm and peepholes."""
         if len(state) == 0:
-            return share
+            return input_gates
         gates = self.state_conv(state[0], state_weight)
-        return gates + share if self.has_input else self.bias_add(gates, share)
+        return gates + input_gates if self.has_input else self.bias_add(gates, input_gates)
 
     def activate(self, gates, state, norm_weights, peepholes):
         """The activated i, g and o, what the norm's gradient needs, where there was a state the
@@ -197,7 +197,9 @@ class Recurrence(nn.Cell):
         """The gradients of the inputs, from the last step to the first."""
         kept, h = out[3], ops.unstack(out[0])
         peepholes = self.at_every_pixel(peepholes, h[0])
-        shares = self.input_shares(after(inputs, dout[0]), steps) if self.recompute_gates else ()
+        input_gates = ()
+        if self.recompute_gates:
+            input_gates = self.input_gates(after(inputs, dout[0]), steps)
         d_outputs = ops.unstack(dout[0])
         d_h, d_c = d_outputs[steps - 1] + dout[1], dout[2]
         d_gates, d_normed, norm_parts = (), (), ()
@@ -206,7 +208,7 @@ class Recurrence(nn.Cell):
             step = kept[t]
             if self.recompute_gates:
                 step = self.step_again(
-                    shares[t], before, d_h, state_weight, norm_weights, peepholes
+                    input_gates[t], before, d_h, state_weight, norm_weights, peepholes
                 )
             d_step, d_c = self.step_gradient(step, before, peepholes, d_h, d_c)
             d_normed = (d_step,) + d_normed
@@ -227,10 +229,11 @@ class Recurrence(nn.Cell):
             0,
         )
 
-    def step_again(self, share, before, d_h, state_weight, norm_weights, peepholes):
+    def step_again(self, input_gates, before, d_h, state_weight, norm_weights, peepholes):
         """What `activate` returned, computed once more and not before its gradient is due."""
         state = after(before, d_h)
-        return self.activate(self.gates(share, state, state_weight), state, norm_weights, peepholes)
+        gates = self.gates(input_gates, state, state_weight)
+        return self.activate(gates, state, norm_weights, peepholes)
 
     def norm_gradient(self, gradient, step, norm_weights):
         """The gradient of the gates before their norm, and those of gamma and beta."""
