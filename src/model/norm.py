@@ -3,7 +3,7 @@
 Source: Wu & He 2018 (arXiv:1803.08494).
 
 Both forms have `forward(x, gamma, beta)`, which returns the normalised x and what `backward` needs,
-and `backward(gradient, kept, gamma)`, which returns the gradients of x, gamma and beta. x is
+and `backward(gradient, saved, gamma)`, which returns the gradients of x, gamma and beta. x is
 (B, C, H, W), float32; gamma and beta are (C,).
 """
 
@@ -36,9 +36,9 @@ class FrameworkGroupNorm(nn.Cell):
         y, mean, rstd = self.norm(x, self.groups, gamma, beta, EPSILON)
         return y, (x, mean, rstd)
 
-    def backward(self, gradient, kept, gamma):
+    def backward(self, gradient, saved, gamma):
         """The gradients of x, gamma and beta."""
-        x, mean, rstd = kept
+        x, mean, rstd = saved
         return self.norm_grad(gradient, x, mean, rstd, gamma, self.groups, True, True, True)
 
 
@@ -69,9 +69,9 @@ class BatchNormGroups(nn.Cell):
         one, zero = constants(x.shape[1], x)
         return self.affine(normal, gamma, beta, zero, one - EPSILON)[0], (normal, variance)
 
-    def backward(self, gradient, kept, gamma):
-        """The gradients of x, gamma and beta; x is kept normalised, hence mean 0, variance 1."""
-        normal, variance = kept
+    def backward(self, gradient, saved, gamma):
+        """The gradients of x, gamma and beta; `normal` has mean 0 and variance 1."""
+        normal, variance = saved
         one, zero = constants(normal.shape[1], normal)
         d_normal, d_gamma, d_beta = self.affine_grad(
             gradient, normal, gamma, zero, one - EPSILON, one

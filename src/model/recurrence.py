@@ -135,14 +135,14 @@ class Recurrence(nn.Cell):
     def construct(self, inputs, state, state_weight, norm_weights, peepholes, steps):
         input_gates = self.input_gates(inputs, steps)
         peepholes = self.at_every_pixel(peepholes, input_gates[0] if len(state) == 0 else state[0])
-        outputs, kept = (), ()
+        outputs, saved = (), ()
         for t in range(steps):
             gates = self.gates(input_gates[t], state, state_weight)
             step = self.activate(gates, state, norm_weights, peepholes)
             state = (step[2] * step[-2], step[-1])
             outputs = outputs + (state[0],)
-            kept = kept + (step[-1:] if self.recompute_gates else step,)
-        return self.stack(outputs), state[0], state[1], kept
+            saved = saved + (step[-1:] if self.recompute_gates else step,)
+        return self.stack(outputs), state[0], state[1], saved
 
     def at_every_pixel(self, peepholes, like):
         """(B, h, H, W) each: for a product that broadcasts the CPU keeps 16 bytes an element."""
@@ -170,9 +170,9 @@ class Recurrence(nn.Cell):
         """The activated i, g and o, what the norm's gradient needs, where there was a state the
         activated f, tanh(c), and the next c.
         """
-        norm_kept, open_f = (), ()
+        norm_saved, open_f = (), ()
         if self.has_norm:
-            gates, norm_kept = self.norm.forward(gates, norm_weights[0], norm_weights[1])
+            gates, norm_saved = self.norm.forward(gates, norm_weights[0], norm_weights[1])
         i, f, g, o = self.split(gates)
         g = self.tanh(g)
         if len(state) == 0:
@@ -187,7 +187,7 @@ class Recurrence(nn.Cell):
             open_f = (f,)
         if self.has_peepholes:
             o = self.add_product(o, peepholes[2], c)
-        return (i, g, self.sigmoid(o), norm_kept) + open_f + (self.tanh(c), c)
+        return (i, g, self.sigmoid(o), norm_saved) + open_f + (self.tanh(c), c)
 
     def add_product(self, x, a, b):
         """x + a b. Addcmul is one operator fewer; on a CPU it takes five times as long."""
@@ -195,7 +195,7 @@ class Recurrence(nn.Cell):
 
     def bprop(self, inputs, state, state_weight, norm_weights, peepholes, steps, out, dout):
         """The gradients of the inputs, from the last step to the first."""
-        kept, h = out[3], ops.unstack(out[0])
+        saved, h = out[3], ops.unstack(out[0])
         peepholes = self.at_every_pixel(peepholes, h[0])
         input_gates = ()
         if self.recompute_gates:
@@ -204,8 +204,8 @@ class Recurrence(nn.Cell):
         d_h, d_c = d_outputs[steps - 1] + dout[1], dout[2]
         d_gates, d_normed, norm_parts = (), (), ()
         for t in range(steps - 1, -1, -1):
-            before = (h[t - 1], kept[t - 1][-1]) if t > 0 else state
-            step = kept[t]
+            before = (h[t - 1], saved[t - 1][-1]) if t > 0 else state
+            step = saved[t]
             if self.recompute_gates:
                 step = self.step_again(
                     input_gates[t], before, d_h, state_weight, norm_weights, peepholes
@@ -225,7 +225,7 @@ class Recurrence(nn.Cell):
             (d_h, d_c) if len(state) > 0 else (),
             self.state_weight_gradient(state, h, d_gates, all_gates, state_weight),
             totals(norm_parts),
-            self.peephole_gradients(d_normed, state, kept),
+            self.peephole_gradients(d_normed, state, saved),
             0,
         )
 
@@ -283,7 +283,7 @@ class Recurrence(nn.Cell):
         before = (ops.depend(before[0], gates),) + before[1:]
         return self.state_conv.to_weight(gates, self.concat_frames(before), weight)
 
-    def peephole_gradients(self, d_gates, state, kept):
+    def peephole_gradients(self, d_gates, state, saved):
         """The gradients of the peepholes, over all steps at once; those of i and f lack the step
         that had no state.
 
@@ -291,7 +291,7 @@ class Recurrence(nn.Cell):
         """
         if not self.has_peepholes:
             return ()
-        c, gates = tuple([step[-1] for step in kept]), self.concat_frames(d_gates)
+        c, gates = tuple([step[-1] for step in saved]), self.concat_frames(d_gates)
         d_o = self.peephole_gradient(gates, 3, c)
         if len(state) == 0:
             if len(c) == 1:
