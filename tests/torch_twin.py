@@ -134,13 +134,13 @@ class Twin(nn.Module):
             outputs.append(state[0])
         return outputs, state
 
-    def _head(self, outputs, before):
+    def _head(self, outputs, previous):
         logits = []
         for states in zip(*outputs, strict=True):
             x = self._bend(self.head_conv, states[0]) if self.head_conv else torch.cat(states, 1)
             logits.append(functional.pixel_shuffle(self.output_conv(x), self.config.patch_size))
         frames = torch.stack(logits, 1)
-        return frames + before if self.config.residual else frames
+        return frames + previous if self.config.residual else frames
 
 
 def pairs(network, twin):

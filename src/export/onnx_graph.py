@@ -165,7 +165,7 @@ class Builder:
         return (hs[0] if steps == 1 else add("Concat", *hs, axis=0)), state
 
     def step(self, gates, cell, state):
-        """The next h and c from the gates and the state before."""
+        """The next h and c from the gates and the previous state."""
         add = self.graph.add
         i, f, g, o = add("Split", gates, outputs=4, axis=1)
 

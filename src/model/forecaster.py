@@ -127,12 +127,12 @@ class EncoderForecaster(nn.Cell):
             outputs = [x] + outputs
         return outputs
 
-    def head(self, outputs, before):
+    def head(self, outputs, previous):
         """Turns each layer's h over time into frames before their activation, (B, T, C, H, W).
 
         Args:
             outputs: of `forecast` or `encode`.
-            before: (B, 1 or T, C, H, W), the frame that each goes on from if it is a residual.
+            previous: (B, 1 or T, C, H, W), the frames to which a residual network adds.
         """
         x = ops.concat(outputs, 2) if self.reads_all_states else outputs[0]
         x = per_frame(self.output_conv, per_frame(self.head_conv, x))
@@ -141,7 +141,7 @@ class EncoderForecaster(nn.Cell):
         if self.patch_size > 1:
             x = ops.pixel_shuffle(x, self.patch_size)
         frames = x.swapaxes(0, 1)
-        return frames + before if self.residual else frames
+        return frames + previous if self.residual else frames
 
     def activate(self, x):
         """What ends the network."""

@@ -204,19 +204,19 @@ class Recurrence(nn.Cell):
         d_h, d_c = d_outputs[steps - 1] + dout[1], dout[2]
         d_gates, d_normed, norm_parts = (), (), ()
         for t in range(steps - 1, -1, -1):
-            before = (h[t - 1], saved[t - 1][-1]) if t > 0 else state
+            previous = (h[t - 1], saved[t - 1][-1]) if t > 0 else state
             step = saved[t]
             if self.recompute_gates:
                 step = self.step_again(
-                    input_gates[t], before, d_h, state_weight, norm_weights, peepholes
+                    input_gates[t], previous, d_h, state_weight, norm_weights, peepholes
                 )
-            d_step, d_c = self.step_gradient(step, before, peepholes, d_h, d_c)
+            d_step, d_c = self.step_gradient(step, previous, peepholes, d_h, d_c)
             d_normed = (d_step,) + d_normed
             d_step, parts = self.norm_gradient(d_step, step, norm_weights)
             norm_parts = norm_parts + (parts,)
             d_gates = (d_step,) + d_gates
-            if len(before) > 0:
-                d_h = self.state_conv.step_to_input(d_step, state_weight, before[0].shape)
+            if len(previous) > 0:
+                d_h = self.state_conv.step_to_input(d_step, state_weight, previous[0].shape)
             if t > 0:
                 d_h = d_outputs[t - 1] + d_h
         all_gates = self.concat_frames(d_gates)
@@ -229,9 +229,9 @@ class Recurrence(nn.Cell):
             0,
         )
 
-    def step_again(self, input_gates, before, d_h, state_weight, norm_weights, peepholes):
+    def step_again(self, input_gates, previous, d_h, state_weight, norm_weights, peepholes):
         """What `activate` returned, computed once more and not before its gradient is due."""
-        state = after(before, d_h)
+        state = after(previous, d_h)
         gates = self.gates(input_gates, state, state_weight)
         return self.activate(gates, state, norm_weights, peepholes)
 
@@ -242,8 +242,8 @@ class Recurrence(nn.Cell):
         d_x, d_gamma, d_beta = self.norm.backward(gradient, step[3], norm_weights[0])
         return d_x, (d_gamma, d_beta)
 
-    def step_gradient(self, step, before, peepholes, d_h, d_c):
-        """The gradients of the gates and of the c before, in one step."""
+    def step_gradient(self, step, previous, peepholes, d_h, d_c):
+        """The gradients of the gates and of the previous c, in one step."""
         i, g, o, tanh_c = step[:3] + step[-2:-1]
         d_o = self.sigmoid_grad(o, d_h * tanh_c)
         d_c = d_c + self.tanh_grad(tanh_c, d_h * o)
@@ -251,9 +251,9 @@ class Recurrence(nn.Cell):
             d_c = self.add_product(d_c, peepholes[2], d_o)
         d_i = self.sigmoid_grad(i, d_c * g)
         d_g = self.tanh_grad(g, d_c * i)
-        if len(before) == 0:
+        if len(previous) == 0:
             return ops.concat((d_i, ops.zeros_like(d_i), d_g, d_o), 1), d_c
-        d_f = self.sigmoid_grad(step[4], d_c * before[1])
+        d_f = self.sigmoid_grad(step[4], d_c * previous[1])
         d_c = d_c * step[4]
         if self.has_peepholes:
             d_c = self.add_product(d_c, peepholes[0], d_i)
@@ -272,16 +272,16 @@ class Recurrence(nn.Cell):
 
     def state_weight_gradient(self, state, h, d_gates, all_gates, weight):
         """The gradient of the state's weight, over all steps that had a state."""
-        before, gates = h[:-1], all_gates
+        previous, gates = h[:-1], all_gates
         if len(state) > 0:
-            before = (state[0],) + before
-        elif len(before) == 0:
+            previous = (state[0],) + previous
+        elif len(previous) == 0:
             return ops.zeros_like(weight)
         else:
             gates = self.concat_frames(d_gates[1:])
         # Not before its use, though nothing else keeps it from being made.
-        before = (ops.depend(before[0], gates),) + before[1:]
-        return self.state_conv.to_weight(gates, self.concat_frames(before), weight)
+        previous = (ops.depend(previous[0], gates),) + previous[1:]
+        return self.state_conv.to_weight(gates, self.concat_frames(previous), weight)
 
     def peephole_gradients(self, d_gates, state, saved):
         """The gradients of the peepholes, over all steps at once; those of i and f lack the step
@@ -296,12 +296,11 @@ class Recurrence(nn.Cell):
         if len(state) == 0:
             if len(c) == 1:
                 return ops.zeros_like(d_o), ops.zeros_like(d_o), d_o
-            before, gates = c[:-1], self.concat_frames(d_gates[1:])
+            previous, gates = c[:-1], self.concat_frames(d_gates[1:])
         else:
-            before = (state[1],) + c[:-1]
-        return (
-            self.peephole_gradient(gates, 0, before), self.peephole_gradient(gates, 1, before), d_o,
-        )  # fmt: skip
+            previous = (state[1],) + c[:-1]
+        d_i = self.peephole_gradient(gates, 0, previous)
+        return d_i, self.peephole_gradient(gates, 1, previous), d_o
 
     def peephole_gradient(self, gates, which, c):
         """The gradient of the peephole of one gate, which saw these c, one a step."""
