@@ -51,21 +51,21 @@ class SameConv(nn.Cell):
         self.weight_gradient = Conv2DBackpropFilter(**same, pad_list=(padding,) * 4)
 
     def construct(self, x, weight):
-        x, weight = self.typed(x), self.typed(weight)
-        return self.untyped(self.conv(x, weight))
+        x, weight = self.cast_in(x), self.cast_in(weight)
+        return self.cast_out(self.conv(x, weight))
 
-    def typed(self, x):
+    def cast_in(self, x):
         """x in the type that convolutions compute in."""
         return self.cast(x, ms.float16) if self.float16 else x
 
-    def untyped(self, y):
+    def cast_out(self, y):
         """y in float32."""
         return self.cast(y, ms.float32) if self.float16 else y
 
     def to_input(self, gradient, weight, x_shape):
         """The gradient of the input."""
-        gradient, weight = self.typed(gradient), self.typed(weight)
-        return self.untyped(self.input_gradient(gradient, weight, x_shape))
+        gradient, weight = self.cast_in(gradient), self.cast_in(weight)
+        return self.cast_out(self.input_gradient(gradient, weight, x_shape))
 
     def step_to_input(self, gradient, weight, x_shape):
         """The same, for one step of many: of large frames on a CPU by the turned kernel, because
@@ -73,14 +73,14 @@ class SameConv(nn.Cell):
         """
         if self.on_cpu and x_shape[2] * x_shape[3] > 256:
             turned = ops.flip(weight, (2, 3)).swapaxes(0, 1)
-            gradient, turned = self.typed(gradient), self.typed(turned)
-            return self.untyped(self.turned_conv(gradient, turned))
+            gradient, turned = self.cast_in(gradient), self.cast_in(turned)
+            return self.cast_out(self.turned_conv(gradient, turned))
         return self.to_input(gradient, weight, x_shape)
 
     def to_weight(self, gradient, x, weight):
         """The gradient of the weight."""
-        gradient, x = self.typed(gradient), self.typed(x)
-        return self.untyped(self.weight_gradient(gradient, x, weight.shape))
+        gradient, x = self.cast_in(gradient), self.cast_in(x)
+        return self.cast_out(self.weight_gradient(gradient, x, weight.shape))
 
 
 class Recurrence(nn.Cell):
