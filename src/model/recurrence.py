@@ -47,8 +47,8 @@ class SameConv(nn.Cell):
         self.turned_conv = ops.Conv2D(in_channels, **same)
         same = {"out_channel": out_channels, **same}
         self.conv = ops.Conv2D(**same)
-        self.input_gradient = Conv2DBackpropInput(**same, pad_list=(padding,) * 4)
-        self.weight_gradient = Conv2DBackpropFilter(**same, pad_list=(padding,) * 4)
+        self.backprop_input = Conv2DBackpropInput(**same, pad_list=(padding,) * 4)
+        self.backprop_filter = Conv2DBackpropFilter(**same, pad_list=(padding,) * 4)
 
     def construct(self, x, weight):
         x, weight = self.cast_in(x), self.cast_in(weight)
@@ -62,12 +62,12 @@ class SameConv(nn.Cell):
         """y in float32."""
         return self.cast(y, ms.float32) if self.float16 else y
 
-    def to_input(self, gradient, weight, x_shape):
+    def input_grad(self, gradient, weight, x_shape):
         """The gradient of the input."""
         gradient, weight = self.cast_in(gradient), self.cast_in(weight)
-        return self.cast_out(self.input_gradient(gradient, weight, x_shape))
+        return self.cast_out(self.backprop_input(gradient, weight, x_shape))
 
-    def step_to_input(self, gradient, weight, x_shape):
+    def step_input_grad(self, gradient, weight, x_shape):
         """The same, for one step of many: of large frames on a CPU by the turned kernel, because
         each instance of the CPU's own gradient keeps its buffer for good, 70 MB at 64 x 64.
         """
@@ -75,12 +75,12 @@ class SameConv(nn.Cell):
             turned = ops.flip(weight, (2, 3)).swapaxes(0, 1)
             gradient, turned = self.cast_in(gradient), self.cast_in(turned)
             return self.cast_out(self.turned_conv(gradient, turned))
-        return self.to_input(gradient, weight, x_shape)
+        return self.input_grad(gradient, weight, x_shape)
 
-    def to_weight(self, gradient, x, weight):
+    def weight_grad(self, gradient, x, weight):
         """The gradient of the weight."""
         gradient, x = self.cast_in(gradient), self.cast_in(x)
-        return self.cast_out(self.weight_gradient(gradient, x, weight.shape))
+        return self.cast_out(self.backprop_filter(gradient, x, weight.shape))
 
 
 class Recurrence(nn.Cell):
@@ -216,7 +216,7 @@ class Recurrence(nn.Cell):
             norm_parts = norm_parts + (parts,)
             d_gates = (d_step,) + d_gates
             if len(previous) > 0:
-                d_h = self.state_conv.step_to_input(d_step, state_weight, previous[0].shape)
+                d_h = self.state_conv.step_input_grad(d_step, state_weight, previous[0].shape)
             if t > 0:
                 d_h = d_outputs[t - 1] + d_h
         all_gates = self.concat_frames(d_gates)
@@ -267,8 +267,8 @@ class Recurrence(nn.Cell):
             return (d_bias,)
         x, weight, _ = inputs
         frames = as_frames(x)
-        d_x = self.input_conv.to_input(all_gates, weight, frames.shape).reshape(x.shape)
-        return d_x, self.input_conv.to_weight(all_gates, frames, weight), d_bias
+        d_x = self.input_conv.input_grad(all_gates, weight, frames.shape).reshape(x.shape)
+        return d_x, self.input_conv.weight_grad(all_gates, frames, weight), d_bias
 
     def state_weight_gradient(self, state, h, d_gates, all_gates, weight):
         """The gradient of the state's weight, over all steps that had a state."""
@@ -281,7 +281,7 @@ class Recurrence(nn.Cell):
             gates = self.concat_frames(d_gates[1:])
         # Not before its use, though nothing else keeps it from being made.
         previous = (ops.depend(previous[0], gates),) + previous[1:]
-        return self.state_conv.to_weight(gates, self.concat_frames(previous), weight)
+        return self.state_conv.weight_grad(gates, self.concat_frames(previous), weight)
 
     def peephole_gradients(self, d_gates, state, saved):
         """The gradients of the peepholes, over all steps at once; those of i and f lack the step
