@@ -44,7 +44,7 @@ class SameConv(nn.Cell):
         self.on_cpu, self.float16 = execution.on_cpu, execution.float16
         self.cast = ops.Cast()
         same = {"kernel_size": kernel_size, "pad_mode": "pad", "pad": padding}
-        self.turned_conv = ops.Conv2D(in_channels, **same)
+        self.flipped_conv = ops.Conv2D(in_channels, **same)
         same = {"out_channel": out_channels, **same}
         self.conv = ops.Conv2D(**same)
         self.backprop_input = Conv2DBackpropInput(**same, pad_list=(padding,) * 4)
@@ -68,13 +68,13 @@ class SameConv(nn.Cell):
         return self.cast_out(self.backprop_input(gradient, weight, x_shape))
 
     def step_input_grad(self, gradient, weight, x_shape):
-        """The same, for one step of many: of large frames on a CPU by the turned kernel, because
+        """The same, for one step of many: of large frames on a CPU by the flipped kernel, because
         each instance of the CPU's own gradient keeps its buffer for good, 70 MB at 64 x 64.
         """
         if self.on_cpu and x_shape[2] * x_shape[3] > 256:
-            turned = ops.flip(weight, (2, 3)).swapaxes(0, 1)
-            gradient, turned = self.cast_in(gradient), self.cast_in(turned)
-            return self.cast_out(self.turned_conv(gradient, turned))
+            flipped = ops.flip(weight, (2, 3)).swapaxes(0, 1)
+            gradient, flipped = self.cast_in(gradient), self.cast_in(flipped)
+            return self.cast_out(self.flipped_conv(gradient, flipped))
         return self.input_grad(gradient, weight, x_shape)
 
     def weight_grad(self, gradient, x, weight):
