@@ -134,7 +134,7 @@ class Recurrence(nn.Cell):
 
     def construct(self, inputs, state, state_weight, norm_weights, peepholes, steps):
         input_gates = self.input_gates(inputs, steps)
-        peepholes = self.at_every_pixel(peepholes, input_gates[0] if len(state) == 0 else state[0])
+        peepholes = self.broadcast_map(peepholes, input_gates[0] if len(state) == 0 else state[0])
         outputs, saved = (), ()
         for t in range(steps):
             gates = self.gates(input_gates[t], state, state_weight)
@@ -144,8 +144,10 @@ class Recurrence(nn.Cell):
             saved = saved + (step[-1:] if self.recompute_gates else step,)
         return self.stack(outputs), state[0], state[1], saved
 
-    def at_every_pixel(self, peepholes, like):
-        """(B, h, H, W) each: for a product that broadcasts the CPU keeps 16 bytes an element."""
+    def broadcast_map(self, peepholes, like):
+        """Peepholes, (h,), as (B, h, H, W): a broadcasting product keeps 16 bytes an element for
+        good on a CPU.
+        """
         shape = (like.shape[0], self.hidden_channels) + like.shape[2:]
         return tuple([self.bias_add(ops.zeros(shape, like.dtype), p) for p in peepholes])
 
@@ -196,7 +198,7 @@ class Recurrence(nn.Cell):
     def bprop(self, inputs, state, state_weight, norm_weights, peepholes, steps, out, dout):
         """The gradients of the inputs, from the last step to the first."""
         saved, h = out[3], ops.unstack(out[0])
-        peepholes = self.at_every_pixel(peepholes, h[0])
+        peepholes = self.broadcast_map(peepholes, h[0])
         input_gates = ()
         if self.recompute_gates:
             input_gates = self.input_gates(after(inputs, dout[0]), steps)
