@@ -209,7 +209,7 @@ class Recurrence(nn.Cell):
             previous = (h[t - 1], saved[t - 1][-1]) if t > 0 else state
             step = saved[t]
             if self.recompute_gates:
-                step = self.step_again(
+                step = self.recompute_step(
                     input_gates[t], previous, d_h, state_weight, norm_weights, peepholes
                 )
             d_step, d_c = self.step_gradient(step, previous, peepholes, d_h, d_c)
@@ -231,7 +231,7 @@ class Recurrence(nn.Cell):
             0,
         )
 
-    def step_again(self, input_gates, previous, d_h, state_weight, norm_weights, peepholes):
+    def recompute_step(self, input_gates, previous, d_h, state_weight, norm_weights, peepholes):
         """What `activate` returned, computed once more and not before its gradient is due."""
         state = after(previous, d_h)
         gates = self.gates(input_gates, state, state_weight)
