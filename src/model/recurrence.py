@@ -226,7 +226,7 @@ class Recurrence(nn.Cell):
             self.input_gradients(inputs, all_gates),
             (d_h, d_c) if len(state) > 0 else (),
             self.state_weight_gradient(state, h, d_gates, all_gates, state_weight),
-            totals(norm_parts),
+            sum_each(norm_parts),
             self.peephole_gradients(d_normed, state, saved),
             0,
         )
@@ -321,7 +321,7 @@ def after(tensors, event):
     return tuple([ops.depend(tensor, event) for tensor in tensors])
 
 
-def totals(parts):
+def sum_each(parts):
     """The sums of tuples of tensors, element by element; of none, ()."""
     if len(parts) == 1 or len(parts[0]) == 0:
         return parts[0]
