@@ -201,7 +201,7 @@ class Recurrence(nn.Cell):
         peepholes = self.broadcast_map(peepholes, h[0])
         input_gates = ()
         if self.recompute_gates:
-            input_gates = self.input_gates(after(inputs, dout[0]), steps)
+            input_gates = self.input_gates(depend_on(inputs, dout[0]), steps)
         d_outputs = ops.unstack(dout[0])
         d_h, d_c = d_outputs[steps - 1] + dout[1], dout[2]
         d_gates, d_normed, norm_parts = (), (), ()
@@ -233,7 +233,7 @@ class Recurrence(nn.Cell):
 
     def recompute_step(self, input_gates, previous, d_h, state_weight, norm_weights, peepholes):
         """What `activate` returned, computed once more and not before its gradient is due."""
-        state = after(previous, d_h)
+        state = depend_on(previous, d_h)
         gates = self.gates(input_gates, state, state_weight)
         return self.activate(gates, state, norm_weights, peepholes)
 
@@ -316,8 +316,12 @@ def as_frames(x):
     return x.reshape((-1,) + x.shape[2:])
 
 
-def after(tensors, event):
-    """The tensors, once `event` is there; what is computed from them is not what was before."""
+def depend_on(tensors, event):
+    """The same tensors, available only once `event` has been computed.
+
+    To the compiler they are new tensors, so it does not merge what is computed from them with the
+    same computation done earlier.
+    """
     return tuple([ops.depend(tensor, event) for tensor in tensors])
 
 
