@@ -140,7 +140,8 @@ class ConvLSTMCell(nn.Cell):
         bias.set_data(Tensor([0.0] * h + [1.0] * h + [0.0] * (2 * h), bias.dtype))
 
     def construct(self, x, state):
-        return self.run(None if x is None else ops.expand_dims(x, 0), state, 1)[1:]
+        _, state = self.run(None if x is None else ops.expand_dims(x, 0), state, 1)
+        return state
 
     def run(self, x, state, steps):
         """Runs over time; takes x as (T, B, in_channels, H, W) and returns the h of every step and
@@ -158,10 +159,12 @@ class ConvLSTMCell(nn.Cell):
             peepholes = tuple(
                 [p.reshape(-1) for p in (self.peephole_i, self.peephole_f, self.peephole_o)]
             )
-        return self.recurrence(
-            inputs, () if state is None else state, self.state_conv.weight.value(), norm_weights,
-            peepholes, steps,
-        )[:3]  # fmt: skip
+        state = () if state is None else state
+        state_weight = self.state_conv.weight.value()
+        outputs, h, c, _, _ = self.recurrence(
+            inputs, state, state_weight, norm_weights, peepholes, steps
+        )
+        return outputs, (h, c)
 
 
 class ConvLSTMLayer(nn.Cell):
@@ -188,8 +191,7 @@ class ConvLSTMLayer(nn.Cell):
         self.cell = cell
 
     def construct(self, x, state, steps):
-        result = self.cell.run(x, state, steps)
-        return result[0], result[1:]
+        return self.cell.run(x, state, steps)
 
 
 def per_frame(cell, x):

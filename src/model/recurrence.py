@@ -9,7 +9,8 @@ Shapes: T time, B batch, C input channels, h hidden channels, H height, W width;
 (B, h, H, W), gates (B, 4h, H, W) in the order i, f, g, o.
 
 What a cell may lack (input, first state, norm, peepholes) is an empty tuple: a None inside a
-gradient becomes a call to Python, which cuts the graph at that place.
+gradient becomes a call to Python, which cuts the graph at that place. So does a NamedTuple, which
+is why the parts of a step are plain tuples that are unpacked by name.
 """
 
 import mindspore as ms
@@ -102,7 +103,8 @@ class Recurrence(nn.Cell):
         - **steps** - T, a Python int.
 
     Outputs:
-        The h of every step, (T, B, h, H, W); the last h; the last c; what the gradient needs.
+        The h of every step, (T, B, h, H, W); the last h; the last c; for `bprop` alone the c of
+        every step and what else its gradient needs.
     """
 
     def __init__(
@@ -135,14 +137,15 @@ class Recurrence(nn.Cell):
     def construct(self, inputs, state, state_weight, norm_weights, peepholes, steps):
         input_gates = self.input_gates(inputs, steps)
         peepholes = self.broadcast_map(peepholes, input_gates[0] if len(state) == 0 else state[0])
-        outputs, saved = (), ()
+        outputs, cells, saved = (), (), ()
         for t in range(steps):
             gates = self.gates(input_gates[t], state, state_weight)
-            step = self.activate(gates, state, norm_weights, peepholes)
-            state = (step[2] * step[-2], step[-1])
-            outputs = outputs + (state[0],)
-            saved = saved + (step[-1:] if self.recompute_gates else step,)
-        return self.stack(outputs), state[0], state[1], saved
+            h, c, step = self.activate(gates, state, norm_weights, peepholes)
+            state = (h, c)
+            outputs, cells = outputs + (h,), cells + (c,)
+            saved = saved + (() if self.recompute_gates else (step,))
+        last_h, last_c = state
+        return self.stack(outputs), last_h, last_c, cells, saved
 
     def broadcast_map(self, peepholes, like):
         """Peepholes, (h,), as (B, h, H, W): a broadcasting product keeps 16 bytes an element for
@@ -165,31 +168,36 @@ class Recurrence(nn.Cell):
         """The gates of one step before norm and peepholes."""
         if len(state) == 0:
             return input_gates
-        gates = self.state_conv(state[0], state_weight)
+        h, _ = state
+        gates = self.state_conv(h, state_weight)
         return gates + input_gates if self.has_input else self.bias_add(gates, input_gates)
 
     def activate(self, gates, state, norm_weights, peepholes):
-        """The activated i, g and o, what the norm's gradient needs, where there was a state the
-        activated f, tanh(c), and the next c.
+        """Finishes one step from its gates.
+
+        Returns:
+            The next h; the next c; what the step's gradient needs besides them: the activated
+            (i, f, g, o), what the norm saved, and tanh(c). Without a state f is ().
         """
-        norm_saved, open_f = (), ()
+        norm_saved = ()
         if self.has_norm:
             gates, norm_saved = self.norm.forward(gates, norm_weights[0], norm_weights[1])
         i, f, g, o = self.split(gates)
         g = self.tanh(g)
         if len(state) == 0:
-            i = self.sigmoid(i)
+            i, f = self.sigmoid(i), ()
             c = i * g
         else:
+            _, previous_c = state
             if self.has_peepholes:
-                i = self.addcmul(i, peepholes[0], state[1])
-                f = self.addcmul(f, peepholes[1], state[1])
+                i = self.addcmul(i, peepholes[0], previous_c)
+                f = self.addcmul(f, peepholes[1], previous_c)
             i, f = self.sigmoid(i), self.sigmoid(f)
-            c = self.addcmul(i * g, f, state[1])
-            open_f = (f,)
+            c = self.addcmul(i * g, f, previous_c)
         if self.has_peepholes:
             o = self.addcmul(o, peepholes[2], c)
-        return (i, g, self.sigmoid(o), norm_saved) + open_f + (self.tanh(c), c)
+        o, tanh_c = self.sigmoid(o), self.tanh(c)
+        return o * tanh_c, c, ((i, f, g, o), norm_saved, tanh_c)
 
     def addcmul(self, x, a, b):
         """x + a b. Addcmul is one operator fewer; on a CPU it takes five times as long."""
@@ -197,28 +205,32 @@ class Recurrence(nn.Cell):
 
     def bprop(self, inputs, state, state_weight, norm_weights, peepholes, steps, out, dout):
         """The gradients of the inputs, from the last step to the first."""
-        saved, h = out[3], ops.unstack(out[0])
+        # By index: a name that is unpacked and not read would make every gradient wait for it.
+        outputs, c, saved = out[0], out[3], out[4]
+        d_outputs, d_h, d_c = dout[:3]
+        h = ops.unstack(outputs)
         peepholes = self.broadcast_map(peepholes, h[0])
         input_gates = ()
         if self.recompute_gates:
-            input_gates = self.input_gates(depend_on(inputs, dout[0]), steps)
-        d_outputs = ops.unstack(dout[0])
-        d_h, d_c = d_outputs[steps - 1] + dout[1], dout[2]
+            input_gates = self.input_gates(depend_on(inputs, d_outputs), steps)
+        d_outputs = ops.unstack(d_outputs)
+        d_h = d_outputs[steps - 1] + d_h
         d_gates, d_normed, norm_parts = (), (), ()
         for t in range(steps - 1, -1, -1):
-            previous = (h[t - 1], saved[t - 1][-1]) if t > 0 else state
-            step = saved[t]
+            previous = (h[t - 1], c[t - 1]) if t > 0 else state
             if self.recompute_gates:
                 step = self.recompute_step(
                     input_gates[t], previous, d_h, state_weight, norm_weights, peepholes
                 )
+            else:
+                step = saved[t]
             d_step, d_c = self.step_gradient(step, previous, peepholes, d_h, d_c)
             d_normed = (d_step,) + d_normed
             d_step, parts = self.norm_gradient(d_step, step, norm_weights)
             norm_parts = norm_parts + (parts,)
             d_gates = (d_step,) + d_gates
             if len(previous) > 0:
-                d_h = self.state_conv.step_input_grad(d_step, state_weight, previous[0].shape)
+                d_h = self.state_conv.step_input_grad(d_step, state_weight, h[0].shape)
             if t > 0:
                 d_h = d_outputs[t - 1] + d_h
         all_gates = self.concat_frames(d_gates)
@@ -227,26 +239,28 @@ class Recurrence(nn.Cell):
             (d_h, d_c) if len(state) > 0 else (),
             self.state_weight_gradient(state, h, d_gates, all_gates, state_weight),
             sum_each(norm_parts),
-            self.peephole_gradients(d_normed, state, saved),
+            self.peephole_gradients(d_normed, state, c),
             0,
         )
 
     def recompute_step(self, input_gates, previous, d_h, state_weight, norm_weights, peepholes):
-        """What `activate` returned, computed once more and not before its gradient is due."""
+        """What `construct` would have saved of the step, computed when its gradient is due."""
         state = depend_on(previous, d_h)
         gates = self.gates(input_gates, state, state_weight)
-        return self.activate(gates, state, norm_weights, peepholes)
+        _, _, step = self.activate(gates, state, norm_weights, peepholes)
+        return step
 
     def norm_gradient(self, gradient, step, norm_weights):
         """The gradient of the gates before their norm, and those of gamma and beta."""
         if not self.has_norm:
             return gradient, ()
-        d_x, d_gamma, d_beta = self.norm.backward(gradient, step[3], norm_weights[0])
+        _, norm_saved, _ = step
+        d_x, d_gamma, d_beta = self.norm.backward(gradient, norm_saved, norm_weights[0])
         return d_x, (d_gamma, d_beta)
 
     def step_gradient(self, step, previous, peepholes, d_h, d_c):
         """The gradients of the gates and of the previous c, in one step."""
-        i, g, o, tanh_c = step[:3] + step[-2:-1]
+        (i, f, g, o), _, tanh_c = step
         d_o = self.sigmoid_grad(o, d_h * tanh_c)
         d_c = d_c + self.tanh_grad(tanh_c, d_h * o)
         if self.has_peepholes:
@@ -255,8 +269,9 @@ class Recurrence(nn.Cell):
         d_g = self.tanh_grad(g, d_c * i)
         if len(previous) == 0:
             return ops.concat((d_i, ops.zeros_like(d_i), d_g, d_o), 1), d_c
-        d_f = self.sigmoid_grad(step[4], d_c * previous[1])
-        d_c = d_c * step[4]
+        _, previous_c = previous
+        d_f = self.sigmoid_grad(f, d_c * previous_c)
+        d_c = d_c * f
         if self.has_peepholes:
             d_c = self.addcmul(d_c, peepholes[0], d_i)
             d_c = self.addcmul(d_c, peepholes[1], d_f)
@@ -285,7 +300,7 @@ class Recurrence(nn.Cell):
         previous = (ops.depend(previous[0], gates),) + previous[1:]
         return self.state_conv.weight_grad(gates, self.concat_frames(previous), weight)
 
-    def peephole_gradients(self, d_gates, state, saved):
+    def peephole_gradients(self, d_gates, state, c):
         """The gradients of the peepholes, over all steps at once; those of i and f lack the step
         that had no state.
 
@@ -293,7 +308,7 @@ class Recurrence(nn.Cell):
         """
         if not self.has_peepholes:
             return ()
-        c, gates = tuple([step[-1] for step in saved]), self.concat_frames(d_gates)
+        gates = self.concat_frames(d_gates)
         d_o = self.peephole_gradient(gates, 3, c)
         if len(state) == 0:
             if len(c) == 1:
