@@ -20,6 +20,7 @@ from src.model.execution import Execution
 from src.model.norm import make_group_norm
 from src.model.recurrence import Recurrence
 
+GATES = 4
 GATE_GROUP = 32
 
 
@@ -98,7 +99,7 @@ class ConvLSTMCell(nn.Cell):
                 f"hidden_channels is {hidden_channels}: GroupNorm needs a multiple of 8"
             )
         execution = execution or Execution()
-        gate_channels = 4 * hidden_channels
+        gate_channels = GATES * hidden_channels
         self.hidden_channels = hidden_channels
         self.has_input = in_channels > 0
         self.has_norm = group_norm
@@ -138,6 +139,11 @@ class ConvLSTMCell(nn.Cell):
             bias = self.input_conv.bias if self.has_input else self.state_conv.bias
         h = self.hidden_channels
         bias.set_data(Tensor([0.0] * h + [1.0] * h + [0.0] * (2 * h), bias.dtype))
+
+    def gate_kernels(self):
+        """The parameters that stack the kernels of the four gates along their first axis."""
+        convs = [self.input_conv, self.state_conv] if self.has_input else [self.state_conv]
+        return [conv.weight for conv in convs]
 
     def construct(self, x, state):
         _, state = self.run(None if x is None else ops.expand_dims(x, 0), state, 1)

@@ -16,7 +16,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from src.model.convlstm import ConvLSTMCell, ConvLSTMLayer, per_frame, same_conv
+from src.model.convlstm import GATES, ConvLSTMCell, ConvLSTMLayer, per_frame, same_conv
 from src.model.execution import Execution
 
 SLOPE = 0.2
@@ -85,6 +85,23 @@ class EncoderForecaster(nn.Cell):
             for _, cell in self.cells_and_names():
                 if isinstance(cell, nn.Conv2d | nn.Conv2dTranspose):
                     cell.to_float(ms.float16)
+
+    def kernel_matrices(self):
+        """The kernels that an optimizer may treat as matrices, and how many matrices each one is.
+
+        Returns:
+            A dict by parameter name: 4 for a ConvLSTM's kernels, one matrix a gate; 1 for those of
+            other convolutions. The output convolution is left out, as output layers are by Muon.
+        """
+        convs = [
+            cell
+            for _, cell in self.cells_and_names()
+            if isinstance(cell, nn.Conv2d | nn.Conv2dTranspose) and cell is not self.output_conv
+        ]
+        matrices = {conv.weight.name: 1 for conv in convs}
+        for layer in (*self.encoder_layers, *self.forecaster_layers):
+            matrices |= {kernel.name: GATES for kernel in layer.cell.gate_kernels()}
+        return matrices
 
     def construct(self, inputs):
         outputs = self.forecast(self.encode(inputs)[1])
