@@ -54,7 +54,7 @@ class Adam(nn.Optimizer):
         self.beta1_power = beta1_power
         self.beta2_power = beta2_power
         keep = 1.0 - self.learning_rate * self.decoupled_decay
-        square = 0
+        index = 0
         for k in range(len(gradients)):
             parameter, moment = self.parameters[k], self.moment1[k]
             if self.decoupled_decay and parameter.ndim > 1:
@@ -63,10 +63,10 @@ class Adam(nn.Optimizer):
                 self.matrix_step(parameter, moment, gradients[k], self.num_matrices[k])
             else:
                 self.adam(
-                    parameter, moment, self.moment2[square], beta1_power, beta2_power,
+                    parameter, moment, self.moment2[index], beta1_power, beta2_power,
                     self.learning_rate, self.beta1, self.beta2, self.eps, gradients[k],
                 )  # fmt: skip
-                square += 1
+                index += 1
         return True
 
 
@@ -109,8 +109,8 @@ def orthogonalise(matrices):
     x = x.swapaxes(1, 2) if is_tall else x
     a, b, c = ORTHOGONALISING
     for _ in range(ITERATIONS):
-        square = ops.bmm(x, x.swapaxes(1, 2))
-        x = a * x + ops.bmm(b * square + c * ops.bmm(square, square), x)
+        gram = ops.bmm(x, x.swapaxes(1, 2))
+        x = a * x + ops.bmm(b * gram + c * ops.bmm(gram, gram), x)
     return x.swapaxes(1, 2) if is_tall else x
 
 
