@@ -186,10 +186,8 @@ class Builder:
         """A convolution with the weights of that name."""
         padding = side // 2 if padding is None else padding
         weights = [f"{name}.weight"] + [f"{name}.bias"] * bias
-        return self.graph.add(
-            operator, x, *weights,
-            kernel_shape=[side] * 2, strides=[stride] * 2, pads=[padding] * 4,
-        )  # fmt: skip
+        sides = {"kernel_shape": [side] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
+        return self.graph.add(operator, x, *weights, **sides)
 
     def group_norm(self, x, name, channels, size):
         """GroupNorm: the groups are the channels of an InstanceNormalization."""

@@ -188,17 +188,19 @@ class LeakyReLU(nn.Cell):
 
 
 def _layers(config, in_channels, hidden_channels, execution):
-    return nn.CellList(
-        [
-            ConvLSTMLayer(
-                ConvLSTMCell(
-                    channels, hidden, config.kernel_size, config.input_kernel_size,
-                    config.group_norm, config.peepholes, execution,
-                )
-            )
-            for channels, hidden in zip(in_channels, hidden_channels, strict=True)
-        ]
-    )  # fmt: skip
+    cells = [
+        ConvLSTMCell(
+            channels,
+            hidden,
+            config.kernel_size,
+            config.input_kernel_size,
+            config.group_norm,
+            config.peepholes,
+            execution,
+        )
+        for channels, hidden in zip(in_channels, hidden_channels, strict=True)
+    ]
+    return nn.CellList([ConvLSTMLayer(cell) for cell in cells])
 
 
 def _down(in_channels, stage, execution):

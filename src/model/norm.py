@@ -77,10 +77,9 @@ class BatchNormGroups(nn.Cell):
             gradient, normal, gamma, zero, one - EPSILON, one
         )
         one, zero = constants(normal.shape[0] * self.groups, normal)
-        d_x = self.norm_grad(
-            self.by_group(d_normal), self.by_group(normal), ops.rsqrt(variance + EPSILON),
-            zero, one - EPSILON, one,
-        )[0]  # fmt: skip
+        d_normal, x = self.by_group(d_normal), self.by_group(normal)
+        rstd = ops.rsqrt(variance + EPSILON)
+        d_x = self.norm_grad(d_normal, x, rstd, zero, one - EPSILON, one)[0]
         return d_x.reshape(normal.shape), d_gamma, d_beta
 
     def by_group(self, x):

@@ -108,9 +108,15 @@ class Recurrence(nn.Cell):
     """
 
     def __init__(
-        self, in_channels, hidden_channels, kernel_size, input_kernel_size, norm, peepholes,
+        self,
+        in_channels,
+        hidden_channels,
+        kernel_size,
+        input_kernel_size,
+        norm,
+        peepholes,
         execution,
-    ):  # fmt: skip
+    ):
         super().__init__()
         self.hidden_channels = hidden_channels
         self.recompute_gates = execution.recompute

@@ -63,9 +63,17 @@ class Adam(nn.Optimizer):
                 self.matrix_step(parameter, moment, gradients[k], self.num_matrices[k])
             else:
                 self.adam(
-                    parameter, moment, self.moment2[index], beta1_power, beta2_power,
-                    self.learning_rate, self.beta1, self.beta2, self.eps, gradients[k],
-                )  # fmt: skip
+                    parameter,
+                    moment,
+                    self.moment2[index],
+                    beta1_power,
+                    beta2_power,
+                    self.learning_rate,
+                    self.beta1,
+                    self.beta2,
+                    self.eps,
+                    gradients[k],
+                )
                 index += 1
         return True
 
