@@ -1,9 +1,9 @@
 """The encoder-forecaster as people write it in MindSpore: concatenate, convolve, step.
 
-It shares with `src.model` the equations, a `ModelConfig`, the initial values, and nothing else:
+It computes the same function as `src.model`, from the same `ModelConfig`, without its shortcuts:
 each step convolves [x, h], every state starts as zeros, the forecaster's top layer convolves an
-input of zeros, the convolutions between the layers see one frame at a time, and the framework
-differentiates. `tests/torch_twin.py` is the same in PyTorch.
+input of zeros, the convolutions between the layers see one frame at a time, and the gradient is the
+framework's. `tests/torch_twin.py` is the same in PyTorch.
 
 Shapes: B batch, T time, C channels, H height, W width, h hidden channels. Time is a Python list.
 """
@@ -151,19 +151,19 @@ class NaiveNetwork(nn.Cell):
         return ops.stack(frames, 1)
 
     def activate(self, x):
-        """What ends the network."""
+        """Applies the output activation to frames."""
         if self.output_activation == "sigmoid":
             return ops.sigmoid(x)
         return self.leaky_relu(x) if self.output_activation == "leaky_relu" else x
 
 
 def each(cell, frames):
-    """A Cell for one frame, applied to each of a list."""
+    """Applies a Cell to each frame of a list."""
     return [cell(frame) for frame in frames]
 
 
 def unroll(cell, frames, state):
-    """The h of every step, a list, and the last state."""
+    """Runs a cell over a list of frames; returns the list of every h, and the last state."""
     outputs = []
     for x in frames:
         state = cell(x, state)
@@ -177,7 +177,7 @@ def cells(in_channels, hidden, config):
 
 
 def down(in_channels, stage):
-    """The encoder's way into a stage."""
+    """The convolution that leads into a stage of the encoder."""
     if not stage.conv_channels:
         return nn.Identity()
     return nn.SequentialCell(
@@ -186,7 +186,7 @@ def down(in_channels, stage):
 
 
 def up(stage):
-    """The forecaster's way out of a stage, to frames `stride` times as big."""
+    """The transposed convolution that leads out of a stage, to frames `stride` times as big."""
     if not stage.conv_channels:
         return nn.Identity()
     hidden, stride = stage.hidden_channels, stage.stride
@@ -197,14 +197,14 @@ def up(stage):
 
 
 def randomise(network, rng):
-    """Gives every parameter small random numbers: no gate is saturated, no weight is zero."""
+    """Sets every parameter to small random numbers: no gate is saturated, no weight is zero."""
     for parameter in network.get_parameters():
         value = rng.normal(scale=0.2, size=parameter.shape).astype(np.float32)
         parameter.set_data(Tensor(value))
 
 
 def copy_weights(naive, ours):
-    """Gives an `EncoderForecaster` the weights of a `NaiveNetwork`."""
+    """Copies the weights of a `NaiveNetwork` into an `EncoderForecaster`."""
     for name in ("encoder", "forecaster"):
         layers, steps = getattr(ours, f"{name}_layers"), getattr(naive, f"{name}_cells")
         for layer, step in zip(layers, steps, strict=True):
@@ -216,7 +216,10 @@ def copy_weights(naive, ours):
 
 
 def copy_cell(naive, ours):
-    """Splits the one weight, [Wx, Wh]; what multiplies an input of zeros has no counterpart."""
+    """Copies a `NaiveCell` into a `ConvLSTMCell`, which keeps Wx and Wh in two convolutions.
+
+    The Wx of a cell without input multiplies zeros and is dropped.
+    """
     weight, split = naive.conv.weight.asnumpy(), naive.in_channels
     ours.state_conv.weight.set_data(Tensor(weight[:, split:]))
     if ours.has_input:

@@ -48,15 +48,15 @@ class ConvLSTMCell(nn.Cell):
         c_t &= f \circ c_{t-1} + i \circ \tanh(g) \\
         h_t &= \sigma(o + w_{co} \circ c_t) \circ \tanh(c_t)
 
-    N is GroupNorm in groups of 32 gate channels or the identity; w_c are one weight a channel, or
-    absent. The forget gate starts open (bias 1), the recurrent weights orthogonal, the other biases
-    at 0.
+    N is GroupNorm in groups of 32 gate channels, or the identity; the peephole weights w_c, one a
+    channel, are optional. The forget gate starts open, with a bias of 1, the other biases at 0, and
+    the recurrent weights orthogonal.
 
     Source: Shi et al. 2015 (arXiv:1506.04214), equation 3; the parameter counts of its Table 1 are
     those of one peephole weight a channel.
 
     Args:
-        in_channels: channels of the input; 0 for a cell that lives on its state alone.
+        in_channels: channels of the input; 0 for a cell without input.
         hidden_channels: channels of each state, a multiple of 8 with `group_norm`.
         kernel_size: side of the state-to-state kernel, odd.
         input_kernel_size: side of the input-to-state kernel, odd; default: `kernel_size`.
@@ -104,8 +104,8 @@ class ConvLSTMCell(nn.Cell):
         self.has_input = in_channels > 0
         self.has_norm = group_norm
         self.has_peepholes = peepholes
-        # These cells hold the parameters under their names; `Recurrence` computes with them. The
-        # gate bias belongs to the convolution that every step runs.
+        # These cells only hold the parameters, under their names in checkpoints; `Recurrence`
+        # computes with them. The gate bias is the input convolution's, where there is one.
         if self.has_input:
             self.input_conv = same_conv(in_channels, gate_channels, input_kernel_size)
         self.state_conv = same_conv(
@@ -150,11 +150,8 @@ class ConvLSTMCell(nn.Cell):
         return state
 
     def run(self, x, state, steps):
-        """Runs over time; takes x as (T, B, in_channels, H, W) and returns the h of every step and
-        the last state.
-
-        Parameters enter as values: a custom gradient cannot take them as references.
-        """
+        """Runs the cell over time; the inputs and outputs are those of `ConvLSTMLayer`."""
+        # By value, because a custom gradient cannot take a parameter by reference.
         if self.has_input:
             inputs = (x, self.input_conv.weight.value(), self.input_conv.bias.value())
         else:
@@ -176,8 +173,7 @@ class ConvLSTMCell(nn.Cell):
 class ConvLSTMLayer(nn.Cell):
     """A ConvLSTM cell run over time.
 
-    The convolution over the inputs does not wait for the recurrence: it is one convolution over T *
-    B frames.
+    The inputs do not wait for the recurrence: they are convolved at once, as T * B frames.
 
     Args:
         cell: the `ConvLSTMCell` to run.
@@ -189,7 +185,7 @@ class ConvLSTMLayer(nn.Cell):
         - **steps** - T, a Python int.
 
     Outputs:
-        The h of every step, (T, B, hidden_channels, H, W), and the last state.
+        The h of every step, (T, B, hidden_channels, H, W), and the last state, (h, c).
     """
 
     def __init__(self, cell):
@@ -201,6 +197,6 @@ class ConvLSTMLayer(nn.Cell):
 
 
 def per_frame(cell, x):
-    """Applies a Cell for (N, C, H, W) to every frame of x, (T, B, C, H, W)."""
+    """Applies a Cell that takes (N, C, H, W) to all frames of x, (T, B, C, H, W), at once."""
     y = cell(x.reshape((-1,) + x.shape[2:]))
     return y.reshape((x.shape[0], -1) + y.shape[1:])

@@ -37,11 +37,12 @@ class EncoderForecaster(nn.Cell):
         execution: how to compute it, an `Execution`.
 
     Inputs:
-        - **inputs** - (B, T, C, H, W), float32 in [0, 1]; the grid of `config` divides H and W.
+        - **inputs** - (B, T, C, H, W), float32 in [0, 1]; H and W are multiples of the patch size
+          times all strides.
 
     Outputs:
         (B, forecast_frames, C, H, W), float32; in [0, 1] where `output_activation` is a sigmoid.
-        A residual network begins its training as persistence.
+        A residual network that is not trained yet repeats the last input frame.
     """
 
     def __init__(self, config, forecast_frames, execution=None):
@@ -91,7 +92,7 @@ class EncoderForecaster(nn.Cell):
 
         Returns:
             A dict by parameter name: 4 for a ConvLSTM's kernels, one matrix a gate; 1 for those of
-            other convolutions. The output convolution is left out, as output layers are by Muon.
+            other convolutions. The output convolution is not listed: Muon is for hidden layers.
         """
         convs = [
             cell
@@ -114,7 +115,8 @@ class EncoderForecaster(nn.Cell):
             inputs: (B, T, C, H, W).
 
         Returns:
-            Each layer's h over time, (T, B, h, H', W'), and its last state, finest layer first.
+            Two lists, finest layer first: each layer's h over time, (T, B, h, H', W'), and its last
+            state, (h, c).
         """
         x = inputs.swapaxes(0, 1)
         steps = x.shape[0]
@@ -128,11 +130,14 @@ class EncoderForecaster(nn.Cell):
         return outputs, states
 
     def forecast(self, states, frames=None):
-        """Runs the forecaster from the encoder's last states; returns its h as `encode` does.
+        """Runs the forecaster from the encoder's last states.
 
         Args:
-            states: of `encode`.
-            frames: frames to forecast, a Python int; default: `forecast_frames`.
+            states: the last state of each layer, as `encode` returns them.
+            frames: how many frames to forecast, a Python int; default: `forecast_frames`.
+
+        Returns:
+            Each layer's h over time, finest layer first.
         """
         steps = frames or self.forecast_frames
         top = len(states) - 1
@@ -145,11 +150,11 @@ class EncoderForecaster(nn.Cell):
         return outputs
 
     def head(self, outputs, previous):
-        """Turns each layer's h over time into frames before their activation, (B, T, C, H, W).
+        """Turns each layer's h over time into frames, (B, T, C, H, W), before their activation.
 
         Args:
-            outputs: of `forecast` or `encode`.
-            previous: (B, 1 or T, C, H, W), the frames to which a residual network adds.
+            outputs: the h of each layer, as `encode` and `forecast` return them.
+            previous: (B, 1 or T, C, H, W), the frames to which a residual network adds its output.
         """
         x = ops.concat(outputs, 2) if self.reads_all_states else outputs[0]
         x = per_frame(self.output_conv, per_frame(self.head_conv, x))
@@ -161,17 +166,17 @@ class EncoderForecaster(nn.Cell):
         return frames + previous if self.residual else frames
 
     def activate(self, x):
-        """What ends the network."""
+        """Applies the output activation to frames."""
         if self.output_activation == "sigmoid":
             return ops.sigmoid(x)
         return self.leaky_relu(x) if self.output_activation == "leaky_relu" else x
 
 
 class LeakyReLU(nn.Cell):
-    """x where it is positive, else 0.2 x, in float32: PReLU, one operator each way; on a CPU ReLU.
+    """Leaky ReLU of slope 0.2, in float32: made of ReLU on a CPU, of PReLU elsewhere.
 
-    With its gradient, (20, 96, 64, 64) takes 26 ms on a CPU by ReLU, 108 ms by PReLU, 110 ms by a
-    maximum as in `nn.LeakyReLU`.
+    PReLU is one operator forward and one backward. On a CPU (20, 96, 64, 64) with its gradient
+    takes 26 ms by ReLU, 108 ms by PReLU, and 110 ms by a maximum, as in `nn.LeakyReLU`.
     """
 
     def __init__(self, execution):
@@ -204,7 +209,7 @@ def _layers(config, in_channels, hidden_channels, execution):
 
 
 def _down(in_channels, stage, execution):
-    """The encoder's way into a stage."""
+    """The convolution that leads into a stage of the encoder."""
     if not stage.conv_channels:
         return nn.Identity()
     return nn.SequentialCell(
@@ -213,7 +218,10 @@ def _down(in_channels, stage, execution):
 
 
 def _up(stage, execution):
-    """The forecaster's way out of a stage: kernel s + 2, padding 1 make frames s times as big."""
+    """The transposed convolution that leads out of a stage of the forecaster.
+
+    With a stride of s, a kernel of s + 2 and a padding of 1 make frames exactly s times as big.
+    """
     if not stage.conv_channels:
         return nn.Identity()
     hidden = stage.hidden_channels

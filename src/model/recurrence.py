@@ -1,16 +1,16 @@
-r"""The ConvLSTM recurrence over time, with a gradient of its own.
+r"""The ConvLSTM recurrence over time, with a gradient written by hand.
 
-Automatic differentiation of the unrolled steps keeps every operand and runs a weight gradient for
-each step. Written out, a layer keeps the activated gates and cell states only, and its weight
-gradients are one convolution each over all T * B frames: fewer primitives, less memory. With
-`recompute` it keeps no more than its outputs and cell states, and computes the gates again.
+Automatic differentiation of the unrolled steps would save every operand and compute a weight
+gradient in each step. The gradient here saves little more than the activated gates and the states,
+and computes each weight gradient by one convolution over all T * B frames: fewer primitives, less
+memory. With `recompute` the outputs and cell states alone are saved, and the gates computed again.
 
 Shapes: T time, B batch, C input channels, h hidden channels, H height, W width; states are
 (B, h, H, W), gates (B, 4h, H, W) in the order i, f, g, o.
 
-What a cell may lack (input, first state, norm, peepholes) is an empty tuple: a None inside a
-gradient becomes a call to Python, which cuts the graph at that place. So does a NamedTuple, which
-is why the parts of a step are plain tuples that are unpacked by name.
+An input, first state, norm or peephole that a cell lacks is passed as an empty tuple: a None inside
+a gradient becomes a call to Python, which cuts the graph at that place. So does a NamedTuple, and
+its gradient is zero; hence the parts of a step are plain tuples, unpacked by name.
 """
 
 import mindspore as ms
@@ -25,11 +25,13 @@ from mindspore.ops.operations._grad_ops import (
 
 
 class SameConv(nn.Cell):
-    """A convolution that keeps the size, as a function of input and weight, and its gradients.
+    """A convolution that keeps the size of its frames, and its gradients by input and weight.
 
     Args:
+        in_channels: channels of the input.
         out_channels: channels of the output.
         kernel_size: side of the square kernel, odd.
+        execution: how to compute it, an `Execution`.
 
     Inputs:
         - **x** - (N, in_channels, H, W).
@@ -69,8 +71,10 @@ class SameConv(nn.Cell):
         return self.cast_out(self.backprop_input(gradient, weight, x_shape))
 
     def step_input_grad(self, gradient, weight, x_shape):
-        """The same, for one step of many: of large frames on a CPU by the flipped kernel, because
-        each instance of the CPU's own gradient keeps its buffer for good, 70 MB at 64 x 64.
+        """`input_grad` where it is called once for each step.
+
+        Large frames on a CPU are convolved with the flipped kernel: each instance of the CPU's own
+        gradient holds its buffer for good, 70 MB at 64 x 64.
         """
         if self.on_cpu and x_shape[2] * x_shape[3] > 256:
             flipped = ops.flip(weight, (2, 3)).swapaxes(0, 1)
@@ -88,23 +92,25 @@ class Recurrence(nn.Cell):
     """Runs the equations of `ConvLSTMCell` over time; has no parameters of its own.
 
     Args:
-        in_channels, hidden_channels, kernel_size, input_kernel_size, execution: as of
+        in_channels, hidden_channels, kernel_size, input_kernel_size, execution: as in
             `ConvLSTMCell`.
         norm: a Cell of `src.model.norm`, or None.
-        peepholes: whether there are any.
+        peepholes: whether the gates see the cell state.
 
     Inputs:
-        - **inputs** - x, (T, B, C, H, W), its weight, and the gate bias, (4h,); without an input
-          the gate bias alone.
-        - **state** - the first h and c, or () for zeros, at no cost.
+        - **inputs** - (x, weight, bias): x is (T, B, C, H, W), bias the gate bias, (4h,). Without
+          an input (bias,).
+        - **state** - (h, c) to start from, or () for zeros, which cost nothing.
         - **state_weight** - (4h, h, kernel_size, kernel_size).
-        - **norm_weights** - gamma and beta, (4h,), or ().
-        - **peepholes** - those of i, f and o, (h,), or ().
+        - **norm_weights** - (gamma, beta), each (4h,), or ().
+        - **peepholes** - the peephole weights of i, f and o, each (h,), or ().
         - **steps** - T, a Python int.
 
     Outputs:
-        The h of every step, (T, B, h, H, W); the last h; the last c; for `bprop` alone the c of
-        every step and what else its gradient needs.
+        - **outputs** - the h of every step, (T, B, h, H, W).
+        - **h**, **c** - the last state.
+        - **cells**, **saved** - for `bprop` alone: the c of every step, and what else its gradient
+          needs.
     """
 
     def __init__(
@@ -120,8 +126,8 @@ class Recurrence(nn.Cell):
         super().__init__()
         self.hidden_channels = hidden_channels
         self.recompute_gates = execution.recompute
-        # Known when it is built, these cost nothing; a question about an input is one more graph to
-        # compile in every step.
+        # Conditions on these are decided when the graph is built; a condition on an input would be
+        # one more graph to compile in every step.
         self.has_input, self.has_norm = in_channels > 0, norm is not None
         self.has_peepholes = peepholes
         if norm is not None:
@@ -154,15 +160,18 @@ class Recurrence(nn.Cell):
         return self.stack(outputs), last_h, last_c, cells, saved
 
     def broadcast_map(self, peepholes, like):
-        """Peepholes, (h,), as (B, h, H, W): a broadcasting product keeps 16 bytes an element for
-        good on a CPU.
+        """Peephole weights, each (h,), repeated over every pixel, each (B, h, H, W).
+
+        Products that broadcast would not need it, but on a CPU they hold 16 bytes an element for
+        good.
         """
         shape = (like.shape[0], self.hidden_channels) + like.shape[2:]
         return tuple([self.bias_add(ops.zeros(shape, like.dtype), p) for p in peepholes])
 
     def input_gates(self, inputs, steps):
-        """What the input adds to the gates of each step, bias included: one convolution over all
-        steps. Without an input it is the bias alone.
+        """What the input adds to the gates of each step, bias included, by one convolution.
+
+        Without an input it is the bias, once for each step.
         """
         if not self.has_input:
             return inputs * steps
@@ -179,10 +188,10 @@ class Recurrence(nn.Cell):
         return gates + input_gates if self.has_input else self.bias_add(gates, input_gates)
 
     def activate(self, gates, state, norm_weights, peepholes):
-        """Finishes one step from its gates.
+        """Computes the next state from the gates of a step.
 
         Returns:
-            The next h; the next c; what the step's gradient needs besides them: the activated
+            The next h, the next c, and what the step's gradient needs besides: the activated
             (i, f, g, o), what the norm saved, and tanh(c). Without a state f is ().
         """
         norm_saved = ()
@@ -206,11 +215,11 @@ class Recurrence(nn.Cell):
         return o * tanh_c, c, ((i, f, g, o), norm_saved, tanh_c)
 
     def addcmul(self, x, a, b):
-        """x + a b. Addcmul is one operator fewer; on a CPU it takes five times as long."""
+        """x + a b. The fused operator is one less, but on a CPU it takes five times as long."""
         return x + a * b if self.on_cpu else self.fused_addcmul(x, a, b, self.one)
 
     def bprop(self, inputs, state, state_weight, norm_weights, peepholes, steps, out, dout):
-        """The gradients of the inputs, from the last step to the first."""
+        """The gradients of the inputs of `construct`, computed from the last step to the first."""
         # By index: a name that is unpacked and not read would make every gradient wait for it.
         outputs, c, saved = out[0], out[3], out[4]
         d_outputs, d_h, d_c = dout[:3]
@@ -250,14 +259,14 @@ class Recurrence(nn.Cell):
         )
 
     def recompute_step(self, input_gates, previous, d_h, state_weight, norm_weights, peepholes):
-        """What `construct` would have saved of the step, computed when its gradient is due."""
+        """What `construct` did not save of a step, computed when its gradient is due."""
         state = depend_on(previous, d_h)
         gates = self.gates(input_gates, state, state_weight)
         _, _, step = self.activate(gates, state, norm_weights, peepholes)
         return step
 
     def norm_gradient(self, gradient, step, norm_weights):
-        """The gradient of the gates before their norm, and those of gamma and beta."""
+        """The gradients of the gates before their norm, and those of gamma and beta."""
         if not self.has_norm:
             return gradient, ()
         _, norm_saved, _ = step
@@ -265,7 +274,7 @@ class Recurrence(nn.Cell):
         return d_x, (d_gamma, d_beta)
 
     def step_gradient(self, step, previous, peepholes, d_h, d_c):
-        """The gradients of the gates and of the previous c, in one step."""
+        """The gradients of one step's gates, after their norm, and of its previous c."""
         (i, f, g, o), _, tanh_c = step
         d_o = self.sigmoid_grad(o, d_h * tanh_c)
         d_c = d_c + self.tanh_grad(tanh_c, d_h * o)
@@ -284,7 +293,7 @@ class Recurrence(nn.Cell):
         return self.concat_channels((d_i, d_f, d_g, d_o)), d_c
 
     def input_gradients(self, inputs, all_gates):
-        """The gradients of x and its weight, where there is one, and of the bias."""
+        """The gradients of x, its weight and the bias; without an input, of the bias."""
         d_bias = self.channel_sums(all_gates)
         if not self.has_input:
             return (d_bias,)
@@ -294,7 +303,7 @@ class Recurrence(nn.Cell):
         return d_x, self.input_conv.weight_grad(all_gates, frames, weight), d_bias
 
     def state_weight_gradient(self, state, h, d_gates, all_gates, weight):
-        """The gradient of the state's weight, over all steps that had a state."""
+        """The gradient of the state's weight, from all steps that had a previous state."""
         previous, gates = h[:-1], all_gates
         if len(state) > 0:
             previous = (state[0],) + previous
@@ -302,15 +311,19 @@ class Recurrence(nn.Cell):
             return ops.zeros_like(weight)
         else:
             gates = self.concat_frames(d_gates[1:])
-        # Not before its use, though nothing else keeps it from being made.
+        # Nothing else would keep the concatenation from being made, and held, long before its use.
         previous = (ops.depend(previous[0], gates),) + previous[1:]
         return self.state_conv.weight_grad(gates, self.concat_frames(previous), weight)
 
     def peephole_gradients(self, d_gates, state, c):
-        """The gradients of the peepholes, over all steps at once; those of i and f lack the step
-        that had no state.
+        """The gradients of the peephole weights, from all steps at once.
 
-        `d_gates` are the gradients of the gates that the peepholes are added to, after the norm.
+        A first step without a state adds nothing to those of i and f.
+
+        Args:
+            d_gates: for each step the gradients of its gates, after their norm.
+            state: (h, c) before the first step, or ().
+            c: the c of every step.
         """
         if not self.has_peepholes:
             return ()
@@ -326,14 +339,20 @@ class Recurrence(nn.Cell):
         return d_i, self.peephole_gradient(gates, 1, previous), d_o
 
     def peephole_gradient(self, gates, which, c):
-        """The gradient of the peephole of one gate, which saw these c, one a step."""
+        """The gradient of one gate's peephole weights.
+
+        Args:
+            gates: the gradients of the gates of all steps.
+            which: the gate's place among i, f, g, o.
+            c: the c that the gate saw in each step.
+        """
         gate = self.split(gates)[which]
         c = (ops.depend(c[0], gates),) + c[1:]
         return self.channel_sums(gate * self.concat_frames(c))
 
 
 def as_frames(x):
-    """(T * B, C, H, W) from (T, B, C, H, W)."""
+    """x, (T, B, C, H, W), as (T * B, C, H, W)."""
     return x.reshape((-1,) + x.shape[2:])
 
 
@@ -347,7 +366,7 @@ def depend_on(tensors, event):
 
 
 def sum_each(parts):
-    """The sums of tuples of tensors, element by element; of none, ()."""
+    """Adds up tuples of tensors element by element; empty tuples make an empty one."""
     if len(parts) == 1 or len(parts[0]) == 0:
         return parts[0]
     return tuple([ops.addn([part[k] for part in parts]) for k in range(len(parts[0]))])

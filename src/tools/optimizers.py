@@ -1,11 +1,12 @@
-"""The optimizers: Adam, and Muon for the weights of convolutions."""
+"""The optimizers: Adam, and Muon for the kernels of convolutions."""
 
 import math
 
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-# The quintic polynomial whose iteration brings singular values to about 1 (Jordan et al. 2024).
+# Coefficients of the polynomial whose iteration brings singular values to about 1 (Jordan et al.
+# 2024).
 ORTHOGONALISING = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
@@ -13,8 +14,8 @@ ITERATIONS = 5
 class Adam(nn.Optimizer):
     """Adam by the framework's fused operator, with L2 or decoupled weight decay.
 
-    Decoupled decay spares biases and norms. `nn.Adam` cannot decouple and builds operators that are
-    deprecated; `nn.AdamWeightDecay` lacks Adam's bias correction.
+    Decoupled decay leaves biases and norms alone. `nn.Adam` cannot decouple the decay and uses
+    deprecated operators; `nn.AdamWeightDecay` lacks Adam's bias correction.
 
     Source: Kingma & Ba 2015 (arXiv:1412.6980), algorithm 1; Loshchilov & Hutter 2019
     (arXiv:1711.05101), algorithm 2.
@@ -23,7 +24,7 @@ class Adam(nn.Optimizer):
         params: the parameters to train.
         learning_rate: start value of the Parameter `learning_rate`.
         weight_decay: weight decay.
-        decoupled: decay the weights themselves, not by way of the gradients.
+        decoupled: shrink the weights themselves, in place of adding L2 to the gradients.
         num_matrices: for each parameter, how many matrices it is to the `matrix_step` of a
             subclass, or 0 where the update is Adam's; default: all are Adam's.
 
@@ -91,7 +92,7 @@ class Muon(Adam):
     Args:
         num_matrices: for each parameter, how many matrices are stacked along its first axis; 0
             where the update is Adam's.
-        params, learning_rate, weight_decay, decoupled: as of `Adam`.
+        params, learning_rate, weight_decay, decoupled: as in `Adam`.
     """
 
     momentum, rms = 0.95, 0.2
