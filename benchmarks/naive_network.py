@@ -163,7 +163,7 @@ def each(cell, frames):
 
 
 def unroll(cell, frames, state):
-    """The h of every step, a list, and the last state."""
+    """Runs a cell over a list of frames; returns the list of every h, and the last state."""
     outputs = []
     for x in frames:
         state = cell(x, state)

@@ -1,8 +1,7 @@
-"""The encoder-forecaster in PyTorch, written as the published network is: concatenate, convolve,
-step.
+"""The encoder-forecaster in PyTorch, as the published network is written.
 
-It shares no idea with `src.model` but the equations: each step convolves [x, h], every state starts
-as zeros, and the forecaster's top layer convolves an input of zeros.
+It has nothing in common with `src.model` but the equations: each step convolves [x, h], every state
+starts as zeros, and the forecaster's top layer convolves an input of zeros.
 """
 
 import mindspore as ms
@@ -92,10 +91,10 @@ class Twin(nn.Module):
         return self._head(self._forecast(self._encode(inputs)[1]), inputs[:, -1:])
 
     def _encode(self, inputs):
-        frames = [self._fold(x) for x in inputs.unbind(1)]
+        frames = [self._unshuffle(x) for x in inputs.unbind(1)]
         outputs, states = [], []
         for conv, cell in zip(self.encoder_convs, self.encoder_cells, strict=True):
-            frames = [self._bend(conv, x) for x in frames]
+            frames = [self._leaky(conv, x) for x in frames]
             zeros = torch.zeros(len(inputs), cell.hidden, *frames[0].shape[2:])
             frames, state = self._run(cell, frames, (zeros, zeros))
             outputs.append(frames)
@@ -110,7 +109,7 @@ class Twin(nn.Module):
             frames, _ = self._run(self.forecaster_cells[k], frames, states[k])
             outputs.insert(0, frames)
             if k:
-                frames = [self._bend(self.forecaster_convs[k - 1], x) for x in frames]
+                frames = [self._leaky(self.forecaster_convs[k - 1], x) for x in frames]
         return outputs
 
     def activate(self, logits):
@@ -119,11 +118,11 @@ class Twin(nn.Module):
             return torch.sigmoid(logits)
         return functional.leaky_relu(logits, 0.2) if kind == "leaky_relu" else logits
 
-    def _fold(self, x):
+    def _unshuffle(self, x):
         return functional.pixel_unshuffle(x, self.config.patch_size)
 
     @staticmethod
-    def _bend(conv, x):
+    def _leaky(conv, x):
         return x if isinstance(conv, nn.Identity) else functional.leaky_relu(conv(x), 0.2)
 
     @staticmethod
@@ -134,17 +133,20 @@ class Twin(nn.Module):
             outputs.append(state[0])
         return outputs, state
 
-    def _head(self, outputs, before):
+    def _head(self, outputs, previous):
         logits = []
         for states in zip(*outputs, strict=True):
-            x = self._bend(self.head_conv, states[0]) if self.head_conv else torch.cat(states, 1)
+            x = self._leaky(self.head_conv, states[0]) if self.head_conv else torch.cat(states, 1)
             logits.append(functional.pixel_shuffle(self.output_conv(x), self.config.patch_size))
         frames = torch.stack(logits, 1)
-        return frames + before if self.config.residual else frames
+        return frames + previous if self.config.residual else frames
 
 
 def pairs(network, twin):
-    """Yields a parameter, a function that picks its part of the twin's, and the twin's."""
+    """Yields a parameter, a function that picks its counterpart out of the twin's, and the twin's.
+
+    One parameter of the twin may hold several of ours.
+    """
     for layers, cells in (
         (network.encoder_layers, twin.encoder_cells),
         (network.forecaster_layers, twin.forecaster_cells),

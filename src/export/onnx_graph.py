@@ -163,12 +163,11 @@ class Builder:
             gates = self.conv(x, f"{cell}.input_conv", side)
             input_gates = [gates] if steps == 1 else add("Split", gates, outputs=steps, axis=0)
         hs = []
-        for of_input in input_gates:
-            gates = of_input
+        for gates in input_gates:
             if state is not None:
-                bias = of_input is None
-                gates = self.conv(state[0], f"{cell}.state_conv", config.kernel_size, bias=bias)
-                gates = gates if bias else add("Add", gates, of_input)
+                conv, bias = f"{cell}.state_conv", gates is None
+                state_gates = self.conv(state[0], conv, config.kernel_size, bias=bias)
+                gates = state_gates if bias else add("Add", state_gates, gates)
             if config.group_norm:
                 gates = self.group_norm(gates, f"{cell}.norm", 4 * stage.hidden_channels, size)
             state = self.step(gates, cell, state)
@@ -197,14 +196,8 @@ class Builder:
         """A convolution with the weights of a name."""
         padding = side // 2 if padding is None else padding
         weights = [f"{name}.weight"] + [f"{name}.bias"] * bias
-        return self.graph.add(
-            operator,
-            x,
-            *weights,
-            kernel_shape=[side] * 2,
-            strides=[stride] * 2,
-            pads=[padding] * 4,
-        )
+        sides = {"kernel_shape": [side] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
+        return self.graph.add(operator, x, *weights, **sides)
 
     def group_norm(self, x, name, channels, size):
         """GroupNorm, as an InstanceNormalization whose channels are the groups."""

@@ -20,6 +20,7 @@ from src.model.execution import Execution
 from src.model.norm import make_group_norm
 from src.model.recurrence import Recurrence
 
+GATES = 4
 GATE_GROUP = 32
 
 
@@ -47,15 +48,15 @@ class ConvLSTMCell(nn.Cell):
         c_t &= f \circ c_{t-1} + i \circ \tanh(g) \\
         h_t &= \sigma(o + w_{co} \circ c_t) \circ \tanh(c_t)
 
-    N is GroupNorm in groups of 32 gate channels or the identity; w_c are one weight a channel, or
-    absent. The forget gate starts open (bias 1), the recurrent weights orthogonal, the other biases
-    at 0.
+    N is GroupNorm in groups of 32 gate channels, or the identity; the peephole weights w_c, one a
+    channel, are optional. The forget gate starts open, with a bias of 1, the other biases at 0, and
+    the recurrent weights orthogonal.
 
     Source: Shi et al. 2015 (arXiv:1506.04214), equation 3; the parameter counts of its Table 1 are
     those of one peephole weight a channel.
 
     Args:
-        in_channels: channels of the input; 0 for a cell that lives on its state alone.
+        in_channels: channels of the input; 0 for a cell without input.
         hidden_channels: channels of each state, a multiple of 8 with `group_norm`.
         kernel_size: side of the state-to-state kernel, odd.
         input_kernel_size: side of the input-to-state kernel, odd; default: `kernel_size`.
@@ -98,13 +99,13 @@ class ConvLSTMCell(nn.Cell):
                 f"hidden_channels is {hidden_channels}: GroupNorm needs a multiple of 8"
             )
         execution = execution or Execution()
-        gate_channels = 4 * hidden_channels
+        gate_channels = GATES * hidden_channels
         self.hidden_channels = hidden_channels
         self.has_input = in_channels > 0
         self.has_norm = group_norm
         self.has_peepholes = peepholes
-        # These cells hold the parameters under their names; `Recurrence` computes with them. The
-        # gate bias belongs to the convolution that every step runs.
+        # These cells only hold the parameters, under their names in checkpoints; `Recurrence`
+        # computes with them. The gate bias is the input convolution's, where there is one.
         if self.has_input:
             self.input_conv = same_conv(in_channels, gate_channels, input_kernel_size)
         self.state_conv = same_conv(
@@ -139,15 +140,18 @@ class ConvLSTMCell(nn.Cell):
         h = self.hidden_channels
         bias.set_data(Tensor([0.0] * h + [1.0] * h + [0.0] * (2 * h), bias.dtype))
 
+    def gate_kernels(self):
+        """The parameters that stack the kernels of the four gates along their first axis."""
+        convs = [self.input_conv, self.state_conv] if self.has_input else [self.state_conv]
+        return [conv.weight for conv in convs]
+
     def construct(self, x, state):
-        return self.run(None if x is None else ops.expand_dims(x, 0), state, 1)[1:]
+        _, state = self.run(None if x is None else ops.expand_dims(x, 0), state, 1)
+        return state
 
     def run(self, x, state, steps):
-        """Runs over time; takes x as (T, B, in_channels, H, W) and returns the h of every step and
-        the last state.
-
-        Parameters enter as values: a custom gradient cannot take them as references.
-        """
+        """Runs the cell over time; the inputs and outputs are those of `ConvLSTMLayer`."""
+        # By value, because a custom gradient cannot take a parameter by reference.
         if self.has_input:
             inputs = (x, self.input_conv.weight.value(), self.input_conv.bias.value())
         else:
@@ -158,17 +162,18 @@ class ConvLSTMCell(nn.Cell):
             peepholes = tuple(
                 [p.reshape(-1) for p in (self.peephole_i, self.peephole_f, self.peephole_o)]
             )
-        return self.recurrence(
-            inputs, () if state is None else state, self.state_conv.weight.value(), norm_weights,
-            peepholes, steps,
-        )[:3]  # fmt: skip
+        state = () if state is None else state
+        state_weight = self.state_conv.weight.value()
+        outputs, h, c, _, _ = self.recurrence(
+            inputs, state, state_weight, norm_weights, peepholes, steps
+        )
+        return outputs, (h, c)
 
 
 class ConvLSTMLayer(nn.Cell):
     """A ConvLSTM cell run over time.
 
-    The convolution over the inputs does not wait for the recurrence: it is one convolution over T *
-    B frames.
+    The inputs do not wait for the recurrence: they are convolved at once, as T * B frames.
 
     Args:
         cell: the `ConvLSTMCell` to run.
@@ -180,7 +185,7 @@ class ConvLSTMLayer(nn.Cell):
         - **steps** - T, a Python int.
 
     Outputs:
-        The h of every step, (T, B, hidden_channels, H, W), and the last state.
+        The h of every step, (T, B, hidden_channels, H, W), and the last state, (h, c).
     """
 
     def __init__(self, cell):
@@ -188,11 +193,10 @@ class ConvLSTMLayer(nn.Cell):
         self.cell = cell
 
     def construct(self, x, state, steps):
-        result = self.cell.run(x, state, steps)
-        return result[0], result[1:]
+        return self.cell.run(x, state, steps)
 
 
 def per_frame(cell, x):
-    """Applies a Cell for (N, C, H, W) to every frame of x, (T, B, C, H, W)."""
+    """Applies a Cell that takes (N, C, H, W) to all frames of x, (T, B, C, H, W), at once."""
     y = cell(x.reshape((-1,) + x.shape[2:]))
     return y.reshape((x.shape[0], -1) + y.shape[1:])

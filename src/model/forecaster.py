@@ -16,7 +16,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from src.model.convlstm import ConvLSTMCell, ConvLSTMLayer, per_frame, same_conv
+from src.model.convlstm import GATES, ConvLSTMCell, ConvLSTMLayer, per_frame, same_conv
 from src.model.execution import Execution
 
 SLOPE = 0.2
@@ -41,7 +41,7 @@ class EncoderForecaster(nn.Cell):
 
     Outputs:
         (B, forecast_frames, C, H, W), float32; in [0, 1] where `output_activation` is a sigmoid.
-        A residual network begins its training as persistence.
+        A residual network that is not trained yet repeats the last input frame.
     """
 
     def __init__(self, config, forecast_frames, execution=None):
@@ -86,6 +86,23 @@ class EncoderForecaster(nn.Cell):
                 if isinstance(cell, nn.Conv2d | nn.Conv2dTranspose):
                     cell.to_float(ms.float16)
 
+    def kernel_matrices(self):
+        """The kernels that an optimizer may treat as matrices, and how many matrices each one is.
+
+        Returns:
+            A dict by parameter name: 4 for a ConvLSTM's kernels, one matrix a gate; 1 for those of
+            other convolutions. The output convolution is not listed: Muon is for hidden layers.
+        """
+        convs = [
+            cell
+            for _, cell in self.cells_and_names()
+            if isinstance(cell, nn.Conv2d | nn.Conv2dTranspose) and cell is not self.output_conv
+        ]
+        matrices = {conv.weight.name: 1 for conv in convs}
+        for layer in (*self.encoder_layers, *self.forecaster_layers):
+            matrices |= {kernel.name: GATES for kernel in layer.cell.gate_kernels()}
+        return matrices
+
     def construct(self, inputs):
         outputs = self.forecast(self.encode(inputs)[1])
         return self.activate(self.head(outputs, inputs[:, -1:]))
@@ -97,7 +114,8 @@ class EncoderForecaster(nn.Cell):
             inputs: (B, T, C, H, W).
 
         Returns:
-            Each layer's h over time, (T, B, h, H', W'), and its last state, finest layer first.
+            Two lists, finest layer first: each layer's h over time, (T, B, h, H', W'), and its last
+            state, (h, c).
         """
         x = inputs.swapaxes(0, 1)
         steps = x.shape[0]
@@ -111,11 +129,14 @@ class EncoderForecaster(nn.Cell):
         return outputs, states
 
     def forecast(self, states, frames=None):
-        """Runs the forecaster from the encoder's last states; returns its h as `encode` does.
+        """Runs the forecaster from the encoder's last states.
 
         Args:
-            states: of `encode`.
-            frames: frames to forecast, a Python int; default: `forecast_frames`.
+            states: the last state of each layer, as `encode` returns them.
+            frames: how many frames to forecast, a Python int; default: `forecast_frames`.
+
+        Returns:
+            Each layer's h over time, finest layer first.
         """
         steps = frames or self.forecast_frames
         top = len(states) - 1
@@ -127,12 +148,12 @@ class EncoderForecaster(nn.Cell):
             outputs = [x] + outputs
         return outputs
 
-    def head(self, outputs, before):
-        """Turns each layer's h over time into frames before their activation, (B, T, C, H, W).
+    def head(self, outputs, previous):
+        """Turns each layer's h over time into frames, (B, T, C, H, W), before their activation.
 
         Args:
-            outputs: of `forecast` or `encode`.
-            before: (B, 1 or T, C, H, W), the frame that each goes on from if it is a residual.
+            outputs: the h of each layer, as `encode` and `forecast` return them.
+            previous: (B, 1 or T, C, H, W), the frames to which a residual network adds its output.
         """
         x = ops.concat(outputs, 2) if self.reads_all_states else outputs[0]
         x = per_frame(self.output_conv, per_frame(self.head_conv, x))
@@ -141,20 +162,20 @@ class EncoderForecaster(nn.Cell):
         if self.patch_size > 1:
             x = ops.pixel_shuffle(x, self.patch_size)
         frames = x.swapaxes(0, 1)
-        return frames + before if self.residual else frames
+        return frames + previous if self.residual else frames
 
     def activate(self, x):
-        """What ends the network."""
+        """Applies the output activation to frames."""
         if self.output_activation == "sigmoid":
             return ops.sigmoid(x)
         return self.leaky_relu(x) if self.output_activation == "leaky_relu" else x
 
 
 class LeakyReLU(nn.Cell):
-    """x where it is positive, else 0.2 x, in float32: PReLU, one operator each way; on a CPU ReLU.
+    """Leaky ReLU of slope 0.2, in float32: made of ReLU on a CPU, of PReLU elsewhere.
 
-    With its gradient, (20, 96, 64, 64) takes 26 ms on a CPU by ReLU, 108 ms by PReLU, 110 ms by a
-    maximum as in `nn.LeakyReLU`.
+    PReLU is one operator forward and one backward. On a CPU (20, 96, 64, 64) with its gradient
+    takes 26 ms by ReLU, 108 ms by PReLU, and 110 ms by a maximum, as in `nn.LeakyReLU`.
     """
 
     def __init__(self, execution):
@@ -171,21 +192,23 @@ class LeakyReLU(nn.Cell):
 
 
 def _layers(config, in_channels, hidden_channels, execution):
-    return nn.CellList(
-        [
-            ConvLSTMLayer(
-                ConvLSTMCell(
-                    channels, hidden, config.kernel_size, config.input_kernel_size,
-                    config.group_norm, config.peepholes, execution,
-                )
-            )
-            for channels, hidden in zip(in_channels, hidden_channels, strict=True)
-        ]
-    )  # fmt: skip
+    cells = [
+        ConvLSTMCell(
+            channels,
+            hidden,
+            config.kernel_size,
+            config.input_kernel_size,
+            config.group_norm,
+            config.peepholes,
+            execution,
+        )
+        for channels, hidden in zip(in_channels, hidden_channels, strict=True)
+    ]
+    return nn.CellList([ConvLSTMLayer(cell) for cell in cells])
 
 
 def _down(in_channels, stage, execution):
-    """The encoder's way into a stage."""
+    """The convolution that leads into a stage of the encoder."""
     if not stage.conv_channels:
         return nn.Identity()
     return nn.SequentialCell(
@@ -194,7 +217,10 @@ def _down(in_channels, stage, execution):
 
 
 def _up(stage, execution):
-    """The forecaster's way out of a stage: kernel s + 2, padding 1 make frames s times as big."""
+    """The transposed convolution that leads out of a stage of the forecaster.
+
+    With a stride of s, a kernel of s + 2 and a padding of 1 make frames exactly s times as big.
+    """
     if not stage.conv_channels:
         return nn.Identity()
     hidden = stage.hidden_channels

@@ -1,10 +1,10 @@
-"""GroupNorm of the gates, in the form that suits the device, with its gradient.
+"""GroupNorm of the gates and its gradient, in two forms: one for a CPU, one for an NPU.
 
 Source: Wu & He 2018 (arXiv:1803.08494).
 
-Both forms have `forward(x, gamma, beta)`, which returns the normalised x and what `backward` needs,
-and `backward(gradient, kept, gamma)`, which returns the gradients of x, gamma and beta. x is
-(B, C, H, W), float32; gamma and beta are (C,).
+Both forms have the methods `forward(x, gamma, beta)`, which returns the normalised x and what
+`backward` needs, and `backward(gradient, saved, gamma)`, which returns the gradients of x, gamma
+and beta. x is (B, C, H, W), float32; gamma and beta are (C,).
 """
 
 from mindspore import nn, ops
@@ -15,16 +15,15 @@ EPSILON = 1e-5
 
 
 def make_group_norm(groups, on_cpu):
-    """The form for a CPU or for an NPU, one function everywhere.
+    """The form that is fast on the device; both compute the same function.
 
-    An NPU gets the framework's primitive. On a CPU its kernel takes 20 ms for (2, 256, 64, 64),
-    BatchNorm's 2 ms.
+    On a CPU the framework's GroupNorm takes 20 ms for (2, 256, 64, 64), its BatchNorm 2 ms.
     """
     return BatchNormGroups(groups) if on_cpu else FrameworkGroupNorm(groups)
 
 
 class FrameworkGroupNorm(nn.Cell):
-    """The framework's own primitive: one forward, one backward."""
+    """GroupNorm by the framework's own primitives, one forward and one backward."""
 
     def __init__(self, groups):
         super().__init__()
@@ -36,24 +35,25 @@ class FrameworkGroupNorm(nn.Cell):
         y, mean, rstd = self.norm(x, self.groups, gamma, beta, EPSILON)
         return y, (x, mean, rstd)
 
-    def backward(self, gradient, kept, gamma):
+    def backward(self, gradient, saved, gamma):
         """The gradients of x, gamma and beta."""
-        x, mean, rstd = kept
+        x, mean, rstd = saved
         return self.norm_grad(gradient, x, mean, rstd, gamma, self.groups, True, True, True)
 
 
 class BatchNormGroups(nn.Cell):
-    """GroupNorm by two BatchNorms: one normalises, every group of every sample being a channel of
-    one long sample; one with given statistics applies gamma and beta.
+    """GroupNorm by two BatchNorms.
 
-    A product that broadcasts would do for gamma, but the CPU's keeps 16 bytes an element for good.
+    The first normalises: it sees one sample whose channels are the groups of all samples. The
+    second, with a mean of 0 and a variance of 1, multiplies by gamma and adds beta. A product that
+    broadcasts would do that too, but on a CPU it holds 16 bytes an element for good.
     """
 
     def __init__(self, groups):
         super().__init__()
         self.groups = groups
-        # The kernel writes its running statistics into what it is given: not with momentum 0, and
-        # so it may be called without the order of side effects, which a gradient cannot keep.
+        # BatchNorm writes its running statistics into its inputs, so the compiler keeps its calls
+        # in order, which it cannot do in a gradient. With momentum 0 there is nothing to write.
         self.norm = ops.BatchNorm(is_training=True, epsilon=EPSILON, momentum=0.0)
         self.norm.add_prim_attr("side_effect_mem", False)
         self.norm.set_signatures(())
@@ -69,25 +69,24 @@ class BatchNormGroups(nn.Cell):
         one, zero = constants(x.shape[1], x)
         return self.affine(normal, gamma, beta, zero, one - EPSILON)[0], (normal, variance)
 
-    def backward(self, gradient, kept, gamma):
-        """The gradients of x, gamma and beta; x is kept normalised, hence mean 0, variance 1."""
-        normal, variance = kept
+    def backward(self, gradient, saved, gamma):
+        """The gradients of x, gamma and beta; `normal` has mean 0 and variance 1."""
+        normal, variance = saved
         one, zero = constants(normal.shape[1], normal)
         d_normal, d_gamma, d_beta = self.affine_grad(
             gradient, normal, gamma, zero, one - EPSILON, one
         )
         one, zero = constants(normal.shape[0] * self.groups, normal)
-        d_x = self.norm_grad(
-            self.by_group(d_normal), self.by_group(normal), ops.rsqrt(variance + EPSILON),
-            zero, one - EPSILON, one,
-        )[0]  # fmt: skip
+        d_normal, x = self.by_group(d_normal), self.by_group(normal)
+        rstd = ops.rsqrt(variance + EPSILON)
+        d_x = self.norm_grad(d_normal, x, rstd, zero, one - EPSILON, one)[0]
         return d_x.reshape(normal.shape), d_gamma, d_beta
 
     def by_group(self, x):
-        """(1, B * groups, C / groups * H, W)."""
+        """x as one sample whose channels are the groups: (1, B * groups, C / groups * H, W)."""
         return x.reshape((1, x.shape[0] * self.groups, -1, x.shape[3]))
 
 
 def constants(size, x):
-    """Ones and zeros, (size,), of the type of x."""
+    """Ones and zeros, each (size,), of the type of x."""
     return ops.ones((size,), x.dtype), ops.zeros((size,), x.dtype)

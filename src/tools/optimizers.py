@@ -1,4 +1,4 @@
-"""The optimizers: Adam, and Muon for the weights of convolutions."""
+"""The optimizers: Adam, and Muon for the kernels of convolutions."""
 
 import math
 
@@ -7,7 +7,8 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from src.model import EncoderForecaster
 
-# The quintic polynomial whose iteration brings singular values to about 1 (Jordan et al. 2024).
+# Coefficients of the polynomial whose iteration brings singular values to about 1 (Jordan et al.
+# 2024).
 ORTHOGONALISING = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
@@ -15,8 +16,8 @@ ITERATIONS = 5
 class Adam(nn.Optimizer):
     """Adam by the framework's fused operator, with L2 or decoupled weight decay.
 
-    Decoupled decay spares biases and norms. `nn.Adam` cannot decouple and builds operators that are
-    deprecated; `nn.AdamWeightDecay` lacks Adam's bias correction.
+    Decoupled decay leaves biases and norms alone. `nn.Adam` cannot decouple the decay and uses
+    deprecated operators; `nn.AdamWeightDecay` lacks Adam's bias correction.
 
     Source: Kingma & Ba 2015 (arXiv:1412.6980), algorithm 1; Loshchilov & Hutter 2019
     (arXiv:1711.05101), algorithm 2.
@@ -25,30 +26,28 @@ class Adam(nn.Optimizer):
         params: the parameters to train.
         learning_rate: start value of the Parameter `learning_rate`.
         weight_decay: weight decay.
-        decoupled: decay the weights themselves, not by way of the gradients.
+        decoupled: shrink the weights themselves, in place of adding L2 to the gradients.
+        num_matrices: for each parameter, how many matrices it is to the `matrix_step` of a
+            subclass, or 0 where the update is Adam's; default: all are Adam's.
 
     Inputs:
         - **gradients** - a tuple of the gradients of `params`.
     """
 
-    def __init__(self, params, learning_rate, weight_decay=0.0, decoupled=False):
+    def __init__(self, params, learning_rate, weight_decay=0.0, decoupled=False, num_matrices=None):
         super().__init__(learning_rate, params, 0.0 if decoupled else weight_decay)
         self.decoupled_decay = weight_decay if decoupled else 0.0
         self.beta1, self.beta2, self.eps = 0.9, 0.999, 1e-8
         self.beta1_power = Parameter(Tensor(1.0, ms.float32), name="beta1_power")
         self.beta2_power = Parameter(Tensor(1.0, ms.float32), name="beta2_power")
-        self.matrices = [self.matrices_in(p) for p in self.parameters]
+        self.num_matrices = num_matrices or [0] * len(self.parameters)
         self.moment1 = self.parameters.clone("moment1", "zeros")
-        squares = [p for p, n in zip(self.parameters, self.matrices, strict=True) if not n]
-        self.moment2 = ParameterTuple(squares).clone("moment2", "zeros")
+        adams = [p for p, n in zip(self.parameters, self.num_matrices, strict=True) if not n]
+        self.moment2 = ParameterTuple(adams).clone("moment2", "zeros")
         self.adam = ops.Adam()
 
-    def matrices_in(self, parameter):
-        """How many matrices a parameter is to `matrix_step`; 0 where it is Adam's."""
-        return 0
-
-    def matrix_step(self, parameter, moment, gradient, matrices):
-        """Updates a parameter that is not Adam's."""
+    def matrix_step(self, parameter, moment, gradient, num_matrices):
+        """Updates a parameter that consists of matrices, of which plain Adam has none."""
         raise NotImplementedError
 
     def construct(self, gradients):
@@ -58,51 +57,57 @@ class Adam(nn.Optimizer):
         self.beta1_power = beta1_power
         self.beta2_power = beta2_power
         keep = 1.0 - self.learning_rate * self.decoupled_decay
-        square = 0
+        index = 0
         for k in range(len(gradients)):
             parameter, moment = self.parameters[k], self.moment1[k]
             if self.decoupled_decay and parameter.ndim > 1:
                 ops.assign(parameter, parameter * keep)
-            if self.matrices[k]:
-                self.matrix_step(parameter, moment, gradients[k], self.matrices[k])
+            if self.num_matrices[k]:
+                self.matrix_step(parameter, moment, gradients[k], self.num_matrices[k])
             else:
                 self.adam(
-                    parameter, moment, self.moment2[square], beta1_power, beta2_power,
-                    self.learning_rate, self.beta1, self.beta2, self.eps, gradients[k],
-                )  # fmt: skip
-                square += 1
+                    parameter,
+                    moment,
+                    self.moment2[index],
+                    beta1_power,
+                    beta2_power,
+                    self.learning_rate,
+                    self.beta1,
+                    self.beta2,
+                    self.eps,
+                    gradients[k],
+                )
+                index += 1
         return True
 
 
 class Muon(Adam):
-    """Muon for the weights of convolutions, Adam for the rest: biases, norms, output convolution.
+    """Muon for parameters that consist of matrices, Adam for the rest.
 
-    A step of Muon moves a weight along its momentum with all singular values made about 1, so that
-    rare directions learn as fast as common ones. Each gate's kernels are a matrix of their own,
-    (h, in * k * k). The step's length is that of Adam's steps, so one learning rate serves both.
+    A step of Muon moves a matrix along its momentum with all singular values made about 1, so that
+    rare directions learn as fast as common ones. A kernel counts as a matrix, (out, in * k * k).
+    The step's length is that of Adam's steps, so one learning rate serves both.
 
     Source: Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with Nesterov momentum
     and its coefficients; the length by Liu et al. 2025 (arXiv:2502.16982), equation 4.
 
     Args:
-        params, learning_rate, weight_decay, decoupled: as of `Adam`.
+        num_matrices: for each parameter, how many matrices are stacked along its first axis; 0
+            where the update is Adam's.
+        params, learning_rate, weight_decay, decoupled: as in `Adam`.
     """
 
     momentum, rms = 0.95, 0.2
 
-    def matrices_in(self, parameter):
-        """Each gate's kernels are one, as are those of a convolution that is not the output's."""
-        name = parameter.name
-        if parameter.ndim != 4 or not name.endswith(".weight") or name.startswith("output_conv"):
-            return 0
-        return 4 if "_layers." in name else 1
+    def __init__(self, params, num_matrices, learning_rate, weight_decay=0.0, decoupled=False):
+        super().__init__(params, learning_rate, weight_decay, decoupled, num_matrices)
 
-    def matrix_step(self, parameter, moment, gradient, matrices):
+    def matrix_step(self, parameter, moment, gradient, num_matrices):
         momentum = moment * self.momentum + gradient * (1 - self.momentum)
         ops.assign(moment, momentum)
         direction = momentum * self.momentum + gradient * (1 - self.momentum)
         shape = parameter.shape
-        direction = direction.reshape(matrices, shape[0] // matrices, -1)
+        direction = direction.reshape(num_matrices, shape[0] // num_matrices, -1)
         length = self.rms * math.sqrt(max(direction.shape[1:]))
         update = orthogonalise(direction).reshape(shape)
         ops.assign(parameter, parameter - update * (self.learning_rate * length))
@@ -115,8 +120,8 @@ def orthogonalise(matrices):
     x = x.swapaxes(1, 2) if is_tall else x
     a, b, c = ORTHOGONALISING
     for _ in range(ITERATIONS):
-        square = ops.bmm(x, x.swapaxes(1, 2))
-        x = a * x + ops.bmm(b * square + c * ops.bmm(square, square), x)
+        gram = ops.bmm(x, x.swapaxes(1, 2))
+        x = a * x + ops.bmm(b * gram + c * ops.bmm(gram, gram), x)
     return x.swapaxes(1, 2) if is_tall else x
 
 
@@ -127,14 +132,20 @@ def state_bytes(config):
 
 
 def make_optimizer(network, training, scaler=None):
-    """The optimizer of a `TrainingConfig`; the scaler's state enters checkpoints with it."""
-    kind = Muon if training.optimizer == "muon" else Adam
-    optimizer = kind(
-        network.trainable_params(),
-        training.learning_rate,
-        training.weight_decay,
-        decoupled=training.optimizer != "adam",
-    )
+    """The optimizer that a `TrainingConfig` asks for.
+
+    Args:
+        network: an `EncoderForecaster`; any Cell where the optimizer is not Muon.
+        training: the `TrainingConfig`.
+        scaler: the loss scaler, whose state enters checkpoints with the optimizer's; or None.
+    """
+    params, rate, decay = network.trainable_params(), training.learning_rate, training.weight_decay
+    if training.optimizer == "muon":
+        matrices = network.kernel_matrices()
+        num_matrices = [matrices.get(p.name, 0) for p in params]
+        optimizer = Muon(params, num_matrices, rate, decay, decoupled=True)
+    else:
+        optimizer = Adam(params, rate, decay, decoupled=training.optimizer == "adamw")
     if scaler:
         optimizer.scale_value, optimizer.scale_counter = scaler.scale_value, scaler.counter
     return optimizer

@@ -129,6 +129,16 @@ def test_an_untrained_network_forecasts_the_mean_pixel(rng):
     np.testing.assert_array_equal(network.output_conv.bias.asnumpy(), np.full(16, -3.0))
 
 
+def test_the_network_lists_its_kernels_as_matrices():
+    """One for each gate of a ConvLSTM, one of any other convolution but the last."""
+    convs = ["encoder_convs.0.0", "encoder_convs.1.0", "forecaster_convs.0.0", "head_conv.0"]
+    cells = ["encoder_layers.0", "encoder_layers.1", "forecaster_layers.0"]
+    gates = [f"{cell}.cell.{name}_conv" for cell in cells for name in ("input", "state")]
+    gates.append("forecaster_layers.1.cell.state_conv")
+    expected = {f"{name}.weight": 1 for name in convs} | {f"{name}.weight": 4 for name in gates}
+    assert EncoderForecaster(NARROW["multiscale"], 2).kernel_matrices() == expected
+
+
 def test_any_batch_size_without_rebuilding(rng):
     network = EncoderForecaster(NARROW["paper"], 2)
     inputs = make_batch(rng, NARROW["paper"], 3, batch=3)

@@ -19,8 +19,8 @@ def test_forward_and_gradients_equal_torch(rng, on_cpu):
     expected.backward(torch.from_numpy(gradient))
 
     def run(x, gamma, beta, gradient):
-        y, kept = norm.forward(x, gamma, beta)
-        return (y,) + norm.backward(gradient, kept, gamma)
+        y, saved = norm.forward(x, gamma, beta)
+        return (y,) + norm.backward(gradient, saved, gamma)
 
     got = ms.jit(run)(*map(ms.Tensor, (x, gamma, beta, gradient)))
     wanted = (expected.detach(), tx.grad, twin.weight.grad, twin.bias.grad)
