@@ -132,14 +132,18 @@ class LearningRate(Callback):
     def on_train_step_begin(self, run_context):
         state = self.state
         progress = state.progress(self.training)
-        rate = learning_rate(self.training, state.step, progress, state.lr_reductions)
+        rate = learning_rate(
+            self.training, state.step, progress, state.lr_reductions, state.extension
+        )
         if rate != state.learning_rate:
             state.learning_rate = rate
             ops.assign(self.optimizer.learning_rate, ms.Tensor(rate, ms.float32))
 
 
 class EncoderLossWeight(Callback):
-    """Lets the weight of the encoder's loss, a Parameter, fall to 0 over the run."""
+    """Lets the weight of the encoder's loss, a Parameter, fall to 0 over the run; it stays there
+    where a finished run is extended.
+    """
 
     def __init__(self, state, training, weight):
         super().__init__()
@@ -148,7 +152,8 @@ class EncoderLossWeight(Callback):
         self.weight = weight
 
     def on_train_step_begin(self, run_context):
-        left = max(0.0, 1 - self.state.progress(self.training))
+        progress = 1.0 if self.state.extension else self.state.progress(self.training)
+        left = max(0.0, 1 - progress)
         weight = self.training.encoder_loss_weight * left
         ops.assign(self.weight, ms.Tensor(weight, ms.float32))
 

@@ -16,6 +16,7 @@ from src.data.pipeline import make_dataset
 from src.evaluation import evaluate
 from src.runtime import compile_cache
 from src.tools import callback, loss, optimizers, profiling, recorder, train_step
+from src.tools.lr_schedule import BY_PROGRESS
 
 EPOCHS_AT_ONCE = 1000
 
@@ -46,6 +47,8 @@ class Trainer:
             checkpoint.load_optimizer(network, self.optimizer, start.resumed)
             state = self.state
             print(f"going on from {start.resumed.path}: epoch {state.epoch}, step {state.step}")
+            if state.extension and not state.is_complete(training):
+                print(f"a finished run, extended: {describe_extension(training, state)}")
         weights = loss.in_unit_range(training.loss_weights, self.train_source.normalizer)
         self.steps = train_step.make_steps(
             self.config, network, self.optimizer, weights, scaler, ranks.size
@@ -206,6 +209,17 @@ def run_epochs(model, callbacks, config, train_source, state, ranks):
         model.train(sinks, dataset, callbacks, dataset_sink_mode=True, sink_size=size)
     else:
         model.train(last, dataset, callbacks, dataset_sink_mode=False, initial_epoch=epoch)
+
+
+def describe_extension(training, state):
+    """How an extended run goes on, for the log."""
+    rate, name = state.extended_rate, training.lr_schedule
+    if name in BY_PROGRESS:
+        return (
+            f"in its last phase; the learning rate falls from {rate:.3g} to 0 along half a cosine "
+            "over what was added; --learning_rate sets another to fall from"
+        )
+    return f"in its last phase; the learning rate stays as it was ({name})"
 
 
 def has_sink_mode():
