@@ -100,12 +100,13 @@ class Trainer:
 
     def make_callbacks(self, signals, on_saved, profile_folder):
         """The callbacks in the order in which they act: one counts, then some decide, then, on
-        rank 0, some record and save, and the last one stops.
+        rank 0, some record and save, the clock goes on, and the last one stops.
         """
+        clock = callback.Clock(self.state, self.config, self.ranks)
         state, config, training = self.state, self.config, self.config.training
         validation = callback.Validation(state, training, self.validate)
         callbacks = [
-            callback.Clock(state, config, self.ranks),
+            clock,
             callback.LearningRate(state, training, self.optimizer),
         ]
         if training.encoder_loss_weight and training.encoder_loss_decay:
@@ -124,6 +125,7 @@ class Trainer:
             )  # fmt: skip
         if profile_folder:
             callbacks.append(profiling.Profiling(profile_folder, state))
+        callbacks.append(callback.ClockGoesOn(clock))
         return [*callbacks, callback.StopOnRequest(state, training, signals, self.folder)]
 
     def validate(self, names):
