@@ -84,8 +84,8 @@ class Clock(Callback):
     horizon changes.
 
     In sink mode one call stands for all steps of a sink. The first step of a graph, which sets up
-    the kernels, is not timed; neither are validation and saving. With `max_minutes` all ranks use
-    the time of rank 0.
+    the kernels, is not timed; neither are validation, saving and copying out, after which
+    `ClockGoesOn` starts it again. With `max_minutes` all ranks use the time of rank 0.
     """
 
     def __init__(self, state, config, ranks=None):
@@ -102,6 +102,8 @@ class Clock(Callback):
             self.mark = time.perf_counter()
 
     def on_train_step_end(self, run_context):
+        call = run_context.original_args()
+        call.net_outputs[0].asnumpy()  # the device may compute on after the step has returned
         state, training, now = self.state, self.training, time.perf_counter()
         phase = state.phase(training)
         if self.mark is not None:
@@ -109,7 +111,6 @@ class Clock(Callback):
         self.mark = now
         if training.max_minutes:
             state.seconds = float(self.ranks.gather([state.seconds])[0, 0])
-        call = run_context.original_args()
         steps = call.sink_size if call.dataset_sink_mode else 1
         state.step += steps
         sequences = steps * training.sequences_per_step(self.ranks.size)
@@ -119,6 +120,20 @@ class Clock(Callback):
             run_context.request_stop()
         if state.progress(training) >= 1:
             run_context.request_stop()
+
+
+class ClockGoesOn(Callback):
+    """Has the clock go on when all is done that follows a step, saving and copying out too; comes
+    after whatever does it.
+    """
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock = clock
+
+    def on_train_step_end(self, run_context):
+        if self.clock.mark is not None:
+            self.clock.mark = time.perf_counter()
 
 
 class LearningRate(Callback):
@@ -133,14 +148,18 @@ class LearningRate(Callback):
     def on_train_step_begin(self, run_context):
         state = self.state
         progress = state.progress(self.training)
-        rate = learning_rate(self.training, state.step, progress, state.lr_reductions)
+        rate = learning_rate(
+            self.training, state.step, progress, state.lr_reductions, state.extension
+        )
         if rate != state.learning_rate:
             state.learning_rate = rate
             ops.assign(self.optimizer.learning_rate, ms.Tensor(rate, ms.float32))
 
 
 class EncoderLossWeight(Callback):
-    """Lowers the weight of the encoder's loss, a Parameter, linearly to 0 over the run."""
+    """Lowers the weight of the encoder's loss, a Parameter, linearly to 0 over the run. It stays 0
+    in a finished run that is extended.
+    """
 
     def __init__(self, state, training, weight):
         super().__init__()
@@ -149,7 +168,8 @@ class EncoderLossWeight(Callback):
         self.weight = weight
 
     def on_train_step_begin(self, run_context):
-        left = max(0.0, 1 - self.state.progress(self.training))
+        progress = 1.0 if self.state.extension else self.state.progress(self.training)
+        left = max(0.0, 1 - progress)
         weight = self.training.encoder_loss_weight * left
         ops.assign(self.weight, ms.Tensor(weight, ms.float32))
 

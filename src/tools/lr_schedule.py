@@ -2,6 +2,8 @@
 
 import math
 
+# Schedules that end when the run does; the others have no end.
+BY_PROGRESS = ("cosine", "one-cycle")
 PLATEAU_PATIENCE = 4
 PLATEAU_FACTOR = 0.5
 ONE_CYCLE_RISE = 0.3
@@ -9,7 +11,7 @@ ONE_CYCLE_START = 1 / 25
 ONE_CYCLE_END = ONE_CYCLE_START / 1e4
 
 
-def learning_rate(training, step, progress, lr_reductions=0):
+def learning_rate(training, step, progress, lr_reductions=0, extension=None):
     """The learning rate of the next step.
 
     Args:
@@ -17,8 +19,13 @@ def learning_rate(training, step, progress, lr_reductions=0):
         step: number of steps done.
         progress: fraction of the run that is done, in [0, 1], as `TrainingState.progress` has it.
         lr_reductions: how often the plateau schedule has lowered the rate.
+        extension: progress and rate at which a finished run was extended, or None. From there on a
+            rate that depends on the progress falls to 0 along half a cosine.
     """
     peak = training.learning_rate
+    if extension and training.lr_schedule in BY_PROGRESS:
+        start, rate = extension
+        return rate * _cosine(1.0, 0.0, (progress - start) / (1 - start))
     if training.lr_schedule == "plateau":
         return peak * PLATEAU_FACTOR**lr_reductions
     if training.lr_schedule == "cosine":

@@ -12,7 +12,9 @@ NAMES_IN_FILES = {
     "lr_reductions": "halvings",
 }
 # What the first version's states did not have, and what it is where it is missing.
-LATER_NAMES = {"own_mse": None}
+LATER_NAMES = {"own_mse": None, "least_phase": 0, "extended_at": 0.0, "extended_rate": None}
+# The limits of a run, of which more extend it.
+LIMITS = ("epochs", "max_minutes", "max_work")
 
 
 @dataclass
@@ -30,6 +32,9 @@ class TrainingState(Checked):
     `loss_count` cover the steps since the last row of metrics.csv. `own_mse` is the MSE of this
     state where it is in a best.ckpt without being the best: after an earlier state was resumed, or
     in another folder, the best one is no longer there.
+
+    A finished run that is extended has `extended_rate`, the learning rate that it continues with at
+    the progress `extended_at`. Whatever limits change, no phase comes before `least_phase`.
     """
 
     steps_per_epoch: int
@@ -47,6 +52,9 @@ class TrainingState(Checked):
     loss_sum: float = 0.0
     loss_count: int = 0
     own_mse: float | None = None
+    least_phase: int = 0
+    extended_at: float = 0.0
+    extended_rate: float | None = None
 
     def to_dict(self):
         """The state as plain numbers under their names in a checkpoint."""
@@ -87,6 +95,28 @@ class TrainingState(Checked):
         self.ranks, self.steps_per_epoch = ranks, steps_per_epoch
         self.step = epoch * steps_per_epoch
 
+    def change_limits(self, before, after):
+        """Goes on under other limits: phases do not go back, and a run that was at its end, or has
+        been extended from there, goes on with its last learning rate, or with another one.
+
+        Args:
+            before, after: the `TrainingConfig` until now and from now on.
+        """
+        reached = self.phase(before)
+        if self.phase(after) < reached:
+            self.least_phase = reached
+        other_rate = before.learning_rate != after.learning_rate
+        changes = other_rate or any(getattr(before, n) != getattr(after, n) for n in LIMITS)
+        goes_on = self.progress(before) >= 1 or (self.extension and changes)
+        if goes_on and self.progress(after) < 1:
+            self.extended_at = self.progress(after)
+            self.extended_rate = after.learning_rate if other_rate else self.learning_rate
+
+    @property
+    def extension(self):
+        """Progress and learning rate at which a finished run was extended, or None."""
+        return None if self.extended_rate is None else (self.extended_at, self.extended_rate)
+
     def sequences(self, training):
         """The number of sequences trained on so far, by all ranks."""
         return self.step * training.sequences_per_step(self.ranks)
@@ -111,7 +141,8 @@ class TrainingState(Checked):
     def phase(self, training):
         """The index in `Config.horizons` of the horizon that the next step trains on."""
         progress = self.progress(training)
-        return sum(progress >= horizon.until for horizon in training.curriculum)
+        reached = sum(progress >= horizon.until for horizon in training.curriculum)
+        return min(max(self.least_phase, reached), len(training.curriculum))
 
     def is_complete(self, training):
         """Whether the run is over, at its end or by an early stop."""

@@ -16,6 +16,7 @@ from src.data.pipeline import make_dataset
 from src.evaluation import evaluate
 from src.runtime import compile_cache
 from src.tools import callback, loss, optimizers, profiling, recorder, train_step
+from src.tools.lr_schedule import BY_PROGRESS
 
 EPOCHS_AT_ONCE = 1000
 
@@ -46,6 +47,8 @@ class Trainer:
             checkpoint.load_optimizer(network, self.optimizer, start.resumed)
             state = self.state
             print(f"resuming from {start.resumed.path}: epoch {state.epoch}, step {state.step}")
+            if state.extension and not state.is_complete(training):
+                print(f"extending a finished run: {describe_extension(training, state)}")
         weights = loss.in_unit_range(training.loss_weights, self.train_source.normalizer)
         self.steps = train_step.make_steps(
             self.config, network, self.optimizer, weights, scaler, ranks.size
@@ -101,12 +104,14 @@ class Trainer:
         """The callbacks, in the order in which they are called.
 
         `Clock` counts first; then come those that steer the training, then those that record and
-        save it, on rank 0 only; the last one ends it after a requested stop.
+        save it, on rank 0 only; then the clock goes on; the last one ends the training after a
+        requested stop.
         """
+        clock = callback.Clock(self.state, self.config, self.ranks)
         state, config, training = self.state, self.config, self.config.training
         validation = callback.Validation(state, training, self.validate)
         callbacks = [
-            callback.Clock(state, config, self.ranks),
+            clock,
             callback.LearningRate(state, training, self.optimizer),
         ]
         if training.encoder_loss_weight and training.encoder_loss_decay:
@@ -131,6 +136,7 @@ class Trainer:
             )
         if profile_folder:
             callbacks.append(profiling.Profiling(profile_folder, state))
+        callbacks.append(callback.ClockGoesOn(clock))
         return [*callbacks, callback.StopOnRequest(state, training, signals, self.folder)]
 
     def validate(self, names):
@@ -216,6 +222,17 @@ def run_epochs(model, callbacks, config, train_source, state, ranks):
         model.train(sinks, dataset, callbacks, dataset_sink_mode=True, sink_size=size)
     else:
         model.train(last, dataset, callbacks, dataset_sink_mode=False, initial_epoch=epoch)
+
+
+def describe_extension(training, state):
+    """How an extended run goes on, for the log."""
+    rate, name = state.extended_rate, training.lr_schedule
+    if name in BY_PROGRESS:
+        return (
+            f"in its last phase; the learning rate falls from {rate:.3g} to 0 along half a cosine "
+            "over what was added; --learning_rate sets another to fall from"
+        )
+    return f"in its last phase; the learning rate stays as it was ({name})"
 
 
 def has_sink_mode():

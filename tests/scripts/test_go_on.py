@@ -5,6 +5,7 @@ import dataclasses
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from src import checkpoint
@@ -103,6 +104,50 @@ def test_no_limit_of_epochs(tmp_path):
         state = checkpoint.load(tmp_path / name / "last.ckpt").state
         assert state["epoch"] == epochs
     assert checkpoint.load(tmp_path / "work" / "last.ckpt").state["step"] == 8  # of two sequences
+
+
+FINISHED = [
+    *TINY, "2+1:0.5", "--batch_size", 2, "--lr_schedule", "cosine", "--warmup_steps", 0,
+    "--log_every", 1,
+]  # fmt: skip
+
+
+def rows_of(folder):
+    """The rows of metrics.csv, numbers all, but for evaluations."""
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: float(v) for k, v in row.items() if not k.startswith("val_")} for row in rows]
+
+
+def test_a_finished_run_is_extended(tmp_path):
+    """On whole sequences, which it had come to, and from its last rate down; a run that was stopped
+    in what was added ends as one that was not.
+    """
+    folder, other = tmp_path / "run", tmp_path / "other"
+    run("train.py", *FINISHED, "--epochs", 2, "--train_path", folder)
+    result = run("train.py", "--resume", "--train_path", folder, "--epochs", 4)
+    rows = rows_of(folder)
+    before, after = rows[: 2 * STEPS], rows[2 * STEPS :]
+    work = np.diff([row["work"] for row in rows])
+    assert work.tolist()[:2] == [1, 1]  # halves of two sequences
+    assert work[2 * STEPS - 1 :].tolist() == [2] * 2 * STEPS
+    rates = [row["learning_rate"] for row in after]
+    assert rates[0] == before[-1]["learning_rate"]
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] < rates[0] / 4
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("a finished run")]
+    assert f"falls from {rates[0]:.3g} to 0 along half a cosine" in line
+
+    run("train.py", "--resume", folder / "epoch_0003.ckpt", "--train_path", other)
+    assert [row["learning_rate"] for row in rows_of(other)] == rates[STEPS:]
+    for name, weights in checkpoint.load(folder / "last.ckpt").weights.items():
+        np.testing.assert_array_equal(checkpoint.load(other / "last.ckpt").weights[name], weights)
+
+    result = run(
+        "train.py", "--resume", folder / "last.ckpt", "--train_path", tmp_path / "third",
+        "--epochs", 5, "--learning_rate", "1e-4",
+    )  # fmt: skip
+    assert [row["learning_rate"] for row in rows_of(tmp_path / "third")][0] == 1e-4
 
 
 def check_last_line(result, folder):

@@ -40,6 +40,22 @@ def test_one_cycle_equals_torch():
             cycle.step()
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_an_extended_run_falls_from_its_last_rate_to_zero(schedule):
+    """From progress 0.6 on, whatever warm-up, hold and peak say."""
+    settings = {"lr_schedule": schedule, "warmup_steps": 10**6, "decay_start": 0.9}
+    training = TrainingConfig(learning_rate=1.0, **settings)
+    got = [learning_rate(training, 5, p, extension=(0.6, 1e-3)) for p in (0.6, 0.7, 0.8, 1.0)]
+    assert got == pytest.approx([1e-3, (1 + 0.5**0.5) / 2e3, 5e-4, 0])
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_an_extended_run_keeps_a_rate_that_has_no_end(schedule):
+    training = TrainingConfig(learning_rate=1.0, lr_schedule=schedule)
+    rate = learning_rate(training, 9, 0.7, 1, extension=(0.6, 1e-3))
+    assert rate == learning_rate(training, 9, 0.7, 1) > 0.4
+
+
 def test_plateau_halves():
     training = TrainingConfig(learning_rate=1e-4, lr_schedule="plateau")
     assert [learning_rate(training, 0, 0, n) for n in (0, 1, 2)] == [1e-4, 5e-5, 2.5e-5]

@@ -1,6 +1,7 @@
 """How far a run has come, on which horizons it trains, and what another number of ranks changes."""
 
 import csv
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -104,6 +105,44 @@ def test_work_decides_the_phase():
     training = TrainingConfig(max_work=10, curriculum=HORIZONS)
     phases = [TrainingState(10**6, frames=n).phase(training) for n in (0, 59, 60, 119, 120, 200)]
     assert phases == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["epochs", "max_minutes", "max_work"])
+def test_phases_never_go_back(name):
+    """With twice the limit a state of the second phase would be one of the first again."""
+    limits = {"epochs": 0, "max_minutes": 0.0, "max_work": 0.0}
+    before = TrainingConfig(**limits | {name: 10, "curriculum": HORIZONS})
+    after = TrainingConfig(**limits | {name: 20, "curriculum": HORIZONS})
+    state = TrainingState(100, step=700, seconds=240.0, frames=80)
+    assert (state.phase(before), state.phase(after)) == (1, 0)
+    same = dataclasses.replace(state)
+    same.change_limits(before, before)
+    assert same.to_dict() == TrainingState(100, step=700, seconds=240.0, frames=80).to_dict()
+    state.change_limits(before, after)
+    assert (state.phase(after), state.extension) == (1, None)
+    state.step, state.seconds, state.frames = 1999, 1140.0, 390
+    assert state.phase(after) == 2
+    assert TrainingState.from_checkpoint(SimpleNamespace(state=state.to_dict())) == state
+
+
+def test_an_extended_run_goes_on_from_its_last_rate():
+    """Each time it is extended, and with another rate from that; of its own it makes no jump."""
+    before, after = TrainingConfig(epochs=10), TrainingConfig(epochs=20)
+    state = TrainingState(100, step=1000, learning_rate=1e-7)
+    state.change_limits(before, after)
+    assert state.extension == (0.5, 1e-7)
+    state.step, state.learning_rate = 1500, 4e-8
+    for training, extension in (
+        (after, (0.5, 1e-7)),
+        (TrainingConfig(epochs=30), (0.5, 4e-8)),
+        (TrainingConfig(epochs=20, learning_rate=0.25), (0.75, 0.25)),
+    ):
+        other = dataclasses.replace(state)
+        other.change_limits(after, training)
+        assert other.extension == extension
+    started = TrainingState(100, step=500, learning_rate=1e-4)
+    started.change_limits(before, TrainingConfig(epochs=20, learning_rate=0.25))
+    assert started.extension is None
 
 
 def test_names_in_files():
