@@ -89,7 +89,7 @@ def test_epochs_of_five_digits(four_epochs, tmp_path):
             len(names),
         )  # fmt: skip
         assert sorted(p.name for p in tmp_path.glob("epoch_*")) == sorted(names)
-    assert f"going on from {tmp_path / 'epoch_10002.ckpt'}: epoch 10002" in result.stdout
+    assert f"resuming from {tmp_path / 'epoch_10002.ckpt'}: epoch 10002" in result.stdout
 
 
 def test_no_limit_of_epochs(tmp_path):
