@@ -146,6 +146,15 @@ def test_cloud_jobs_install_what_the_code_imports(name):
         assert needed - {"mindspore"} <= named, command
 
 
+def test_the_tree_is_the_project():
+    """CONTRIBUTING.md names every file of src/, and no other but those of the root and scripts."""
+    (tree,) = [b for b in blocks_in(text_of("CONTRIBUTING.md"), "text") if "errors.py" in b]
+    named = set(re.findall(r"\w+\.py\b", tree))
+    others = {path.name for folder in (ROOT, ROOT / "scripts") for path in folder.glob("*.py")}
+    others |= {"__init__.py", "learning.py"}
+    assert named - others == {path.name for path in (ROOT / "src").rglob("*.py")} - others
+
+
 def anchors_of(name):
     """GitHub's anchors of a document's headings."""
     headings = re.findall(r"^#+ (.*)$", prose_of(text_of(name)), re.MULTILINE)
