@@ -26,6 +26,7 @@ def option(
     found_in_dataset=False,
     may_change=False,
     in_graph=True,
+    is_path=False,
 ):
     """A dataclass field with its help text, its limits, and what else there is to know of it.
 
@@ -41,6 +42,8 @@ def option(
         found_in_dataset: whether a dataset decides it, of a run that has one.
         may_change: whether a resumed run may change it.
         in_graph: whether compiled graphs depend on it.
+        is_path: whether it names a file or folder, which is kept as an absolute path: a checkpoint
+            has to find it from any folder.
     """
     metadata = dict(locals())
     return field(default=metadata.pop("default"), metadata=metadata)

@@ -140,6 +140,7 @@ class DataConfig(Checked):
         "folder with train-images-idx3-ubyte.gz; default: the embedded test digits",
         may_change=True,
         in_graph=False,
+        is_path=True,
     )
     dataset: str | None = option(
         None,
@@ -148,6 +149,7 @@ class DataConfig(Checked):
         inherited="with_dataset",
         may_change=True,
         in_graph=False,
+        is_path=True,
     )
     variable: str | None = option(
         None,
@@ -503,7 +505,10 @@ class TrainingConfig(Checked):
         in_graph=False,
     )
     pretrained_model: str | None = option(
-        None, "checkpoint whose weights to start from, with a fresh optimizer", in_graph=False
+        None,
+        "checkpoint whose weights to start from, with a fresh optimizer",
+        in_graph=False,
+        is_path=True,
     )
 
     def __post_init__(self):
