@@ -1,7 +1,9 @@
 """The folder of a run: configuration, metrics, checkpoints, a manifest of them, and a lock."""
 
+import errno
 import fcntl
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -27,6 +29,8 @@ NAMES = (CONFIG, METRICS, NEXT, LAST, PREVIOUS, BEST)
 KIND = "run"
 MANIFEST = manifest_name(KIND)
 RUNS = ROOT / "runs"
+# What a lock that another process holds is answered with.
+HELD = (errno.EACCES, errno.EAGAIN)
 
 _locks = []
 
@@ -159,13 +163,23 @@ def _refuse_what_is_in_the_way(folder, old, epochs, epochs_done):
 
 
 def _lock(folder):
-    """Takes the folder's lock, which ends with this process; children do not inherit it."""
+    """Takes the folder's lock, which ends with this process; children do not inherit it.
+
+    Where its disk has no locks, as some in a network, it goes on without, and says so.
+    """
     file = open(folder / LOCK, "a")  # noqa: SIM115
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise InputError(
-            f"{folder}: another process is training in it (train_path); wait for it or stop it"
-        ) from None
+    except OSError as error:
+        if error.errno in HELD:
+            file.close()
+            raise InputError(
+                f"{folder}: another process is training in it (train_path); wait for it or stop it"
+            ) from None
+        print(
+            f"warning: {folder}: cannot be locked ({error.strerror}): see to it that no second "
+            "training starts in it",
+            file=sys.stderr,
+            flush=True,
+        )
     _locks.append(file)

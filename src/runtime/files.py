@@ -1,14 +1,17 @@
 """Files that are either the old one or the new one, whenever the power goes."""
 
+import errno
 import os
 import re
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from src.errors import DiskError, InputError
 
 _CHUNK = 1 << 20
+# What a disk answers that is full or fails; anything else means that it has no such operation.
+FAILURES = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EROFS)
 
 
 def write_atomically(path, pieces):
@@ -30,7 +33,8 @@ def write_atomically(path, pieces):
                 file.write(piece)
                 size, crc = size + len(piece), zlib.crc32(piece, crc)
             file.flush()
-            os.fsync(file.fileno())
+            with _or_refused():
+                os.fsync(file.fileno())
         if (size, crc) != _size_and_crc(unfinished):
             raise OSError(None, "it reads back differently")
         os.replace(unfinished, path)
@@ -69,12 +73,15 @@ def unfinished_name(path):
 
 
 def sync_folder(folder):
-    """Makes a rename last."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Makes a rename last, as far as the disk can: some, in a network for example, refuse to sync a
+    folder, or to open one for it.
+    """
+    with _or_refused():
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def move(path, target):
@@ -82,6 +89,16 @@ def move(path, target):
     os.replace(path, target)
     sync_folder(target.parent)
     sync_folder(path.parent)
+
+
+@contextmanager
+def _or_refused():
+    """Lets a disk refuse what it has no operation for, and raises where it fails."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FAILURES:
+            raise
 
 
 def _size_and_crc(path):
