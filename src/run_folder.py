@@ -21,6 +21,8 @@ BEST = "best.ckpt"
 LOCK = ".lock"
 PICTURES = "pictures"
 EVENTS = "tensorboard"
+# Holds a cloud job's earlier run until all of it is in its place.
+INCOMING = ".incoming"
 # Holds what a run went on from before; nothing here looks into it.
 SET_ASIDE = "set_aside"
 EPOCHS = re.compile(r"epoch_([0-9]{4,})\.ckpt")
@@ -93,6 +95,11 @@ def open_run_folder(path, config, overwrite, earlier):
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / INCOMING).is_dir():
+            raise InputError(
+                f"{folder}: holds a part of a run only: a cloud job was killed while it copied that "
+                "in (train_path): start the job again, which copies the rest"
+            )
         ours = manifest(folder)
         old = ours.owned() if ours.exists() else list(filter(earlier.is_ours, run_files(folder)))
         if old and not earlier.resumed and not overwrite:
