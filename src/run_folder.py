@@ -97,7 +97,7 @@ def open_run_folder(path, config, overwrite, earlier):
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / INCOMING).is_dir():
             raise InputError(
-                f"{folder}: holds a part of a run only: a cloud job was killed while it copied that "
+                f"{folder}: holds a part of a run only: a cloud job was killed as it copied that "
                 "in (train_path): start the job again, which copies the rest"
             )
         ours = manifest(folder)
