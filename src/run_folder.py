@@ -1,7 +1,9 @@
 """The folder of a run: configuration, metrics, checkpoints, a manifest of them, and a lock."""
 
+import errno
 import fcntl
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -19,6 +21,8 @@ BEST = "best.ckpt"
 LOCK = ".lock"
 PICTURES = "pictures"
 EVENTS = "tensorboard"
+# Holds a cloud job's earlier run until all of it is in its place.
+INCOMING = ".incoming"
 # Holds what a run went on from before; nothing here looks into it.
 SET_ASIDE = "set_aside"
 EPOCHS = re.compile(r"epoch_([0-9]{4,})\.ckpt")
@@ -27,6 +31,8 @@ NAMES = (CONFIG, METRICS, NEXT, LAST, PREVIOUS, BEST)
 KIND = "run"
 MANIFEST = manifest_name(KIND)
 RUNS = ROOT / "runs"
+# What a lock that another process holds is answered with.
+HELD = (errno.EACCES, errno.EAGAIN)
 
 _locks = []
 
@@ -89,6 +95,11 @@ def open_run_folder(path, config, overwrite, earlier):
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / INCOMING).is_dir():
+            raise InputError(
+                f"{folder}: holds a part of a run only: a cloud job was killed as it copied that "
+                "in (train_path): start the job again, which copies the rest"
+            )
         ours = manifest(folder)
         old = ours.owned() if ours.exists() else list(filter(earlier.is_ours, run_files(folder)))
         if old and not earlier.resumed and not overwrite:
@@ -159,13 +170,23 @@ def _refuse_what_is_in_the_way(folder, old, epochs, epochs_done):
 
 
 def _lock(folder):
-    """Locks the folder until this process ends; child processes do not inherit the lock."""
+    """Locks the folder until this process ends; child processes do not inherit the lock.
+
+    On a disk without locks, as some network file systems are, it warns and continues without.
+    """
     file = open(folder / LOCK, "a")  # noqa: SIM115
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise InputError(
-            f"{folder}: another process is training in it (train_path); wait for it or stop it"
-        ) from None
+    except OSError as error:
+        if error.errno in HELD:
+            file.close()
+            raise InputError(
+                f"{folder}: another process is training in it (train_path); wait for it or stop it"
+            ) from None
+        print(
+            f"warning: {folder}: cannot be locked ({error.strerror}): see to it that no second "
+            "training starts in it",
+            file=sys.stderr,
+            flush=True,
+        )
     _locks.append(file)

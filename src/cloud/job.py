@@ -190,26 +190,62 @@ def _job_of_urls(args, scratch):
     folder = Path(args.train_path or runs / run_folder.default_path("cloud").name)
     store = store_of(args.train_url, "train_url")
     upload = Upload(folder, store, args.train_url)
-    if not args.overwrite and not run_folder.run_files(folder):
-        with _storage("train_url"):
-            if store.exists(args.train_url):
-                print(f"copying in earlier results: {args.train_url}", flush=True)
-                fetch_run(store, args.train_url, folder)
-                upload.mark_as_done()
+    with _storage("train_url"):
+        if args.overwrite:
+            shutil.rmtree(folder / run_folder.INCOMING, ignore_errors=True)
+        elif finish_fetching(folder):
+            upload.mark_as_done()
+        elif not run_folder.run_files(folder) and store.exists(args.train_url):
+            print(f"copying in earlier results: {args.train_url}", flush=True)
+            fetch_run(store, args.train_url, folder)
+            upload.mark_as_done()
     settings |= {"train_path": str(folder)} | _resume_if_possible(args, folder)
     return CloudJob(settings, upload)
 
 
 def fetch_run(store, url, folder):
-    """Copies a run in, by way of a temporary folder, so that no incomplete run can be resumed."""
+    """Copies a run in, all of it or nothing: part of one could be resumed by mistake.
+
+    It is copied beside its place and then gets its name in one step. If there is a folder with
+    other files in that place, the complete copy goes into it, hidden, and its files are moved from
+    there; a job that finds it there moves the rest.
+
+    Raises:
+        InputError: one of those other files has the name of one of the run's.
+    """
     incoming = folder.with_name(f".{folder.name}.incoming")
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir(parents=True)
     store.fetch(url, incoming)
-    folder.mkdir(exist_ok=True)
-    for path in incoming.iterdir():
-        os.replace(path, folder / path.name)
-    incoming.rmdir()
+    if not os.path.lexists(folder):
+        os.rename(incoming, folder)
+        return
+    for path in _files_below(incoming):
+        if os.path.lexists(folder / path) and path.name != run_folder.MANIFEST:
+            shutil.rmtree(incoming)
+            raise InputError(
+                f"{folder / path}: is there already, and {url} has a file of that name (train_url):"
+                " move it away, or give another --train_path"
+            )
+    os.rename(incoming, folder / run_folder.INCOMING)
+    finish_fetching(folder)
+
+
+def finish_fetching(folder):
+    """Moves the files of a run to their places that has been copied in; whether there were any."""
+    incoming = folder / run_folder.INCOMING
+    if not incoming.is_dir():
+        return False
+    for path in _files_below(incoming):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(incoming / path, folder / path)
+    shutil.rmtree(incoming)
+    return True
+
+
+def _files_below(folder):
+    """The files of a folder and its folders, by their paths in it."""
+    return [p.relative_to(folder) for p in sorted(folder.rglob("*")) if not p.is_dir()]
 
 
 def _resume_if_possible(args, folder):
@@ -325,7 +361,7 @@ class Upload:
 
 def _stays_here(path):
     """Whether a file of a run's folder, by its path in it, is of no use elsewhere."""
-    return path.parts[0] == run_folder.SET_ASIDE or path.name.startswith(".")
+    return path.parts[0] == run_folder.SET_ASIDE or any(p.startswith(".") for p in path.parts)
 
 
 def with_retries(copy, url, folder):

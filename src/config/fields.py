@@ -26,6 +26,7 @@ def option(
     found_in_dataset=False,
     may_change=False,
     in_graph=True,
+    is_path=False,
 ):
     """A dataclass field with its help text, limits and properties.
 
@@ -43,6 +44,8 @@ def option(
         found_in_dataset: whether the dataset, if there is one, determines the value.
         may_change: whether a resumed run may change it.
         in_graph: whether compiled graphs depend on it.
+        is_path: whether it names a file or folder, which is kept as an absolute path: a checkpoint
+            has to find it from any folder.
     """
     metadata = dict(locals())
     return field(default=metadata.pop("default"), metadata=metadata)

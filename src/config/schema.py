@@ -144,6 +144,7 @@ class DataConfig(Checked):
         "folder with train-images-idx3-ubyte.gz; default: the MNIST test digits of the project",
         may_change=True,
         in_graph=False,
+        is_path=True,
     )
     dataset: str | None = option(
         None,
@@ -153,6 +154,7 @@ class DataConfig(Checked):
         inherited="with_dataset",
         may_change=True,
         in_graph=False,
+        is_path=True,
     )
     variable: str | None = option(
         None,
@@ -530,6 +532,7 @@ class TrainingConfig(Checked):
         None,
         "checkpoint to take the initial weights from; the optimizer starts anew",
         in_graph=False,
+        is_path=True,
     )
 
     def __post_init__(self):

@@ -4,14 +4,20 @@ MindSpore's own cache checks only whether the source files are the same, not the
 graph was built from, so each set of settings has a folder of its own here. MindSpore numbers the
 graphs of a process in order of compilation and reads its environment variables once, so all graphs
 of a run are compiled together.
+
+Graphs whose last use is longest ago are removed beyond `MOST_GRAPHS` or `MOST_BYTES`.
 """
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 import zlib
 from pathlib import Path
 
@@ -23,6 +29,16 @@ from src.errors import InputError
 OFF = "off"
 SOURCES = ROOT / "src"
 SUM = "crc32"
+# Held by the process that compiles into a folder.
+LOCK = ".lock"
+MOST_GRAPHS = 20
+MOST_BYTES = 500_000_000
+STALE_SECONDS = 24 * 3600
+# What the folders of graphs are called, and while they are being made.
+GRAPHS = re.compile("[0-9a-f]{32}")
+UNFINISHED = re.compile("new-[a-z0-9_]{8}")
+# What MindSpore and this module write into one.
+CONTENT = re.compile(f"rank_[0-9]+|{SUM}|{LOCK}")
 
 
 def open_folder(folder):
@@ -38,8 +54,9 @@ def open_folder(folder):
     """
     if folder == OFF or "MS_COMPILER_CACHE_ENABLE" in os.environ:
         return None
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = Path(folder or base / "convlstm-mindspore")
+    if folder is None and _users_folder() is None:
+        return None
+    path = Path(folder or _users_folder() / "convlstm-mindspore")
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -51,6 +68,14 @@ def open_folder(folder):
             f"compile_cache is {folder!r}: cannot be written: {error.strerror}; name another "
             f"folder or {OFF!r}"
         ) from None
+
+
+def _users_folder():
+    """The user's cache folder; None for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
 
 
 def compile_steps(steps, inputs, settings, folder):
@@ -71,20 +96,72 @@ def compile_steps(steps, inputs, settings, folder):
     if folder is None:
         _compile(steps, inputs)
         return False
-    entry = folder / key_of(settings)
-    if _is_intact(entry):
-        with _cached_in(entry):
+    place = folder / key_of(settings)
+    found = _is_intact(place)
+    if found:
+        os.utime(place / SUM)
+        with _cached_in(place):
             _compile(steps, inputs)
-        return True
-    shutil.rmtree(entry, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
-    with _cached_in(scratch):
-        _compile(steps, inputs)
-    (scratch / SUM).write_text(str(_sum_of(scratch)))
-    with contextlib.suppress(OSError):  # another process was faster
-        scratch.rename(entry)
-    shutil.rmtree(scratch, ignore_errors=True)
-    return False
+    else:
+        shutil.rmtree(place, ignore_errors=True)
+        _compile_into(place, steps, inputs)
+    prune(folder, keep=place)
+    return found
+
+
+def _compile_into(place, steps, inputs):
+    scratch = Path(tempfile.mkdtemp(prefix="new-", dir=place.parent))
+    try:
+        with open(scratch / LOCK, "w") as lock:
+            _is_free(lock)
+            with _cached_in(scratch):
+                _compile(steps, inputs)
+            (scratch / LOCK).unlink()
+            (scratch / SUM).write_text(str(_sum_of(scratch)))
+            with contextlib.suppress(OSError):  # another training was faster
+                scratch.rename(place)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def prune(folder, keep=None):
+    """Removes leftovers of killed trainings, and the graphs whose last use is longest ago.
+
+    Args:
+        folder: the cache's folder; other files in it stay.
+        keep: the graphs in use.
+    """
+    used, total = {}, 0
+    for place in folder.iterdir():
+        with contextlib.suppress(OSError):  # another training removes it at this moment
+            if GRAPHS.fullmatch(place.name) and place != keep:
+                used[place] = (place / SUM).stat().st_mtime
+            elif UNFINISHED.fullmatch(place.name) and _is_stale(place):
+                shutil.rmtree(place, ignore_errors=True)
+    for number, place in enumerate(sorted(used, key=used.get, reverse=True), start=1):
+        total += sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+        if number >= MOST_GRAPHS or total > MOST_BYTES:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_stale(place):
+    """Whether a training left this folder when it was killed while compiling, a day ago or more."""
+    if not all(CONTENT.fullmatch(path.name) for path in place.iterdir()):
+        return False
+    newest = max(path.stat().st_mtime for path in (place, *place.rglob("*")))
+    if time.time() - newest < STALE_SECONDS:
+        return False
+    with open(place / LOCK, "a") as lock:
+        return _is_free(lock)
+
+
+def _is_free(lock):
+    """Takes a lock. False if another process holds it; True also on a disk without locks."""
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def _compile(steps, inputs):

@@ -1,14 +1,17 @@
 """Atomic writing of files: after a crash a file is the complete old one or the complete new one."""
 
+import errno
 import os
 import re
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from src.errors import DiskError, InputError
 
 _CHUNK = 1 << 20
+# What a disk answers that is full or fails; anything else means that it has no such operation.
+FAILURES = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EROFS)
 
 
 def write_atomically(path, pieces):
@@ -30,7 +33,8 @@ def write_atomically(path, pieces):
                 file.write(piece)
                 size, crc = size + len(piece), zlib.crc32(piece, crc)
             file.flush()
-            os.fsync(file.fileno())
+            with _or_refused():
+                os.fsync(file.fileno())
         if (size, crc) != _size_and_crc(unfinished):
             raise OSError(None, "it reads back differently")
         os.replace(unfinished, path)
@@ -69,12 +73,15 @@ def unfinished_name(path):
 
 
 def sync_folder(folder):
-    """Syncs a folder, so that a rename in it survives a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Syncs a folder, so that a rename in it survives a loss of power. Some disks, network file
+    systems for example, refuse that.
+    """
+    with _or_refused():
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def move(path, target):
@@ -82,6 +89,16 @@ def move(path, target):
     os.replace(path, target)
     sync_folder(target.parent)
     sync_folder(path.parent)
+
+
+@contextmanager
+def _or_refused():
+    """Lets a disk refuse what it has no operation for, and raises where it fails."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FAILURES:
+            raise
 
 
 def _size_and_crc(path):

@@ -16,7 +16,7 @@ from mindspore.train import Callback
 from src import checkpoint, run_folder
 from src.errors import DiskError, InputError, NonFiniteError, StoppedError
 from src.runtime.distributed import Ranks
-from src.runtime.files import sync_folder
+from src.runtime.files import move
 from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
 from src.tools.state import TrainingState
 
@@ -385,10 +385,14 @@ class SaveCheckpoints(Callback):
         names = (run_folder.NEXT, run_folder.LAST, run_folder.PREVIOUS)
         newest, last, previous = (self.folder / name for name in names)
         self.save(newest.name)
-        if last.is_file():
-            os.replace(last, previous)
-        os.replace(newest, last)
-        sync_folder(self.folder)
+        try:
+            if last.is_file():
+                os.replace(last, previous)
+            move(newest, last)
+        except OSError as error:
+            raise DiskError(
+                f"{last}: cannot be written: {error.strerror}; {newest} has the state"
+            ) from None
 
     def save(self, name):
         """Writes the current state to one checkpoint."""

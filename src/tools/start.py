@@ -28,6 +28,7 @@ from src.tools.train_step import execution_of
 
 # Settings that a resumed run may change: the network and its training sequences stay the same.
 MAY_CHANGE = names(TrainingConfig, DataConfig, may_change=True)
+PATHS = names(TrainingConfig, DataConfig, is_path=True)
 
 
 @dataclass(frozen=True)
@@ -146,16 +147,21 @@ def check_apart(folder, dataset, pretrained_model=None):
 
 
 def given_flags(args):
-    """The parsed flags by name, with lists as tuples and the path of the dataset as an absolute
-    path, because a checkpoint has to find it from any folder.
+    """The parsed flags by name, with lists as tuples and with absolute paths, because a checkpoint
+    has to find them from any folder.
     """
-    flags = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in vars(args).items()
-    }
-    if "dataset" in flags:
-        flags["dataset"] = os.path.abspath(flags["dataset"])
-    return flags
+    return _with_absolute_paths(
+        {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in vars(args).items()
+        }
+    )
+
+
+def _with_absolute_paths(settings):
+    """Settings by name, with absolute paths."""
+    found = {name: settings[name] for name in PATHS if settings.get(name) is not None}
+    return settings | {name: os.path.abspath(path) for name, path in found.items()}
 
 
 def read_config(path, flags):
@@ -219,7 +225,9 @@ def new_config(flags, target, pretrained=None, saved=None):
 
 
 def _fields_of(*parts):
-    return {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}
+    return _with_absolute_paths(
+        {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}
+    )
 
 
 def _inherited(config, flags, all_data=False):
@@ -241,7 +249,7 @@ def _inherited(config, flags, all_data=False):
             values[f.name] = getattr(config.data, f.name)
     if all_data and config.data.auto_range and "value_range" in values:
         values["value_range"] = AUTO
-    return values
+    return _with_absolute_paths(values)
 
 
 def resolve_dataset(settings):
@@ -399,6 +407,8 @@ def resumed_config(found, flags):
     known = found.config
     if known.data.auto_range and flags.get("value_range") == AUTO:
         flags = flags | {"value_range": known.data.value_range}
+    if flags.get("pretrained_model"):
+        print("pretrained_model is not read: the run goes on with its own weights")
     if flags.get("recipe"):
         raise InputError("--recipe is given: a resumed run keeps its own; leave --recipe out")
     parts = (known.model, known.data, known.training)
@@ -406,7 +416,7 @@ def resumed_config(found, flags):
     config = make_config(flags.get("preset") or known.preset, own | flags)
     differences = [] if config.preset == known.preset else [f"preset {known.preset} there"]
     for saved, current in zip(parts, (config.model, config.data, config.training), strict=True):
-        differences += different_fields(saved, current, MAY_CHANGE)
+        differences += different_fields(saved, current, (*MAY_CHANGE, "pretrained_model"))
     if differences:
         raise InputError(
             f"{found.path}: was trained with other settings: {'; '.join(differences[:3])}; "

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from src import run_folder
 from src.cloud import job as cloud
 from src.cloud import storage
 from src.config import cli
@@ -183,6 +184,82 @@ def test_half_of_a_run_is_not_gone_on_with(tmp_path):
     with pytest.raises(InputError, match=message), cloud.cloud_job(args):
         pass
     assert not (tmp_path / "run").exists()
+
+
+class Killed(BaseException):
+    """What stands for the end of the process."""
+
+
+def start_until(train_url, folder, monkeypatch, moves):
+    """Starts a job that is killed before it moves another file, if it gets so far; what it goes on
+    with, by name, and whether it came to its training.
+    """
+    left = iter(range(moves))
+
+    def unless_killed(move):
+        def move_or_die(*args, **kwargs):
+            if next(left, None) is None:
+                raise Killed
+            return move(*args, **kwargs)
+
+        return move_or_die
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "replace"):
+            patch.setattr(os, name, unless_killed(getattr(os, name)))
+        patch.setattr(shutil, "copyfile", unless_killed(shutil.copyfile))
+        try:
+            with cloud.cloud_job(arguments(train_url=train_url, train_path=str(folder))):
+                raise InputError("so that nothing is copied out")
+        except InputError:
+            return True
+        except Killed:
+            return False
+
+
+@pytest.mark.parametrize("other_files", [(), ("job.log", "pictures/mine.png")])
+def test_a_job_killed_while_it_copies_its_run_in(tmp_path, monkeypatch, other_files):
+    """At any moment of it: the job that its platform starts again goes on with all of the run."""
+    store, run = tmp_path / "store", tmp_path / "run"
+    names = {"epoch_0001.ckpt", "epoch_0002.ckpt", "last.ckpt", "pictures/a.png", "config.json"}
+    for folder, files in ((store, names), (run, other_files)):
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(name)
+    before, finished, moves = tmp_path / "before", False, 0
+    if other_files:
+        shutil.copytree(run, before)
+    while not finished:
+        shutil.rmtree(run, ignore_errors=True)
+        if other_files:
+            shutil.copytree(before, run)
+        finished = start_until(str(store), run, monkeypatch, moves)
+        assert start_until(str(store), run, monkeypatch, 10**6)
+        assert set(contents(run)) == names | set(other_files), f"killed after {moves} moves"
+        moves += 1
+    assert moves > 1
+    assert set(contents(store)) == names
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_run_does_not_replace_other_files(tmp_path):
+    """One of them is called as one of the run's is."""
+    store, run = tmp_path / "store", tmp_path / "run"
+    for folder in (store / "pictures", run / "pictures"):
+        folder.mkdir(parents=True)
+        (folder / "a.png").write_text(folder.parent.name)
+    args = arguments(train_url=str(store), train_path=str(run))
+    with pytest.raises(InputError, match="a.png: is there already"), cloud.cloud_job(args):
+        pass
+    assert contents(run) == {"pictures/a.png": "run"}
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_part_of_a_run_is_not_gone_on_with_elsewhere(tmp_path):
+    """A job was killed while it copied a run in, and somebody starts train.py there by hand."""
+    (tmp_path / ".incoming").mkdir()
+    with pytest.raises(InputError, match="holds a part of a run only"):
+        run_folder.open_run_folder(tmp_path, None, False, None)
 
 
 def test_a_training_that_is_stopped_is_copied_out_too(tmp_path):

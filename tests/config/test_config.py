@@ -158,6 +158,7 @@ PROPERTIES = {
     ("found_in_dataset", True): "auto_range channels dataset_crc epoch_size fill image_size units",
     ("may_change", True): "data_path dataset epochs keep learning_rate log_every max_minutes "
     "max_work num_parallel_workers pictures recompute save_every save_steps sink_size tensorboard",
+    ("is_path", True): "data_path dataset pretrained_model",
     (
         "in_graph",
         False,

@@ -1,14 +1,18 @@
 """Atomic files on a disk that is full or that breaks, and the lock of a run's folder."""
 
+import errno
+import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from src.errors import DiskError
+from src import run_folder
+from src.errors import DiskError, InputError
 from src.runtime.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +63,75 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 def test_a_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(DiskError, match="cannot be written"):
         write_atomically(tmp_path / "nothing" / "file", [b"x"])
+
+
+def refuse(is_refused, number):
+    """An os.fsync that answers for files or folders with an error, as no disk here does."""
+    fsync = os.fsync
+
+    def answer(descriptor):
+        if is_refused(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    return answer
+
+
+@pytest.mark.parametrize("is_refused", [stat.S_ISDIR, stat.S_ISREG])
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF])
+def test_a_disk_that_cannot_sync(tmp_path, monkeypatch, is_refused, number):
+    """The file is written and reads back whole: it is no full disk."""
+    monkeypatch.setattr(os, "fsync", refuse(is_refused, number))
+    write_atomically(tmp_path / "file", [b"content"])
+    assert (tmp_path / "file").read_bytes() == b"content"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("is_refused", [stat.S_ISDIR, stat.S_ISREG])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fails_to_sync(tmp_path, monkeypatch, is_refused, number):
+    monkeypatch.setattr(os, "fsync", refuse(is_refused, number))
+    with pytest.raises(DiskError, match=f"cannot be written: {os.strerror(number)}"):
+        write_atomically(tmp_path / "file", [b"content"])
+
+
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    """It may be written all the same; to sync it, it would have to be opened."""
+    system_open = os.open
+
+    def answer(path, *args, **kwargs):
+        if Path(path) == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return system_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", answer)
+    write_atomically(tmp_path / "file", [b"content"])
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_disk_without_locks(tmp_path, monkeypatch, capsys, number):
+    """A run goes on there, and says once that nothing keeps a second one out."""
+
+    def answer(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "lockf", answer)
+    run_folder._lock(tmp_path)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {tmp_path}: cannot be locked ({os.strerror(number)})")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EAGAIN])
+def test_a_lock_that_another_process_holds(tmp_path, monkeypatch, number):
+    """Systems differ in how they say so."""
+
+    def answer(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "lockf", answer)
+    with pytest.raises(InputError, match="another process is training in it"):
+        run_folder._lock(tmp_path)
 
 
 LOCKED = """

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import re
 import shutil
 
@@ -10,6 +11,7 @@ import pytest
 
 from src import checkpoint
 from tests.scripts.conftest import TINY, run
+from tests.scripts.test_bad_input import refuse
 
 STEPS = 3  # of an epoch: 6 sequences in batches of 2
 OPTIONS = [*TINY, "--batch_size", 2, "--lr_schedule", "constant", "--learning_rate", "1e-3"]
@@ -148,6 +150,39 @@ def test_a_finished_run_is_extended(tmp_path):
         "--epochs", 5, "--learning_rate", "1e-4",
     )  # fmt: skip
     assert [row["learning_rate"] for row in rows_of(tmp_path / "third")][0] == 1e-4
+
+
+def test_from_another_folder(four_epochs, tmp_path, data_path):
+    """A run of relative paths goes on from anywhere; what has moved is named anew, relative too."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    shutil.copytree(data_path, first / "digits")
+    shutil.copy(four_epochs / "best.ckpt", first / "start.ckpt")
+    run("train.py", *OPTIONS, "--pretrained_model", "start.ckpt", "--data_path", "digits",
+        "--epochs", 1, "--train_path", "run", cwd=first)  # fmt: skip
+    config = checkpoint.load(first / "run" / "last.ckpt").config
+    assert config.data.data_path == str(first / "digits")
+    assert config.training.pretrained_model == str(first / "start.ckpt")
+
+    resume = ["train.py", "--resume", "--train_path", first / "run"]
+    run(*resume, "--epochs", 2, cwd=second)
+    shutil.move(first / "digits", second / "moved")
+    assert f"{first / 'digits'}: holds neither" in refuse(second, *resume, "--epochs", 3)
+    shutil.move(first / "start.ckpt", second / "moved.ckpt")
+    moved = ["--data_path", "moved", "--pretrained_model", "moved.ckpt"]
+    result = run(*resume, *moved, "--epochs", 3, cwd=second)
+    assert "pretrained_model is not read" in result.stdout
+    config = checkpoint.load(first / "run" / "last.ckpt").config
+    assert config.data.data_path == str(second / "moved")
+    assert config.training.pretrained_model == str(second / "moved.ckpt")
+
+    saved = json.loads((first / "run" / "config.json").read_text())
+    saved["data"]["data_path"] = "moved"
+    (second / "config.json").write_text(json.dumps(saved))
+    run("train.py", "--config", "config.json", "--epochs", 1, "--train_path", "run", cwd=second)
+    config = checkpoint.load(second / "run" / "last.ckpt").config
+    assert config.data.data_path == str(second / "moved")
 
 
 def check_last_line(result, folder):
