@@ -11,21 +11,22 @@ import numpy as np
 
 
 class BatchNumbers:
-    """Yields (epoch, batch) from a first batch to an epoch's last; each pass is the next epoch."""
+    """Yields the (epoch, batch) of some steps; every pass over them is the same.
 
-    def __init__(self, batches, first_epoch, first_batch):
+    MindSpore begins passes that nobody sees: in sink mode one to learn the types, another one to
+    learn the shapes.
+    """
+
+    def __init__(self, batches, steps):
         self.batches = batches
-        self.epoch = first_epoch
-        self.first_batch = first_batch
+        self.steps = steps
 
     def __len__(self):
-        return self.batches - self.first_batch
+        return len(self.steps)
 
     def __iter__(self):
-        epoch = self.epoch
-        self.epoch += 1
-        for batch in range(self.first_batch, self.batches):
-            yield (np.array([epoch, batch]),)
+        for step in self.steps:
+            yield (np.array(divmod(step, self.batches)),)
 
 
 class BatchMaker:
@@ -56,8 +57,8 @@ class BatchMaker:
 
 
 def make_dataset(
-    source, batch_size, input_frames, *, keep_all=False, first_epoch=0, first_batch=0, num_shards=1,
-    shard_id=0, num_parallel_workers=1,
+    source, batch_size, input_frames, *, keep_all=False, steps=None, num_shards=1, shard_id=0,
+    num_parallel_workers=1,
 ):  # fmt: skip
     """A dataset with the columns inputs and targets, (B, T, C, H, W), float32 in [0, 1]; of a
     source whose normalizer has a mask that too, (B, inputs and targets, C, H, W), 0 or 1.
@@ -69,8 +70,8 @@ def make_dataset(
         keep_all: to measure: a last batch that is not full is filled up with copies of the last
             sequence, which the reader has to drop, and no target is clipped; otherwise the
             sequences that fill no batch are left out.
-        first_epoch: the epoch that the first pass over the dataset yields.
-        first_batch: the batch that every pass begins with; an epoch's rest takes one pass.
+        steps: a range of the steps of a training, which one pass takes: with n batches an epoch,
+            step k is batch k % n of epoch k // n. Default: epoch 0.
         num_shards, shard_id: number of equal shares of each epoch, and which one this is.
         num_parallel_workers: processes that make sequences; 1 makes them in a thread of this one.
             MindSpore allows no more than there are cores, so more become as many.
@@ -78,9 +79,8 @@ def make_dataset(
     workers = min(num_parallel_workers, os.cpu_count() or 1)
     per_step = batch_size * num_shards
     batches = -(-len(source) // per_step) if keep_all else len(source) // per_step
-    numbers = ds.GeneratorDataset(
-        BatchNumbers(batches, first_epoch, first_batch), ["number"], shuffle=False
-    )
+    steps = range(batches) if steps is None else steps
+    numbers = ds.GeneratorDataset(BatchNumbers(batches, steps), ["number"], shuffle=False)
     return numbers.map(
         BatchMaker(source, batch_size, input_frames, num_shards, shard_id, keep_all),
         input_columns=["number"],

@@ -41,7 +41,7 @@ def crossed_multiple(every, previous, current):
 class ByEpochs(Callback):
     """Passes `Model`'s events on to callbacks: an epoch is over when its last step is.
 
-    `Model` ends one with every sink, and where the training goes on with another horizon.
+    What `Model` calls an epoch is a sink, or all that is left of a run.
 
     Args:
         state: the `TrainingState`, whose `step` the first of the callbacks counts.
@@ -56,21 +56,17 @@ class ByEpochs(Callback):
         self.callbacks = callbacks
         self.epoch_runs = False
 
-    def on_train_epoch_begin(self, run_context):
+    def on_train_step_begin(self, run_context):
         if not self.epoch_runs:
             self.epoch_runs = True
             for callback in self.callbacks:
                 callback.on_train_epoch_begin(run_context)
-
-    def on_train_step_begin(self, run_context):
         for callback in self.callbacks:
             callback.on_train_step_begin(run_context)
 
     def on_train_step_end(self, run_context):
         for callback in self.callbacks:
             callback.on_train_step_end(run_context)
-
-    def on_train_epoch_end(self, run_context):
         if epoch_ends(self.state, self.training):
             self.epoch_runs = False
             for callback in self.callbacks:

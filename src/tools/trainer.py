@@ -1,8 +1,7 @@
 """A whole training: `mindspore.train.Model` with our step and callbacks.
 
 On an Ascend in sink mode: several steps at a time without a word from the host in between. On a CPU
-MindSpore trains step by step whatever it is told. In sink mode it calls a sink an epoch, so that
-`Model`'s events come once a sink.
+MindSpore trains step by step whatever it is told. In sink mode `Model`'s events come once a sink.
 """
 
 import time
@@ -168,29 +167,29 @@ class Trainer:
 
 def run_epochs(model, callbacks, config, train_source, state, ranks):
     """Trains to the end of an epoch that has begun, or from a whole epoch to the end of the run;
-    to where another horizon is due, if that comes first.
+    to where another horizon is due, if that comes first. To `Model` that is one epoch, or one of
+    each sink.
     """
     epoch, batch = divmod(state.step, state.steps_per_epoch)
+    end = (epoch + 1 if batch else config.training.epochs) * state.steps_per_epoch
+    steps = range(state.step, end)
     dataset = make_dataset(
         train_source,
         config.training.sequences_per_step(1),
         config.data.input_frames,
-        first_epoch=epoch,
-        first_batch=batch,
+        steps=steps,
         num_shards=ranks.size,
         shard_id=ranks.rank,
         num_parallel_workers=config.data.num_parallel_workers,
     )
-    last = epoch + 1 if batch else config.training.epochs
     callbacks = callback.ByEpochs(state, config.training, callbacks)
     if has_sink_mode():
-        steps = state.steps_per_epoch - batch
-        size = steps_at_once(config.training.sink_size, steps)
+        size = steps_at_once(config.training.sink_size, state.steps_per_epoch - batch)
         print(describe_sinks(size), flush=True)
-        sinks = (last - epoch) * steps // size
+        sinks = len(steps) // size
         model.train(sinks, dataset, callbacks, dataset_sink_mode=True, sink_size=size)
     else:
-        model.train(last, dataset, callbacks, dataset_sink_mode=False, initial_epoch=epoch)
+        model.train(1, dataset, callbacks, dataset_sink_mode=False)
 
 
 def has_sink_mode():
