@@ -38,7 +38,8 @@ class Verification:
     """Scores forecasts batch by batch against what came.
 
     Persistence repeats each pixel's last value. All forecasters are measured on the same pixels:
-    those where there is a truth, and none of them is without a value.
+    those where there is a truth, and a value of persistence and climatology. What the model
+    forecasts decides nothing about that: where it is not finite there, that is the model's error.
 
     Args:
         source: the sequences.
@@ -58,12 +59,12 @@ class Verification:
         """Adds the forecasts of some sequences, (B, T, C, H, W), in the network's [0, 1]."""
         frames = self.source[indices]
         inputs, truth = frames[:, : self.input_frames], frames[:, self.input_frames :]
-        forecasts = {MODEL: self.source.normalizer.denormalize(forecasts, inputs)}
-        forecasts |= self.reference_forecasts(indices, inputs, truth.shape)
+        references = self.reference_forecasts(indices, inputs, truth.shape)
         valid = np.isfinite(truth)
-        for forecast in forecasts.values():
+        for forecast in references.values():
             valid = valid & np.isfinite(forecast)
-        self.scores.update(forecasts, truth, valid)
+        model = self.source.normalizer.denormalize(forecasts, inputs)
+        self.scores.update({MODEL: model, **references}, truth, valid)
 
     def reference_forecasts(self, indices, inputs, shape):
         """What persistence, and climatology if it is a forecaster, forecast: (B, T, C, H, W)."""

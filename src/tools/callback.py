@@ -195,9 +195,10 @@ class Validation(Callback):
         if not is_due(training.eval_every, state, training):
             return
         self.result = self.evaluate(VALIDATION_METRICS).means()
-        self.is_best = state.best_mse is None or self.result["mse"] < state.best_mse
+        best, mse = state.best_mse, self.result["mse"]
+        self.is_best = best is None or mse < best or (math.isnan(best) and not math.isnan(mse))
         if self.is_best:
-            state.best_mse = self.result["mse"]
+            state.best_mse = mse
             state.evaluations_without_improvement = state.plateau_evaluations = 0
             return
         state.evaluations_without_improvement += 1
