@@ -79,7 +79,7 @@ def main(args):
     source = evaluation_source(
         config, args.workroot, args.num_digits, args.limit, args.dataset, args.value_range
     )
-    report.check_outputs(args.json, args.plot)
+    ranks.on_main(report.check_outputs, args.json, args.plot)
     train_source = mean_image_source(config, args.workroot, args.num_digits, args.dataset)
     scores = verification.make_verification(args, config, source, train_source)
     print(f"{device.describe(target)}\npreset: {config.preset}\ntest data: {source.name}")
@@ -92,9 +92,9 @@ def main(args):
             frames, train_source and verification.mean_image(train_source)
         )
     metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=ranks, verification=scores)
-    result = report.make(metrics, source, forecasters["model"].timing(), scores)
-    report.show(result)
     if ranks.is_main:
+        result = report.make(metrics, source, forecasters["model"].timing(), scores)
+        report.show(result)
         report.write(result, metrics, args.json, args.plot)
 
 

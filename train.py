@@ -57,8 +57,7 @@ def main(args, job):
 
     ms.set_seed(config.training.seed)
     network = start.network(target)
-    if ranks.is_main:
-        run_folder.open_run_folder(start.folder, config, args.overwrite, start.earlier())
+    ranks.on_main(run_folder.open_run_folder, start.folder, config, args.overwrite, start.earlier())
     print(device.describe(target))
     trainer = Trainer(start, network, sources, ranks)
     trainer.train(cache_folder, job.upload, profile_folder)

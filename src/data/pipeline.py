@@ -10,21 +10,22 @@ import numpy as np
 
 
 class BatchNumbers:
-    """Yields (epoch, batch) from `first_batch` to an epoch's last; each pass is the next epoch."""
+    """Yields the (epoch, batch) of some steps; every pass over them is the same.
 
-    def __init__(self, batches, first_epoch, first_batch):
+    MindSpore starts passes whose batches nobody uses: in sink mode one to learn the types and one
+    to learn the shapes.
+    """
+
+    def __init__(self, batches, steps):
         self.batches = batches
-        self.epoch = first_epoch
-        self.first_batch = first_batch
+        self.steps = steps
 
     def __len__(self):
-        return self.batches - self.first_batch
+        return len(self.steps)
 
     def __iter__(self):
-        epoch = self.epoch
-        self.epoch += 1
-        for batch in range(self.first_batch, self.batches):
-            yield (np.array([epoch, batch]),)
+        for step in self.steps:
+            yield (np.array(divmod(step, self.batches)),)
 
 
 class BatchMaker:
@@ -60,8 +61,7 @@ def make_dataset(
     input_frames,
     *,
     keep_all=False,
-    first_epoch=0,
-    first_batch=0,
+    steps=None,
     num_shards=1,
     shard_id=0,
     num_parallel_workers=1,
@@ -78,8 +78,8 @@ def make_dataset(
         input_frames: frames in `inputs`; the others are `targets`.
         keep_all: for evaluation: targets are not clipped, and copies of the last sequence fill up
             the last batch; the caller drops them. Otherwise an incomplete batch is left out.
-        first_epoch: the epoch of the first pass over the dataset.
-        first_batch: the batch at which every pass starts, to finish an epoch that was stopped.
+        steps: the steps of a training that one pass makes, a range: with n batches in an epoch,
+            step k is batch k % n of epoch k // n. Default: those of epoch 0.
         num_shards, shard_id: number of equal shards of each epoch, and the number of this one.
         num_parallel_workers: processes that make sequences; 1: a thread of this process makes them.
             MindSpore allows at most one per core, so a larger number is reduced to that.
@@ -87,9 +87,8 @@ def make_dataset(
     workers = min(num_parallel_workers, os.cpu_count() or 1)
     per_step = batch_size * num_shards
     batches = -(-len(source) // per_step) if keep_all else len(source) // per_step
-    numbers = ds.GeneratorDataset(
-        BatchNumbers(batches, first_epoch, first_batch), ["number"], shuffle=False
-    )
+    steps = range(batches) if steps is None else steps
+    numbers = ds.GeneratorDataset(BatchNumbers(batches, steps), ["number"], shuffle=False)
     return numbers.map(
         BatchMaker(source, batch_size, input_frames, num_shards, shard_id, keep_all),
         input_columns=["number"],

@@ -6,6 +6,7 @@ defaults: a uniform window of 7x7, the sample covariance, and no window that cro
 
 Missing values do not count: the sums and the number of values in the PSNR are without them, and the
 SSIM is without the windows that contain one. A frame without valid values is left out of the means.
+A forecast that is not finite where the truth has a value does count: the means it enters are NaN.
 """
 
 import os
@@ -118,6 +119,9 @@ def frame_scores(prediction, target, mask=None, names=NAMES):
 class FrameMetrics:
     """Running means of `frame_scores` over any number of sequences.
 
+    `non_finite` counts, by forecast frame, the forecast's values that are not finite where there is
+    one to be forecast.
+
     Args:
         names: which of `NAMES` to measure.
     """
@@ -127,6 +131,7 @@ class FrameMetrics:
         self.sequences = 0
         self.values = 0
         self.frames = 0
+        self.non_finite = 0
         self.sums = {name: 0.0 for name in names}
         self.counts = {name: 0 for name in names}
 
@@ -135,9 +140,15 @@ class FrameMetrics:
         self.sequences += len(target)
         self.values += target.size if mask is None else int((mask > 0).sum())
         self.frames += target.shape[0] * target.shape[1]
-        for name, scores in frame_scores(prediction, target, mask, self.names).items():
+        broken = ~np.isfinite(prediction)
+        if mask is not None:
+            broken &= mask > 0
+        self.non_finite = self.non_finite + broken.sum((0, 2, 3, 4))
+        finite = np.where(broken, np.float32(0), prediction)
+        undefined = np.where(broken.any((2, 3, 4)), np.nan, 0)
+        for name, scores in frame_scores(finite, target, mask, self.names).items():
             known = ~np.isnan(scores)
-            self.sums[name] = self.sums[name] + np.where(known, scores, 0).sum(0)
+            self.sums[name] = self.sums[name] + np.where(known, scores + undefined, 0).sum(0)
             self.counts[name] = self.counts[name] + known.sum(0)
 
     @property
@@ -147,11 +158,12 @@ class FrameMetrics:
 
     def merge(self, ranks, frames):
         """Adds the measurements of the other ranks; `frames` is the number of forecast frames."""
-        own = [np.broadcast_to(x, frames) for x in (*self.sums.values(), *self.counts.values())]
-        numbers = [self.sequences, self.values, self.frames, *np.concatenate(own)]
-        numbers = ranks.gather(numbers).sum(0)
+        rows = self.non_finite, *self.sums.values(), *self.counts.values()
+        own = np.concatenate([np.broadcast_to(row, frames) for row in rows])
+        numbers = ranks.gather([self.sequences, self.values, self.frames, *own]).sum(0)
         self.sequences, self.values, self.frames = map(int, numbers[:3])
-        sums, counts = np.reshape(numbers[3:], (2, len(self.names), frames))
+        self.non_finite, *rows = np.reshape(numbers[3:], (-1, frames))
+        sums, counts = np.reshape(rows, (2, len(self.names), frames))
         self.sums, self.counts = (dict(zip(self.names, x, strict=True)) for x in (sums, counts))
 
     def per_frame(self):

@@ -7,6 +7,7 @@ import numpy as np
 
 from src.evaluation import report
 from src.evaluation.scores import CATEGORICAL, CONTINUOUS
+from src.evaluation.verification import MODEL
 from src.model import timed_network
 from src.plots import curves
 from src.plots.curves import score_figure
@@ -40,6 +41,7 @@ def make(metrics, source, timing, scores=None):
     model, (low, high) = metrics["model"], source.value_range
     result = {"test_set": source.name, "sequences": model.sequences, **model.means()}
     result["per_frame"] = model.per_frame()
+    result["non_finite"] = model.non_finite.astype(int).tolist()
     shape = source.shape[1:]
     values = model.values_per_frame
     result["frame_shape"], result["value_range"] = shape, [low, high]
@@ -76,6 +78,8 @@ def show(result):
     )
     for name, meaning in MEANING.items():
         print(f"{name:12} {result[name]:10.4f}  {meaning}")
+    if any(result["non_finite"]):
+        print(describe_non_finite(MODEL, result["non_finite"]))
     for name, value in result.get("own_units", {}).items():
         print(f"{'own ' + name:12} {value:10.4f}  of a value, unclipped, in the data's own units")
     for name, scores in result.get("baselines", {}).items():
@@ -127,6 +131,9 @@ def lines(result):
     yield "scores in the data's own units at each lead time, in frames; –: undefined"
     if result["climatology"]:
         yield f"climatology: {result['climatology']}"
+    for name, scores in forecasts.items():
+        if any(scores["non_finite"]):
+            yield describe_non_finite(name, scores["non_finite"])
     yield from _table(
         result["lead_times"],
         {(key, name): scores[key] for key in CONTINUOUS for name, scores in forecasts.items()},
@@ -144,6 +151,12 @@ def lines(result):
                 for name, scores in forecasts.items()
             },
         )
+
+
+def describe_non_finite(name, counts):
+    """A line about a forecaster that has forecast NaN or infinity, by lead time."""
+    leads = ", ".join(str(lead) for lead, count in enumerate(counts, 1) if count)
+    return f"{name}: {sum(counts):,} values are not finite, at lead time {leads}: no score there"
 
 
 def _table(lead_times, rows):

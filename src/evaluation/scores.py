@@ -14,7 +14,8 @@ negatives, each counted over all sequences and pixels of a lead time before any 
 | fss            | 1 - sum (F - O)^2 / (sum F^2 + sum O^2), F and O the          | 1    |
 |                | fractions of events in the n x n pixels around each pixel     |      |
 
-A score whose denominator is 0, because no event was forecast or observed, is NaN.
+A score whose denominator is 0, because no event was forecast or observed, is NaN. A forecaster with
+a forecast that is not finite has no score, NaN, at that lead time.
 
 Sources: Wilks, "Statistical Methods in the Atmospheric Sciences", chapter on forecast verification;
 Jolliffe & Stephenson (ed.) 2012, "Forecast Verification", chapter 3, for the scores of a
@@ -61,6 +62,7 @@ class Scores:
         self.sequences = 0
         self.values = 0
         self.observed = {threshold: 0 for threshold in self.thresholds}
+        self.non_finite = {name: 0 for name in names}
         self.errors = {name: 0.0 for name in names}
         self.counts = {(name, t): 0 for name in names for t in self.thresholds}
         self.squares = {key: 0.0 for key in self._squares_of(names)}
@@ -82,7 +84,10 @@ class Scores:
         self.sequences += len(truth)
         self.values = self.values + _total(valid)
         for name, forecast in forecasts.items():
-            error = np.where(valid, np.subtract(forecast, truth, dtype=np.float64), 0)
+            finite = np.isfinite(forecast)
+            self.non_finite[name] = self.non_finite[name] + _total(valid & ~finite)
+            error = np.subtract(np.where(finite, forecast, 0), truth, dtype=np.float64)
+            error = np.where(valid, error, 0)
             sums = [_total(error**2), _total(np.abs(error)), _total(error)]
             self.errors[name] = self.errors[name] + np.stack(sums)
         valid_fraction = {n: _window_mean(valid, n) for n in self.neighbourhoods}
@@ -105,7 +110,13 @@ class Scores:
 
     def merge(self, ranks, frames):
         """Adds the counts of the other ranks; `frames` is the number of forecast frames."""
-        tables = ((self.observed, 1), (self.errors, 3), (self.counts, 3), (self.squares, 2))
+        tables = (
+            (self.observed, 1),
+            (self.non_finite, 1),
+            (self.errors, 3),
+            (self.counts, 3),
+            (self.squares, 2),
+        )
         entries = [(table, key, rows) for table, rows in tables for key in table]
         own = [np.broadcast_to(table[key], (rows, frames)) for table, key, rows in entries]
         own = np.concatenate([np.broadcast_to(self.values, (1, frames)), *own])
@@ -123,8 +134,9 @@ class Scores:
         Returns:
             A dict with `sequences`, `lead_times`, `thresholds` and `neighbourhoods`; `observed`,
             the fraction of events by threshold; and `forecasts`, the scores by forecaster: those of
-            `CONTINUOUS` and, under `at` by threshold, those of `CATEGORICAL` and `fss_N`. All
-            fractions and scores are lists with a number for each lead time.
+            `CONTINUOUS`; under `at` by threshold those of `CATEGORICAL` and `fss_N`; and
+            `non_finite`, the number of values that are not finite. All fractions and scores are
+            lists with a number for each lead time.
         """
         return {
             "sequences": self.sequences,
@@ -139,15 +151,18 @@ class Scores:
         }
 
     def _scores_of(self, name):
-        means = _divide(self.errors[name], self.values)
+        undefined = np.where(self.non_finite[name] > 0, np.nan, 0)
+        means = _divide(self.errors[name], self.values) + undefined
         scores = dict(zip(CONTINUOUS, means.tolist(), strict=True))
+        scores["non_finite"] = self.non_finite[name].astype(int).tolist()
         scores["at"] = {}
         for threshold in self.thresholds:
             table = contingency_scores(*self.counts[name, threshold], self.values)
             for n in self.neighbourhoods:
                 difference, most = self.squares[name, threshold, n]
                 table[f"fss_{n}"] = 1 - _divide(difference, most)
-            scores["at"][f"{threshold:g}"] = {key: x.tolist() for key, x in table.items()}
+            at = {key: (score + undefined).tolist() for key, score in table.items()}
+            scores["at"][f"{threshold:g}"] = at
         return scores
 
 

@@ -35,7 +35,8 @@ class Verification:
     """Scores the forecasts of a model, persistence and climatology against the truth.
 
     Persistence repeats the last valid value of each pixel. All forecasters are scored on the same
-    pixels: those where the truth and all forecasts have a value.
+    pixels: those where the truth, persistence and climatology have a value. A model's forecast that
+    is not finite there is an error of the model.
 
     Args:
         source: the source of the test sequences.
@@ -60,12 +61,12 @@ class Verification:
         """
         frames = self.source[indices]
         inputs, truth = frames[:, : self.input_frames], frames[:, self.input_frames :]
-        forecasts = {MODEL: self.source.normalizer.denormalize(forecasts, inputs)}
-        forecasts |= self.reference_forecasts(indices, inputs, truth.shape)
+        references = self.reference_forecasts(indices, inputs, truth.shape)
         valid = np.isfinite(truth)
-        for forecast in forecasts.values():
+        for forecast in references.values():
             valid = valid & np.isfinite(forecast)
-        self.scores.update(forecasts, truth, valid)
+        model = self.source.normalizer.denormalize(forecasts, inputs)
+        self.scores.update({MODEL: model, **references}, truth, valid)
 
     def reference_forecasts(self, indices, inputs, shape):
         """The forecasts of persistence and climatology, a dict by name of (B, T, C, H, W)."""

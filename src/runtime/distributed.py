@@ -11,7 +11,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from src.errors import InputError
+from src.errors import DiskError, InputError
 
 LAUNCHER = "CONVLSTM_LAUNCHER"
 PR_SET_PDEATHSIG = 1
@@ -61,6 +61,24 @@ class Ranks:
     def barrier(self):
         """Waits until all ranks have called it."""
         self.gather([0])
+
+    def on_main(self, function, *args):
+        """Calls a function on rank 0 alone; what it refuses ends all ranks in the same way.
+
+        Raises:
+            InputError, DiskError: what the function raised.
+        """
+        kinds, kind, text = (InputError, DiskError), -1, b""
+        if self.is_main:
+            try:
+                function(*args)
+            except kinds as error:
+                kind = [isinstance(error, each) for each in kinds].index(True)
+                text = str(error).encode()
+        kind, length = map(int, self.gather([kind, len(text)])[0])
+        if kind >= 0:
+            text = self.gather(list(text) if self.is_main else [0] * length)[0]
+            raise kinds[kind](bytes(text.astype(np.uint8)).decode())
 
     def check_same(self, text, what):
         """Raises `InputError` on every rank unless a text is the same on all of them."""

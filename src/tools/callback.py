@@ -42,8 +42,8 @@ def crossed_multiple(every, previous, current):
 class ByEpochs(Callback):
     """Calls callbacks at the epochs of the run, which are not those of `Model`.
 
-    `Model` reports the end of an epoch after every sink, and where the horizon changes. Only those
-    at the end of an epoch or of the run are passed on to the callbacks.
+    `Model` reports the end of an epoch after every sink, and where its steps end. Only those at the
+    end of an epoch or of the run are passed on to the callbacks.
 
     Args:
         state: the `TrainingState`; the first of the callbacks counts its `step`.
@@ -58,21 +58,17 @@ class ByEpochs(Callback):
         self.callbacks = callbacks
         self.epoch_runs = False
 
-    def on_train_epoch_begin(self, run_context):
+    def on_train_step_begin(self, run_context):
         if not self.epoch_runs:
             self.epoch_runs = True
             for callback in self.callbacks:
                 callback.on_train_epoch_begin(run_context)
-
-    def on_train_step_begin(self, run_context):
         for callback in self.callbacks:
             callback.on_train_step_begin(run_context)
 
     def on_train_step_end(self, run_context):
         for callback in self.callbacks:
             callback.on_train_step_end(run_context)
-
-    def on_train_epoch_end(self, run_context):
         if epoch_ends(self.state, self.training):
             self.epoch_runs = False
             for callback in self.callbacks:
@@ -224,9 +220,10 @@ class Validation(Callback):
         if not is_due(training.eval_every, state, training):
             return
         self.result = self.evaluate(VALIDATION_METRICS).means()
-        self.is_best = state.best_mse is None or self.result["mse"] < state.best_mse
+        best, mse = state.best_mse, self.result["mse"]
+        self.is_best = best is None or mse < best or (math.isnan(best) and not math.isnan(mse))
         if self.is_best:
-            state.best_mse = self.result["mse"]
+            state.best_mse = mse
             state.evaluations_without_improvement = state.plateau_evaluations = 0
             return
         state.evaluations_without_improvement += 1

@@ -199,29 +199,29 @@ class Trainer:
 
 def run_epochs(model, callbacks, config, train_source, state, ranks):
     """Trains to the end of the epoch if it has begun, else to the end of the run, or for
-    `EPOCHS_AT_ONCE` epochs if their number has no limit; a change of the horizon ends either.
+    `EPOCHS_AT_ONCE` epochs if their number has no limit; a change of the horizon ends either. For
+    `Model` that is one epoch, or one for each sink.
     """
     epoch, batch = divmod(state.step, state.steps_per_epoch)
+    end = epoch + 1 if batch else config.training.epochs or epoch + EPOCHS_AT_ONCE
+    steps = range(state.step, end * state.steps_per_epoch)
     dataset = make_dataset(
         train_source,
         config.training.sequences_per_step(1),
         config.data.input_frames,
-        first_epoch=epoch,
-        first_batch=batch,
+        steps=steps,
         num_shards=ranks.size,
         shard_id=ranks.rank,
         num_parallel_workers=config.data.num_parallel_workers,
     )
-    last = epoch + 1 if batch else config.training.epochs or epoch + EPOCHS_AT_ONCE
     callbacks = callback.ByEpochs(state, config.training, callbacks)
     if has_sink_mode():
-        steps = state.steps_per_epoch - batch
-        size = steps_at_once(config.training.sink_size, steps)
+        size = steps_at_once(config.training.sink_size, state.steps_per_epoch - batch)
         print(describe_sinks(size), flush=True)
-        sinks = (last - epoch) * steps // size
+        sinks = len(steps) // size
         model.train(sinks, dataset, callbacks, dataset_sink_mode=True, sink_size=size)
     else:
-        model.train(last, dataset, callbacks, dataset_sink_mode=False, initial_epoch=epoch)
+        model.train(1, dataset, callbacks, dataset_sink_mode=False)
 
 
 def describe_extension(training, state):

@@ -12,10 +12,10 @@ def source(digits):
     return MovingMNIST(digits, 14, 6, (64, 64), (2,), 1, "train", "test")
 
 
-def passes(dataset, epochs):
-    """The inputs and targets of every batch of every epoch."""
-    iterator = dataset.create_tuple_iterator(num_epochs=epochs, output_numpy=True)
-    return [list(iterator) for _ in range(epochs)]
+def passes(dataset, number):
+    """The inputs and targets of every batch of every pass."""
+    iterator = dataset.create_tuple_iterator(num_epochs=number, output_numpy=True)
+    return [list(iterator) for _ in range(number)]
 
 
 def expected(source, epoch, indices):
@@ -26,13 +26,18 @@ def expected(source, epoch, indices):
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_any_number_of_workers(source, workers):
-    """Two epochs from the third on; the two sequences that fill no batch are left out."""
-    dataset = make_dataset(source, 4, 4, first_epoch=2, num_parallel_workers=workers)
-    assert dataset.get_dataset_size() == 3
-    for epoch, batches in enumerate(passes(dataset, 2), start=2):
-        assert len(batches) == 3
-        for k, (inputs, targets) in enumerate(batches):
-            want_inputs, want_targets = expected(source, epoch, range(4 * k, 4 * k + 4))
+    """From within the third epoch to the end of the fourth, twice, after a look at types and
+    shapes; the two sequences that fill no batch are left out.
+    """
+    steps = range(7, 12)
+    dataset = make_dataset(source, 4, 4, steps=steps, num_parallel_workers=workers)
+    assert dataset.get_dataset_size() == 5
+    assert dataset.output_types() == [np.float32] * 2
+    assert dataset.output_shapes() == [[4, 4, 1, 64, 64], [4, 2, 1, 64, 64]]
+    for batches in passes(dataset, 2):
+        for step, (inputs, targets) in zip(steps, batches, strict=True):
+            k = step % 3
+            want_inputs, want_targets = expected(source, step // 3, range(4 * k, 4 * k + 4))
             assert inputs.dtype == targets.dtype == np.float32
             np.testing.assert_array_equal(inputs, want_inputs)
             np.testing.assert_array_equal(targets, want_targets)

@@ -294,6 +294,31 @@ def test_a_frame_of_nothing_leaves_the_others_average(rng):
     assert np.isnan(metrics.per_frame()["mse"][1])
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_forecast_that_is_not_finite_does_not_vanish(rng, broken):
+    """One value of the first frame: no average of it is defined, those of the second are as
+    without it; under the mask it changes nothing. Two ranks count it as well.
+    """
+    forecast, target = (rng.random((2, 2, 1, 8, 8), np.float32) for _ in range(2))
+    weights = np.ones_like(target)
+    weights[0, :, :, 0, 0] = 0
+    good, masked, bad = FrameMetrics(), FrameMetrics(), FrameMetrics()
+    good.update(forecast, target, weights)
+    forecast[0, 0, 0, 0, 0] = broken
+    masked.update(forecast, target, weights)
+    forecast[1, 0, 0, 0, 0] = broken
+    bad.update(forecast, target, weights)
+    assert masked.per_frame() == good.per_frame()
+    for name, (first, second) in bad.per_frame().items():
+        assert np.isnan(first)
+        assert second == good.per_frame()[name][1]
+        assert np.isnan(bad.means()[name])
+    assert masked.non_finite.tolist() == [0, 0]
+    bad.merge(TwoAlike(), 2)
+    assert bad.non_finite.tolist() == [2, 0]
+    assert np.isnan(bad.per_frame()["ssim_uint8"][0])
+
+
 def test_only_the_metrics_that_are_named(rng):
     """Fewer names, in another order: the same numbers, and two ranks still add up."""
     forecast, target = rng.random((2, 3, 4, 1, 9, 11), np.float32)

@@ -67,6 +67,42 @@ def test_missing_pixels_count_for_nobody(array):
     assert np.isfinite(got["climatology"]["mae"]).all()
 
 
+def test_what_no_input_has_is_missing_and_no_error(array):
+    """A pixel that all inputs lack, and the truth does not: nobody is measured there."""
+    array[2, :READS, 0, 1, 1] = np.nan
+    normalizer = Normalizer((10.0, 30.0), fill=20.0, frame_size=(8, 8))
+    source = OwnSequences(array, np.arange(6), READS + FORECASTS, normalizer, "a test")
+    forecast = np.full((6, FORECASTS, 1, 8, 8), 0.5, np.float32)
+    model = scores_of(Verification(source, READS), source, forecast)["model"]
+    error = abs(20 - array[:, READS:])
+    error[2, :, 0, 1, 1] = np.nan
+    np.testing.assert_allclose(model["mae"], np.nanmean(error, (0, 2, 3, 4)))
+    assert model["non_finite"] == [0, 0]
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_a_forecast_that_is_not_finite_is_an_error_of_the_model_alone(array, broken):
+    """A pixel of one sequence at the second lead time, where the truth is missing in another; the
+    others have the scores that they have beside a good model.
+    """
+    array[0, READS + 1, 0, 2, 3] = np.nan
+    source, results = source_of(array), []
+    forecast = np.full((6, FORECASTS, 1, 8, 8), 0.5, np.float32)
+    for value in (0.5, broken):
+        forecast[(0, 5), 1, 0, 2, 3] = value
+        verification = Verification(source, READS, source, (20.0,), (3,))
+        results.append(scores_of(verification, source, forecast))
+    good, bad = results
+    for name in ("persistence", "climatology"):
+        assert bad[name] == good[name]
+        assert bad[name]["non_finite"] == [0, 0]
+    assert bad["model"].pop("non_finite") == [0, 1]
+    good, bad = ({**r["model"], **r["model"]["at"]["20"]} for r in results)
+    for key in (*CONTINUOUS, *CATEGORICAL, "fss_3"):
+        assert bad[key][0] == good[key][0]
+        assert np.isnan(bad[key][1])
+
+
 def test_climatology_of_the_same_month(array):
     """6 sequences of 5 months from January on; November and December have the mean of all."""
     got = Climatology(source_of(array, Timed))

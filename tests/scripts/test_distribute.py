@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -168,16 +169,17 @@ def test_another_number_of_ranks_goes_on_between_epochs(one, two, tmp_path):
     assert [int(row["sequences"]) for row in rows] == list(range(62, 82, 2))
 
 
-def test_two_ranks_measure_what_one_process_measures(one, tmp_path):
-    """Five sequences, three for rank 0 and two for rank 1: every number to rounding."""
-    options = ["--pretrained_model", one / "best.ckpt", "--limit", 5, "--batch_size", 2]
+@pytest.mark.parametrize("sequences", [5, 1])
+def test_two_ranks_measure_what_one_process_measures(one, tmp_path, sequences):
+    """Three sequences for rank 0 and two for rank 1, or none: every number to rounding."""
+    options = ["--pretrained_model", one / "best.ckpt", "--limit", sequences, "--batch_size", 2]
     options += ["--thresholds", 9, "--neighbourhoods", 3, "--baselines", "--json"]
     run("test.py", *options, tmp_path / "one.json")
     launcher = ["scripts/launch.py", "--local_worker_num", 2, "--log_dir", tmp_path / "log"]
     result = run(*launcher, "test.py", "--distribute", *options, tmp_path / "two.json")
     assert result.stdout.count("mse per frame") == 1
     ours, theirs = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("two", "one"))
-    assert ours["sequences"] == theirs["sequences"] == 5
+    assert ours["sequences"] == theirs["sequences"] == sequences
     for name in ("mse", "mae", "ssim", "psnr", "ssim_uint8"):
         np.testing.assert_allclose(ours["per_frame"][name], theirs["per_frame"][name], rtol=1e-6)
     for name, scores in theirs["baselines"].items():
@@ -193,3 +195,33 @@ def test_two_ranks_measure_what_one_process_measures(one, tmp_path):
                 rtol=1e-6,
                 err_msg=f"{name} {score}",
             )
+
+
+# Holds a rank between making a file and removing it.
+PAUSE = """
+import pathlib, time
+touch = pathlib.Path.touch
+
+def slow_touch(path, *args, **options):
+    touch(path, *args, **options)
+    time.sleep(10)
+
+pathlib.Path.touch = slow_touch
+"""
+
+
+def test_ranks_do_not_meet_where_an_output_is_checked(one, tmp_path, monkeypatch):
+    """Rank 0 checks, however long it takes; what it refuses ends both, in a line each."""
+    options = ["--pretrained_model", one / "best.ckpt", "--limit", 2, "--json"]
+    launcher = ["scripts/launch.py", "--local_worker_num", 2, "--log_dir", tmp_path / "log"]
+    command = [*launcher, "test.py", "--distribute", *options]
+    (tmp_path / "sitecustomize.py").write_text(PAUSE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run(*command, tmp_path / "result.json")
+    assert json.loads((tmp_path / "result.json").read_text())["sequences"] == 2
+
+    missing = tmp_path / "nothing" / "result.json"
+    (line,) = run(*command, missing, expect=2).stderr.splitlines()
+    problem = f"test.py: {missing}: cannot be written (json): No such file or directory"
+    assert line.startswith(f"{problem} (rank ")
+    assert [re.findall("^test.py: .*$", log, re.M) for log in logs_of(tmp_path)] == [[problem]] * 2

@@ -91,6 +91,12 @@ def test_best_is_the_lowest():
     assert state.best_mse == 2
 
 
+def test_any_number_is_better_than_a_forecast_that_is_not_finite():
+    state, best = validate([np.nan, np.nan, 7, np.nan, 6])
+    assert best == [1, 3, 5]
+    assert state.best_mse == 6
+
+
 def test_plateau_halves_after_four_evaluations_without_a_better_one():
     assert [validate([1] + [2] * n)[0].lr_reductions for n in (3, 4, 7, 8)] == [0, 1, 1, 2]
     assert validate([1, 2, 2, 2, 0, 2, 2, 2])[0].lr_reductions == 0

@@ -5,6 +5,7 @@ step, which stands for `sink_size` steps; real training steps run inside.
 """
 
 import csv
+import math
 from types import SimpleNamespace
 
 import mindspore as ms
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 from mindspore.train import RunContext
+from mindspore.train._utils import _get_types_and_shapes
 from mindspore.train.callback import _InternalCallbackParam
 
 from src import checkpoint
@@ -68,7 +70,10 @@ class SinkingModel:
         call = _InternalCallbackParam()
         call.dataset_sink_mode, call.sink_size = True, sink_size
         context = RunContext(call)
-        batches = self.batches(dataset)
+        # What DatasetHelper does, and then the queue that it makes: each begins a pass.
+        for _ in range(2):
+            _get_types_and_shapes(dataset)
+        batches = self.batches(dataset, math.ceil(epoch * sink_size / dataset.get_dataset_size()))
         for number in range(1, epoch + 1):
             call.cur_epoch_num = number
             callbacks.on_train_epoch_begin(context)
@@ -81,10 +86,11 @@ class SinkingModel:
             if context.get_stop_requested():
                 break
 
-    def batches(self, dataset):
-        """Endless passes over the data."""
-        while True:
-            for inputs, targets in dataset.create_tuple_iterator(num_epochs=1):
+    def batches(self, dataset, passes):
+        """As many passes over the data as `Model` has sent to the device."""
+        iterator = dataset.create_tuple_iterator(num_epochs=passes)
+        for _ in range(passes):
+            for inputs, targets in iterator:
                 self.seen.append(round(float(inputs.asnumpy().mean()) * 255))
                 yield inputs, targets
 
