@@ -7,6 +7,7 @@ gets one more entry, "measured": the MSE of the first sequences of the generated
 checks that the weights still give it.
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src import checkpoint, run_folder  # noqa: E402
 from src.config import cli  # noqa: E402
+from src.config.fields import names  # noqa: E402
 from src.data.sources import evaluation_source  # noqa: E402
 from src.evaluation.evaluate import evaluate_network  # noqa: E402
 from src.runtime import device  # noqa: E402
@@ -34,6 +36,7 @@ def main(args):
     """Writes the three files."""
     device.set_up("CPU")
     loaded = checkpoint.load(args.run / run_folder.BEST)
+    loaded.config = without_folders(loaded.config)
     args.file.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save_weights(args.file, loaded)
     settings = json.loads(loaded.config.to_json()) | {"measured": measure(loaded)}
@@ -42,6 +45,16 @@ def main(args):
     metrics = (args.run / run_folder.METRICS).read_bytes()
     write_atomically(args.file.with_suffix(".csv"), [metrics])
     print(f"{args.file}: {args.file.stat().st_size:,} bytes, measured: {settings['measured']}")
+
+
+def without_folders(config):
+    """A `Config` whose paths are names only: the folders are of the machine that trained."""
+
+    def named(part):
+        paths = {name: getattr(part, name) for name in names(type(part), is_path=True)}
+        return dataclasses.replace(part, **{k: v and Path(v).name for k, v in paths.items()})
+
+    return dataclasses.replace(config, data=named(config.data), training=named(config.training))
 
 
 def measure(loaded):
