@@ -9,7 +9,7 @@ from mindspore import nn
 
 from src import checkpoint
 from src.errors import ExportError, InputError
-from src.runtime.files import check_writable, write_atomically
+from src.runtime.files import check_writable, is_no_file, write_atomically
 
 FORMATS = ("MINDIR", "AIR", "ONNX")
 TOLERANCE = 1e-5
@@ -42,7 +42,8 @@ def output_path(file_name, pretrained_model, file_format):
     """Where an export goes.
 
     Args:
-        file_name: what was asked for, or None; it gets the format's suffix if it has another.
+        file_name: what was asked for, or None; it gets the format's suffix if it has another and
+            is no pipe or device.
         pretrained_model: the checkpoint that was named, beside which it goes then; or None, and it
             goes into the working folder.
         file_format: one of `FORMATS`.
@@ -52,7 +53,7 @@ def output_path(file_name, pretrained_model, file_format):
         source = Path(pretrained_model or checkpoint.BUNDLED.name)
         return source.with_suffix(suffix)
     path = Path(file_name)
-    return path if path.suffix == suffix else path.with_name(path.name + suffix)
+    return path if path.suffix == suffix or is_no_file(path) else path.with_name(path.name + suffix)
 
 
 def export(network, inputs, path, file_format, config=None, any_batch=False):

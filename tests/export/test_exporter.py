@@ -1,6 +1,7 @@
 """An exported file computes what the network computes, or is not written."""
 
 import dataclasses
+import os
 import sys
 
 import mindspore as ms
@@ -98,6 +99,15 @@ def test_a_difference_is_an_error(network, tmp_path, monkeypatch, file_format):
     with pytest.raises(ExportError, match=f"the {file_format}'s output differs"):
         exporter.export(*network, tmp_path / f"x.{file_format.lower()}", file_format)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_name_of_an_export(tmp_path):
+    """It gets the format's suffix, but for a pipe, beside which nothing is to be made."""
+    os.mkfifo(tmp_path / "pipe")
+    names = {"a": "a.onnx", "a.onnx": "a.onnx", "a.mindir": "a.mindir.onnx", "pipe": "pipe"}
+    for given, expected in names.items():
+        path = exporter.output_path(tmp_path / given, None, "ONNX")
+        assert path == tmp_path / expected
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
