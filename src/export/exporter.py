@@ -9,7 +9,7 @@ from mindspore import nn
 
 from src import checkpoint
 from src.errors import ExportError, InputError
-from src.runtime.files import check_writable, write_atomically
+from src.runtime.files import check_writable, is_no_file, write_atomically
 
 FORMATS = ("MINDIR", "AIR", "ONNX")
 TOLERANCE = 1e-5
@@ -42,8 +42,8 @@ def output_path(file_name, pretrained_model, file_format):
     """The path of the exported file.
 
     Args:
-        file_name: the flag's value; the format's suffix is appended if it is missing. None: the
-            name of the checkpoint, with the format's suffix.
+        file_name: the flag's value; the format's suffix is appended if it is missing, but not to a
+            pipe or device. None: the name of the checkpoint, with the format's suffix.
         pretrained_model: the flag's value, the checkpoint beside which the file goes by default;
             None: the bundled checkpoint, whose export goes into the working folder.
         file_format: one of `FORMATS`.
@@ -53,7 +53,7 @@ def output_path(file_name, pretrained_model, file_format):
         source = Path(pretrained_model or checkpoint.BUNDLED.name)
         return source.with_suffix(suffix)
     path = Path(file_name)
-    return path if path.suffix == suffix else path.with_name(path.name + suffix)
+    return path if path.suffix == suffix or is_no_file(path) else path.with_name(path.name + suffix)
 
 
 def export(network, inputs, path, file_format, config=None, any_batch=False):

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import stat
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,12 +11,16 @@ from pathlib import Path
 from src.errors import DiskError, InputError
 
 _CHUNK = 1 << 20
+# Under these names a process finds what it has open already, be it a file.
+OPEN_FILES = {"/dev/stdout": 1, "/dev/stderr": 2}
 # What a disk answers that is full or fails; anything else means that it has no such operation.
 FAILURES = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EROFS)
 
 
 def write_atomically(path, pieces):
     """Writes a file under a temporary name in the same folder, checks it, and renames it.
+
+    A link stays one: the file that it leads to is written. A pipe or a device is written to.
 
     Args:
         path: the file.
@@ -25,6 +30,19 @@ def write_atomically(path, pieces):
         DiskError: it cannot be written, or reads back differently; `path` is unchanged.
     """
     path = Path(path)
+    try:
+        if is_no_file(path):
+            with _open_as_it_is(path) as file:
+                file.writelines(pieces)
+        else:
+            _replace(behind_links(path), pieces)
+    except OSError as error:
+        raise DiskError(
+            f"{path}: cannot be written: {error.strerror}; what was saved before is intact"
+        ) from None
+
+
+def _replace(path, pieces):
     unfinished = unfinished_name(path)
     size = crc = 0
     try:
@@ -39,10 +57,6 @@ def write_atomically(path, pieces):
             raise OSError(None, "it reads back differently")
         os.replace(unfinished, path)
         sync_folder(path.parent)
-    except OSError as error:
-        raise DiskError(
-            f"{path}: cannot be written: {error.strerror}; what was saved before is intact"
-        ) from None
     finally:
         with suppress(OSError):
             unfinished.unlink()
@@ -54,11 +68,46 @@ def check_writable(path, argument):
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a folder ({argument}); name a file")
-        unfinished = unfinished_name(path)
+        if is_no_file(path):
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        unfinished = unfinished_name(behind_links(path))
         unfinished.touch()
         unfinished.unlink()
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({argument}): {error.strerror}") from None
+
+
+def is_no_file(path):
+    """Whether a path is there and leads to a pipe, a device or what this process prints to: those
+    are written to and not replaced.
+    """
+    if str(path) in OPEN_FILES:
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def behind_links(path):
+    """The path of the file that a link leads to, which need not be there; any other as it is.
+
+    Raises:
+        OSError: links lead in a circle.
+    """
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else path
+    if os.path.islink(target):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return target
+
+
+def _open_as_it_is(path):
+    """Opens a pipe, a device or what this process prints to."""
+    number = OPEN_FILES.get(str(path))
+    return open(path, "ab") if number is None else os.fdopen(os.dup(number), "wb")
 
 
 def natural_order(path):

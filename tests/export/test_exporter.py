@@ -1,6 +1,7 @@
 """An exported file computes what the network computes, or is not written."""
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
@@ -105,8 +106,15 @@ def test_where_an_export_goes():
     """Beside the checkpoint that was named; by the bundled one into the working folder."""
     assert exporter.output_path(None, "a/b.ckpt", "ONNX") == Path("a/b.onnx")
     assert exporter.output_path(None, None, "MINDIR") == Path("small.mindir")
-    assert exporter.output_path("a/net.mindir", None, "MINDIR") == Path("a/net.mindir")
-    assert exporter.output_path("a/net.ckpt", None, "MINDIR") == Path("a/net.ckpt.mindir")
+
+
+def test_the_name_of_an_export(tmp_path):
+    """It gets the format's suffix, but for a pipe, beside which nothing is to be made."""
+    os.mkfifo(tmp_path / "pipe")
+    names = {"a": "a.onnx", "a.onnx": "a.onnx", "a.mindir": "a.mindir.onnx", "pipe": "pipe"}
+    for given, expected in names.items():
+        path = exporter.output_path(tmp_path / given, None, "ONNX")
+        assert path == tmp_path / expected
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

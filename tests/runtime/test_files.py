@@ -7,13 +7,14 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from src import run_folder
 from src.errors import DiskError, InputError
-from src.runtime.files import write_atomically
+from src.runtime.files import check_writable, write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +64,85 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 def test_a_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(DiskError, match="cannot be written"):
         write_atomically(tmp_path / "nothing" / "file", [b"x"])
+
+
+def make_pipe(path):
+    os.mkfifo(path)
+
+
+def make_device(path):
+    """A device that takes whatever is written to it, as /dev/null does."""
+    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+
+
+def read_all(path, into):
+    """Reads a pipe in a thread, because to write to one waits for a reader."""
+    thread = threading.Thread(target=lambda: into.append(path.read_bytes()))
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_a_pipe_is_written_to(tmp_path, name):
+    """By its name, and by a link to it; it stays one."""
+    make_pipe(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    check_writable(tmp_path / name, "json")
+    read = []
+    thread = read_all(tmp_path / "pipe", read)
+    write_atomically(tmp_path / name, [b"con", b"tent"])
+    thread.join(30)
+    assert read == [b"content"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices, and could replace one")
+def test_a_device_is_written_to(tmp_path):
+    make_device(tmp_path / "null")
+    check_writable(tmp_path / "null", "json")
+    write_atomically(tmp_path / "null", [b"content"])
+    assert stat.S_ISCHR(os.lstat(tmp_path / "null").st_mode)
+    assert os.listdir(tmp_path) == ["null"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_is_written_through(tmp_path, is_there):
+    """Over a chain of links, to a file that need not be there yet."""
+    (tmp_path / "other").mkdir()
+    if is_there:
+        (tmp_path / "other" / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("other/second")
+    (tmp_path / "other" / "second").symlink_to("file")
+    check_writable(tmp_path / "link", "json")
+    write_atomically(tmp_path / "link", [b"content"])
+    assert (tmp_path / "other" / "file").read_bytes() == b"content"
+    assert not (tmp_path / "other" / "file").is_symlink()
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(os.listdir(tmp_path / "other")) == ["file", "second"]
+
+
+def test_a_link_that_leads_nowhere(tmp_path):
+    """To a folder that is not there, and round in a circle."""
+    (tmp_path / "link").symlink_to("nothing/file")
+    (tmp_path / "circle").symlink_to("circle")
+    for name in ("link", "circle"):
+        with pytest.raises(InputError, match=r"cannot be written \(json\)"):
+            check_writable(tmp_path / name, "json")
+        with pytest.raises(DiskError, match="cannot be written"):
+            write_atomically(tmp_path / name, [b"content"])
+        assert (tmp_path / name).is_symlink()
+
+
+def test_a_file_that_is_open_is_written_to(tmp_path):
+    """As /dev/stdout is: what was printed before stays."""
+    program = "import sys; from src.runtime.files import write_atomically as w; "
+    program += "print('printed', flush=True); w('/dev/stdout', [b'written']); print(' after')"
+    with open(tmp_path / "out", "wb") as file:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", program], stdout=file, env=environment, check=True)
+    assert (tmp_path / "out").read_text() == "printed\nwritten after\n"
 
 
 def refuse(is_refused, number):

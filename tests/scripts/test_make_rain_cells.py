@@ -1,6 +1,8 @@
 """The files of make_rain_cells.py hold what RainCells makes; a network learns from them."""
 
 import json
+import os
+import threading
 
 import numpy as np
 import pytest
@@ -29,6 +31,24 @@ def test_sequences_and_record(tmp_path, rain):
     np.testing.assert_array_equal(sequences[2], rain.frames(2, 0, 5))
     np.testing.assert_array_equal(record[:5], sequences[0])
     np.testing.assert_array_equal(record[95:105], rain.frames(0, 95, 105))
+
+
+def test_into_a_pipe_and_through_a_link(tmp_path):
+    """The pipe and the link stay what they are."""
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "target.npy").write_text("old")
+    (tmp_path / "link.npy").symlink_to("target.npy")
+    command = ["scripts/make_rain_cells.py", "--overwrite", "--sequences", 1, "--frames", 2]
+    read = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe.npy").read_bytes()))
+    reader.start()
+    for name in ("pipe.npy", "link.npy"):
+        run(*command, "--image_size", *SIZE, tmp_path / name)
+    reader.join(30)
+    assert (tmp_path / "pipe.npy").is_fifo()
+    assert (tmp_path / "link.npy").is_symlink()
+    assert read == [(tmp_path / "target.npy").read_bytes()]
+    assert np.load(tmp_path / "target.npy").shape == (1, 2, *SIZE)
 
 
 def test_netcdf_by_the_script(tmp_path, rain):
