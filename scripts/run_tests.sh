@@ -9,4 +9,4 @@ make_venv requirements-dev.txt
 "$python" -m ruff format --check .
 .venv/bin/lint-imports
 .venv/bin/shellcheck scripts/*.sh .ci/run
-exec "$python" -m pytest -n 2 --dist loadfile "$@"
+exec "$python" -m pytest -n 2 --dist loadgroup "$@"

@@ -1,5 +1,7 @@
 """Sets the device up once, and gives the tests real digits and small networks."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -23,11 +25,30 @@ NARROW = {
 }
 
 
+# Fixtures of a module that train or compile for long.
+COSTLY = {"compiled", "converted", "found", "network", "one", "reference", "two"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Under `--dist loadgroup`, tests that share a costly fixture run in one process, which makes
+    it once; all others go to whichever process is free.
+    """
+    for item in items:
+        if "trained" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("trained"))
+        elif COSTLY.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_home(tmp_path_factory):
-    """Compiled graphs are shared by the trainings of the tests, and with nothing else."""
+    """Compiled graphs are shared by the trainings of all tests, and with nothing else."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         yield
 
 

@@ -39,7 +39,7 @@ TINY = [
     *("--curriculum", "2+1:0.4"),
 ]
 TIMES = ("minutes", "sequences_per_second")
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 # Short beside a save, inside of which a kill has to fall.
 POLL_SECONDS = 0.005
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from src import checkpoint, run_folder
 from src.config.schema import Config
-from tests.scripts.conftest import TINY, run
+from tests.scripts.conftest import TINY, run, run_here
 
 
 def network_of(path):
@@ -79,7 +79,9 @@ def test_measure_on_the_generated_set(trained, tmp_path):
     """A checkpoint moved elsewhere needs nothing beside it; --limit counts."""
     moved = tmp_path / "moved.ckpt"
     shutil.copy(trained / "best.ckpt", moved)
-    result = run("test.py", "--pretrained_model", moved, "--limit", 3, "--batch_size", 50)
+    options = ["--limit", 3, "--batch_size", 50, "--jit_level", "O0"]
+    result = run("test.py", "--pretrained_model", moved, *options)
+    assert "device: CPU, jit_level O0, oneDNN limited to" in result.stdout
     assert "3 sequences of generated test set" in result.stdout
     assert "embedded MNIST test digits 9,000-9,999" in result.stdout
 
@@ -98,16 +100,7 @@ def test_export_by_the_script(trained, tmp_path):
 
 def test_fine_tuning_and_alias(trained, tmp_path):
     """train_.py is train.py; preset, frames and weights come from the checkpoint."""
-    options = [
-        "--epoch_size",
-        "6",
-        "--batch_size",
-        "6",
-        "--epochs",
-        "1",
-        "--learning_rate",
-        "1e-20",
-    ]
+    options = ["--epoch_size", 2, "--batch_size", 2, "--epochs", 1, "--learning_rate", "1e-20"]
     path = tmp_path / "tuned"
     start = trained / "best.ckpt"
     run("train_.py", *options, "--pretrained_model", start, "--train_path", path)
@@ -126,8 +119,8 @@ def test_overwrite_and_keep(trained, tmp_path):
     shutil.copytree(trained, folder)
     (folder / "epoch_0099.ckpt").write_bytes(b"old")
     (folder / "pictures" / "my own.png").write_bytes(b"mine")
-    options = [*TINY, "--batch_size", "6", "--epochs", "3", "--keep", "2", "--eval_every", "2"]
-    run("train.py", *options, "--train_path", folder, "--overwrite")
+    options = [*TINY, "--batch_size", 2, "--epoch_size", 2, "--epochs", 3, "--eval_every", 2]
+    run("train.py", *options, "--keep", 2, "--train_path", folder, "--overwrite")
     assert (folder / "job.log").read_text() == "started\n"
     names = sorted(path.name for path in folder.glob("epoch_*"))
     assert names == ["epoch_0002.ckpt", "epoch_0003.ckpt", "epoch_0099.ckpt"]
@@ -140,7 +133,7 @@ def test_overwrite_and_keep(trained, tmp_path):
 def test_minutes_and_default_folder(tmp_path):
     """A stop after a second of training still validates and saves."""
     options = [*TINY, "--batch_size", "2", "--epoch_size", "100000", "--max_minutes", "0.02"]
-    run("train.py", *options, "--train_path", tmp_path / "short", "--optimizer", "adamw")
+    run("train.py", *options, "--train_path", tmp_path / "short")
     loaded = checkpoint.load(tmp_path / "short" / "best.ckpt")
     assert 1 < loaded.state["step"] < 1000
     assert loaded.state["seconds"] >= 60 * loaded.config.training.max_minutes
@@ -155,7 +148,7 @@ def test_usage(script):
 
 @pytest.mark.parametrize("script", ["train.py", "test.py", "predict.py", "export.py"])
 def test_help_shows_the_defaults(script):
-    text = run(script, "--help").stdout
+    text = run_here(script, "--help").stdout
     assert "--device_target {Ascend,CPU}" in text
     if script == "train.py":
         flat = " ".join(text.split())

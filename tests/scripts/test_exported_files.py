@@ -8,7 +8,7 @@ import numpy as np
 from src import checkpoint
 from src.data.normalizer import normalize
 from src.data.sources import evaluation_source
-from tests.scripts.conftest import ROOT, run
+from tests.scripts.conftest import ROOT, run_here
 from tests.scripts.test_end_to_end import network_of
 
 SHAPE = "np.zeros((1, 10, 1, 64, 64), np.float32)"
@@ -36,7 +36,7 @@ def use_as_the_readme_says(needle, trained, folder, monkeypatch):
 def test_mindir_for_any_batch(trained, tmp_path, monkeypatch):
     checkpoint_file = trained / "best.ckpt"
     options = ["--file_name", tmp_path / "convlstm.mindir", "--batch_size", 0]
-    result = run("export.py", "--pretrained_model", checkpoint_file, *options)
+    result = run_here("export.py", "--pretrained_model", checkpoint_file, *options)
     assert "inputs:  (any, 3, 1, 32, 32) float32 in [0, 1]" in result.stdout
     frames, forecast = use_as_the_readme_says("GraphCell", trained, tmp_path, monkeypatch)
     expected = network_of(checkpoint_file)(ms.Tensor(frames)).asnumpy()
@@ -46,7 +46,8 @@ def test_mindir_for_any_batch(trained, tmp_path, monkeypatch):
 def test_onnx_for_any_batch(trained, tmp_path, monkeypatch):
     checkpoint_file = trained / "best.ckpt"
     options = ["--file_name", tmp_path / "convlstm.onnx", "--file_format", "ONNX"]
-    result = run("export.py", "--pretrained_model", checkpoint_file, *options, "--batch_size", 0)
+    options += ["--batch_size", 0]
+    result = run_here("export.py", "--pretrained_model", checkpoint_file, *options)
     assert "outputs: (any, 3, 1, 32, 32) float32" in result.stdout
     frames, forecast = use_as_the_readme_says("onnxruntime", trained, tmp_path, monkeypatch)
     expected = network_of(checkpoint_file)(ms.Tensor(frames)).asnumpy()

@@ -11,7 +11,7 @@ import xarray
 from src.data import rain_cells
 from src.data.rain_cells import RainCells
 from src.data.sequences import Split
-from tests.scripts.conftest import run
+from tests.scripts.conftest import run, run_here
 
 SIZE = (20, 24)
 
@@ -66,7 +66,7 @@ def test_netcdf_by_the_script(tmp_path, rain):
         np.testing.assert_array_equal(dataset.time.values, start + minutes * np.arange(12))
         np.testing.assert_array_equal(np.diff(dataset.y.values), -2)
     before = path.read_bytes()
-    line = run(*command, expect=2).stderr
+    line = run_here(*command, expect=2).stderr
     assert line == f"make_rain_cells.py: {path}: exists already: use --overwrite or another name\n"
     assert path.read_bytes() == before
 
@@ -75,13 +75,13 @@ def test_the_example_in_short(tmp_path, rain):
     """Make, train with weights, score: persistence has the CSI of the rain itself."""
     file, folder = tmp_path / "rain.npy", tmp_path / "run"
     size = ["--sequences", 10, "--frames", 6, "--image_size", *SIZE]
-    run("scripts/make_rain_cells.py", file, *size, "--seed", 7)
+    run_here("scripts/make_rain_cells.py", file, *size, "--seed", 7)
     recipe = ["--loss", "mse+mae", "--loss_weights", "2:2", "5:5", "10:10", "30:30"]
     frames = ["--input_frames", 3, "--forecast_frames", 3, "--value_range", 0, 60]
     short = ["--preset", "small", "--batch_size", 8, "--epochs", 1, "--train_path", folder]
     run("train.py", "--dataset", file, *frames, *recipe, *short)
     scores = ["--thresholds", 1, 5, "--json", tmp_path / "rain.json"]
-    run("test.py", "--pretrained_model", folder / "best.ckpt", *scores)
+    run_here("test.py", "--pretrained_model", folder / "best.ckpt", *scores)
     result = json.loads((tmp_path / "rain.json").read_text())["scores"]
     assert set(result["forecasts"]) == {"model", "persistence", "climatology"}
     test = np.stack([rain.frames(n, 0, 6) for n in Split(0.1, 0).indices(10, "test")])

@@ -18,7 +18,7 @@ from src.export import exporter
 from src.forecast import prediction, predictor
 from src.tools import start
 from src.tools.start import resolve_dataset
-from tests.scripts.conftest import run
+from tests.scripts.conftest import run, run_here
 from tests.scripts.test_bad_input import refuse
 from tests.scripts.test_end_to_end import network_of
 
@@ -36,8 +36,8 @@ def pixels(workroot):
 def mindir(trained, tmp_path_factory):
     """The tiny network exported for 2 sequences at a time."""
     path = tmp_path_factory.mktemp("exported") / "tiny.mindir"
-    run("export.py", "--pretrained_model", trained / "best.ckpt", "--batch_size", 2,
-        "--file_name", path)  # fmt: skip
+    options = ["--batch_size", 2, "--file_name", path]
+    run_here("export.py", "--pretrained_model", trained / "best.ckpt", *options)
     return path
 
 
@@ -128,8 +128,8 @@ def test_by_the_script(tmp_path, trained, pixels, expected):
 
 def test_the_test_set_by_mindir(tmp_path, trained, mindir, by_checkpoint):
     """A MINDIR knows the test set of its checkpoint."""
-    result = run("predict.py", "--mindir", mindir, "--output", tmp_path, "--limit", 3,
-        "--pictures", 1)  # fmt: skip
+    options = ["--output", tmp_path, "--limit", 3, "--pictures", 1]
+    result = run_here("predict.py", "--mindir", mindir, *options)
     assert "generated test set" in result.stdout
     source = prediction.sequences_of_test_set(by_checkpoint, None)
     frames = source[range(3)][:, :READS] / np.float32(255)
@@ -253,7 +253,7 @@ def test_own_data_from_training_to_forecast(tmp_path, pixels):
 
     shutil.move(tmp_path / "sst.npy", tmp_path / "moved.npy")
     assert "sst.npy: not found" in refuse(tmp_path, "test.py", "--pretrained_model", best)
-    result = run("test.py", "--pretrained_model", best, "--dataset", tmp_path / "moved.npy",
+    result = run_here("test.py", "--pretrained_model", best, "--dataset", tmp_path / "moved.npy",
         "--json", tmp_path / "r.json", "--baselines", "--thresholds", 290, 400,
         "--plot", tmp_path / "scores.png")  # fmt: skip
     scores = json.loads((tmp_path / "r.json").read_text())
@@ -284,8 +284,8 @@ def test_own_data_from_training_to_forecast(tmp_path, pixels):
 
 
 def test_summary_by_the_scripts(trained):
-    result = run("predict.py", "--pretrained_model", trained / "best.ckpt", "--summary")
+    result = run_here("predict.py", "--pretrained_model", trained / "best.ckpt", "--summary")
     assert f"{(trained / 'best.ckpt').stat().st_size:,} bytes" in result.stdout
     assert "inputs:      3 x 1 x 32 x 32 (T, C, H, W)" in result.stdout
-    result = run("train.py", "--preset", "multiscale", "--summary")
+    result = run_here("train.py", "--preset", "multiscale", "--summary")
     assert "preset:      multiscale, 8,110,753 parameters" in result.stdout

@@ -14,7 +14,7 @@ from src.errors import InputError
 from src.forecast import prediction, predictor
 from src.tools import start
 from src.tools.start import resolve_dataset
-from tests.scripts.conftest import run
+from tests.scripts.conftest import run, run_here
 from tests.scripts.test_bad_input import refuse
 
 STEPS, HEIGHT, WIDTH = 50, 30, 34
@@ -50,11 +50,12 @@ def test_from_a_netcdf_file_to_a_forecast(tmp_path, rain_file):
     data = checkpoint.load(best).config.data
     assert (data.units, data.image_size, data.window_stride) == ("mm h-1", (HEIGHT, WIDTH), 1)
 
-    run("test.py", "--pretrained_model", best, "--baselines", "--json", tmp_path / "r.json")
+    run_here("test.py", "--pretrained_model", best, "--baselines", "--json", tmp_path / "r.json")
     scores = json.loads((tmp_path / "r.json").read_text())
     assert "test split (5 windows of 6 frames" in scores["test_set"]
     assert scores["sequences"] == 5
-    run("predict.py", "--pretrained_model", best, "--output", tmp_path / "out", "--pictures", 1)
+    output = ["--output", tmp_path / "out", "--pictures", 1]
+    run_here("predict.py", "--pretrained_model", best, *output)
     forecast = np.load(tmp_path / "out" / "forecast.npy")
     assert forecast.shape == (5, 3, 1, HEIGHT, WIDTH)
     land = np.isnan(forecast)

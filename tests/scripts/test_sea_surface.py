@@ -7,7 +7,7 @@ import iris_sample_data
 import numpy as np
 import xarray as xr
 
-from tests.scripts.conftest import run
+from tests.scripts.conftest import run, run_here
 
 RECORD = Path(iris_sample_data.path) / "ostia_monthly.nc"
 
@@ -26,14 +26,15 @@ def test_the_example_in_short(tmp_path):
     )
     best = tmp_path / "sst" / "best.ckpt"
     scores = ["--thresholds", 301.15, "--json", tmp_path / "sst.json"]
-    run("test.py", "--pretrained_model", best, *scores)
+    run_here("test.py", "--pretrained_model", best, *scores)
     result = json.loads((tmp_path / "sst.json").read_text())["scores"]
     assert result["climatology"] == "mean of the same month in the training sequences"
     model, persistence = (result["forecasts"][name]["mse"] for name in ("model", "persistence"))
     # A hundredth: what leaves the training split's range is clipped for the network.
     np.testing.assert_allclose(model, persistence, rtol=0.01)
 
-    run("predict.py", "--pretrained_model", best, "--input", RECORD, "--output", tmp_path / "out")
+    files = ["--input", RECORD, "--output", tmp_path / "out"]
+    run_here("predict.py", "--pretrained_model", best, *files)
     with xr.open_dataset(RECORD) as record, xr.open_dataset(tmp_path / "out/forecast.nc") as new:
         temperature, last = new.surface_temperature, record.surface_temperature[-1]
         assert temperature.units == "K"
