@@ -135,14 +135,27 @@ def test_a_link_that_leads_nowhere(tmp_path):
         assert (tmp_path / name).is_symlink()
 
 
-def test_a_file_that_is_open_is_written_to(tmp_path):
-    """As /dev/stdout is: what was printed before stays."""
-    program = "import sys; from src.runtime.files import write_atomically as w; "
-    program += "print('printed', flush=True); w('/dev/stdout', [b'written']); print(' after')"
+PRINTING = """
+import sys
+from src.runtime import files
+files.OPEN_FILES = {sys.argv[1]: 1}
+print("printed", flush=True)
+files.write_atomically(sys.argv[1], [b"written"])
+print(" after")
+"""
+
+
+def test_what_a_process_prints_to_is_written_to(tmp_path):
+    """Be it a file: what was printed before stays. The name here is a link as /dev/stdout is, which
+    no test may touch.
+    """
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    command = [sys.executable, "-c", PRINTING, str(tmp_path / "stdout")]
     with open(tmp_path / "out", "wb") as file:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run([sys.executable, "-c", program], stdout=file, env=environment, check=True)
+        subprocess.run(command, stdout=file, env=environment, check=True)
     assert (tmp_path / "out").read_text() == "printed\nwritten after\n"
+    assert (tmp_path / "stdout").is_symlink()
 
 
 def refuse(is_refused, number):
