@@ -118,7 +118,9 @@ def rows_of(folder):
     """The rows of metrics.csv, numbers all, but for evaluations."""
     with open(folder / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    return [{k: float(v) for k, v in row.items() if not k.startswith("val_")} for row in rows]
+    return [
+        {k: float(v or "nan") for k, v in row.items() if not k.startswith("val_")} for row in rows
+    ]
 
 
 def test_a_finished_run_is_extended(tmp_path):
@@ -137,7 +139,7 @@ def test_a_finished_run_is_extended(tmp_path):
     assert rates[0] == before[-1]["learning_rate"]
     assert rates == sorted(rates, reverse=True)
     assert 0 < rates[-1] < rates[0] / 4
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("a finished run")]
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("extending a")]
     assert f"falls from {rates[0]:.3g} to 0 along half a cosine" in line
 
     run("train.py", "--resume", folder / "epoch_0003.ckpt", "--train_path", other)
