@@ -37,6 +37,12 @@ def step_of(path):
     return checkpoint.load(path).state["step"]
 
 
+def write(path, found, config, state):
+    """Writes a checkpoint with another configuration and state."""
+    arrays = found.weights | {f"optimizer.{name}": x for name, x in found.optimizer.items()}
+    path.write_bytes(b"".join(checkpoint._serialise(arrays, config, state)))
+
+
 def test_from_an_earlier_state(four_epochs, tmp_path):
     """At a rate that spoils it: the better best of the abandoned epochs is set aside, not
     lost, and theirs are not taken for the new ones.
@@ -61,11 +67,10 @@ def test_in_another_folder(four_epochs, tmp_path):
     """It gets a best.ckpt of its own, here no better than the run was before, and the last line
     says so.
     """
-    folder = tmp_path / "other"
-    result = run(
-        "train.py", "--resume", four_epochs / "epoch_0002.ckpt", "--train_path", folder,
-        "--epochs", 3, "--learning_rate", 0.3,
-    )  # fmt: skip
+    folder, saved = tmp_path / "other", tmp_path / "saved.ckpt"
+    found = checkpoint.load(four_epochs / "epoch_0002.ckpt")
+    write(saved, found, found.config, found.state | {"best_mse": 1.0})
+    result = run("train.py", "--resume", saved, "--train_path", folder, "--epochs", 3)
     assert step_of(folder / "best.ckpt") == 3 * STEPS
     assert result.stdout.splitlines()[-1].endswith("in another folder or set aside")
     check_last_line(result, folder)
@@ -77,9 +82,8 @@ def test_epochs_of_five_digits(four_epochs, tmp_path):
     state = found.state | {"epoch": 9999, "step": 9999 * STEPS}
     training = dataclasses.replace(found.config.training, epochs=10_003)
     config = dataclasses.replace(found.config, training=training)
-    arrays = found.weights | {f"optimizer.{name}": x for name, x in found.optimizer.items()}
     for name in ("epoch_9998.ckpt", "epoch_9999.ckpt"):
-        (tmp_path / name).write_bytes(b"".join(checkpoint._serialise(arrays, config, state)))
+        write(tmp_path / name, found, config, state)
     for epochs, names in (
         (10_002, ["epoch_9999.ckpt", "epoch_10000.ckpt", "epoch_10001.ckpt", "epoch_10002.ckpt"]),
         (10_003, ["epoch_10002.ckpt", "epoch_10003.ckpt"]),
