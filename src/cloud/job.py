@@ -25,6 +25,7 @@ from src import run_folder
 from src.cloud.storage import StoreError, join, run_subprocess, store_of
 from src.data.sources import TRAINING_FILE
 from src.errors import DiskError, InputError
+from src.runtime.files import is_hidden
 
 # The fast disk of ModelArts and OpenI, where there is one.
 CACHE = Path("/cache")
@@ -221,7 +222,7 @@ def fetch_data(url, folder):
             raise InputError(f"{url}: there is nothing (data_url)")
         print(f"copying in data: {url}", flush=True)
         store.fetch(url, folder)
-    for archive in sorted(folder.rglob("*.zip")):
+    for archive in sorted(_visible(folder, "*.zip")):
         print(f"unpacking {archive}", flush=True)
         unpack(archive, archive.parent)
     return find_digits(folder, f"{url} (data_url)")
@@ -229,10 +230,16 @@ def fetch_data(url, folder):
 
 def find_digits(folder, name):
     """The one folder at or below `folder` that has the training digits."""
-    files = sorted(folder.rglob(f"{TRAINING_FILE}*"), key=lambda path: len(path.parts))
+    files = sorted(_visible(folder, f"{TRAINING_FILE}*"), key=lambda path: len(path.parts))
     if not files:
         raise InputError(f"{name}: holds no {TRAINING_FILE}.gz, in no folder and no archive")
     return files[0].parent
+
+
+def _visible(folder, pattern):
+    """The files below a folder whose names match; none that is hidden, or in a hidden folder."""
+    found = [path.relative_to(folder) for path in folder.rglob(pattern)]
+    return [folder / path for path in found if not any(map(is_hidden, map(Path, path.parts)))]
 
 
 def unpack(archive, folder):
@@ -313,7 +320,7 @@ class Upload:
 
 def _stays_here(path):
     """Whether a file of a run's folder, by its path in it, is of no use elsewhere."""
-    return path.parts[0] == run_folder.SET_ASIDE or any(p.startswith(".") for p in path.parts)
+    return path.parts[0] == run_folder.SET_ASIDE or any(map(is_hidden, map(Path, path.parts)))
 
 
 def with_retries(copy, url, folder):
