@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # Sourced by the other scripts: sets `root` and `python`, which is that of .venv if it exists.
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 if [ -x "$root/.venv/bin/python" ]; then
     python=$root/.venv/bin/python
 else

@@ -4,7 +4,7 @@
 # usage: [MINUTES=5] bash scripts/quickstart.sh
 #   MINUTES of training, not counting compilation; all results are in runs/quickstart.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/python.sh"
 if [ $# -gt 0 ]; then usage; fi
 run=$root/runs/quickstart
 make_venv requirements.txt

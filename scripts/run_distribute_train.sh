@@ -6,7 +6,7 @@
 #   On several hosts: run the same command on each, followed by --worker_num DEVICES_OF_ALL
 #   --master_addr HOST0 --node_rank 0, 1, ...; SAVEPATH is then a folder that all hosts share.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/python.sh"
 if [ $# -lt 5 ]; then usage; fi
 exec "$python" "$root/scripts/launch.py" --local_worker_num "$1" --log_dir "$5/log" \
     "$root/train.py" --distribute --batch_size "$2" --epochs "$3" --data_path "$4" \

@@ -2,7 +2,7 @@
 # Makes .venv if it is missing, installs into it, and runs the linters and every test.
 # usage: bash scripts/run_tests.sh [pytest options]
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/python.sh"
 cd "$root"
 make_venv requirements-dev.txt
 "$python" -m ruff check .

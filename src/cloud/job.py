@@ -26,6 +26,7 @@ from src import run_folder
 from src.cloud.storage import StoreError, join, run_subprocess, store_of
 from src.data.sources import TEST_FILE, TRAINING_FILE
 from src.errors import DiskError, InputError
+from src.runtime.files import is_hidden
 
 # The fast local disk that jobs on ModelArts and OpenI may have.
 CACHE = Path("/cache")
@@ -268,17 +269,23 @@ def fetch_data(url, folder):
             raise InputError(f"{url}: is missing or empty (data_url)")
         print(f"copying in data: {url}", flush=True)
         store.fetch(url, folder)
-    for archive in sorted(folder.rglob("*.zip")):
+    for archive in sorted(_visible(folder, "*.zip")):
         print(f"unpacking {archive}", flush=True)
         unpack(archive, archive.parent)
 
 
 def find_digits(folder, name):
     """The topmost folder, `folder` or one in it, that holds the training digits."""
-    files = sorted(folder.rglob(f"{TRAINING_FILE}*"), key=lambda path: len(path.parts))
+    files = sorted(_visible(folder, f"{TRAINING_FILE}*"), key=lambda path: len(path.parts))
     if not files:
         raise InputError(f"{name}: holds no {TRAINING_FILE}.gz in any folder or archive")
     return files[0].parent
+
+
+def _visible(folder, pattern):
+    """The files below a folder whose names match; none that is hidden, or in a hidden folder."""
+    found = [path.relative_to(folder) for path in folder.rglob(pattern)]
+    return [folder / path for path in found if not any(map(is_hidden, map(Path, path.parts)))]
 
 
 def unpack(archive, folder):
@@ -361,7 +368,7 @@ class Upload:
 
 def _stays_here(path):
     """Whether a file of a run's folder, by its path in it, is of no use elsewhere."""
-    return path.parts[0] == run_folder.SET_ASIDE or any(p.startswith(".") for p in path.parts)
+    return path.parts[0] == run_folder.SET_ASIDE or any(map(is_hidden, map(Path, path.parts)))
 
 
 def with_retries(copy, url, folder):

@@ -47,13 +47,18 @@ def output_path(file_name, pretrained_model, file_format):
         pretrained_model: the flag's value, the checkpoint beside which the file goes by default;
             None: the bundled checkpoint, whose export goes into the working folder.
         file_format: one of `FORMATS`.
+
+    Raises:
+        InputError: it is the checkpoint itself, or a link to it.
     """
     suffix = f".{file_format.lower()}"
-    if file_name is None:
-        source = Path(pretrained_model or checkpoint.BUNDLED.name)
-        return source.with_suffix(suffix)
-    path = Path(file_name)
-    return path if path.suffix == suffix or is_no_file(path) else path.with_name(path.name + suffix)
+    source = Path(pretrained_model or checkpoint.BUNDLED.name)
+    path = source.with_suffix(suffix) if file_name is None else Path(file_name)
+    if path.suffix != suffix and not is_no_file(path):
+        path = path.with_name(path.name + suffix)
+    if path.exists() and source.exists() and path.samefile(source):
+        raise InputError(f"{path}: is the checkpoint to export (file_name): name another file")
+    return path
 
 
 def export(network, inputs, path, file_format, config=None, any_batch=False):

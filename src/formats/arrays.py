@@ -13,6 +13,7 @@ from tokenize import TokenError
 import numpy as np
 
 from src.errors import InputError
+from src.runtime.files import is_hidden
 from src.runtime.progress import progress
 
 # Exceptions that NumPy raises on damaged headers, found by fuzzing.
@@ -87,10 +88,11 @@ def _read(path):
         return np.lib.format.open_memmap(path, mode="r")
     # The file is opened here because NumPy does not close damaged archives.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        if len(archive.files) != 1:
-            names = ", ".join(archive.files) or "none"
-            raise InputError(f"{path}: holds the arrays {names}; exactly one is needed")
-        return archive[archive.files[0]]
+        names = [name for name in archive.files if not is_hidden(Path(name))]
+        if len(names) != 1:
+            found = ", ".join(names) or "none"
+            raise InputError(f"{path}: holds the arrays {found}; exactly one is needed")
+        return archive[names[0]]
 
 
 def npy_header(shape):

@@ -7,7 +7,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from src.errors import InputError
 from src.formats.arrays import read_array
-from src.runtime.files import natural_order
+from src.runtime.files import is_hidden, natural_order
 
 # Exceptions that Pillow raises on damaged images and on those that would unpack to gigabytes.
 UNREADABLE = (
@@ -28,7 +28,8 @@ def read_sequences(path, channels):
 
     Args:
         path: a .npy or .npz file, as `read_array` takes it; or a GIF or a folder of PNG files, each
-            of which is one sequence. PNG files are sorted by name, with 2.png before 10.png.
+            of which is one sequence. PNG files are sorted by name, with 2.png before 10.png; hidden
+            ones are skipped.
         channels: number of channels of images: 1 for grey, 3 for colour.
 
     Raises:
@@ -46,17 +47,23 @@ def holds_pictures(path):
     """Whether a path is a GIF, or a folder that holds PNG files."""
     path = Path(path)
     if path.is_dir():
-        return any(file.suffix.lower() == ".png" for file in path.iterdir())
+        return bool(_png_files(path))
     return path.suffix.lower() == ".gif"
+
+
+def _png_files(folder):
+    """The PNG files of a folder in the order of their names; no hidden ones."""
+    files = [file for file in folder.iterdir() if file.suffix.lower() == ".png"]
+    return sorted((file for file in files if not is_hidden(file)), key=natural_order)
 
 
 def _png_frames(folder, channels):
     """The frames of a folder with the names of their files."""
-    files = [file for file in folder.iterdir() if file.suffix.lower() == ".png"]
+    files = _png_files(folder)
     if not files:
         raise InputError(f"{folder}: holds no .png file")
     frames = []
-    for file in sorted(files, key=natural_order):
+    for file in files:
         try:
             with Image.open(file, formats=["PNG"]) as image:
                 frames.append((file.name, _pixels(image, channels, file)))

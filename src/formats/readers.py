@@ -15,7 +15,7 @@ import numpy as np
 from src.errors import InputError
 from src.formats.arrays import is_archive, read_file
 from src.formats.grid import Axis, Grid
-from src.runtime.files import natural_order
+from src.runtime.files import is_hidden, natural_order
 
 ARRAYS = (".npy", ".npz")
 NETCDF = (".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5")
@@ -48,7 +48,8 @@ class AxisNames:
 
 
 def files_of(path):
-    """The files of a record, sorted by name, with 2.nc before 10.nc.
+    """The files of a record, sorted by name, with 2.nc before 10.nc; hidden ones are skipped.
+
 
     Args:
         path: a file, a folder of files, a Zarr store, or a pattern such as "radar/*.nc".
@@ -58,7 +59,7 @@ def files_of(path):
     """
     place = Path(path)
     if place.is_dir() and not is_zarr(place):
-        found = [p for p in place.iterdir() if _kind(p)]
+        found = [p for p in place.iterdir() if _kind(p) and not is_hidden(p)]
         wanted = ", ".join((*ARRAYS, *NETCDF, ZARR))
         if not found:
             raise InputError(f"{path}: holds no file of a record ({wanted})")

@@ -110,6 +110,11 @@ def _open_as_it_is(path):
     return open(path, "ab") if number is None else os.fdopen(os.dup(number), "wb")
 
 
+def is_hidden(path):
+    """Whether a file is none of the data beside it, as the ._name that macOS adds to a name."""
+    return path.name.startswith(".")
+
+
 def natural_order(path):
     """A key to sort paths by name, with part_2 before part_10."""
     parts = re.split(r"(\d+)", path.name)

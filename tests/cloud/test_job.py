@@ -73,6 +73,17 @@ def test_data_is_copied_in_and_unpacked(tmp_path, url):
     assert [path.name for path in store.iterdir()] == ["data.zip"]
 
 
+def test_hidden_files_beside_the_data(tmp_path):
+    """macOS puts ._data.zip beside data.zip, and notebooks keep copies in hidden folders."""
+    store = tmp_path / "store"
+    (store / ".ipynb_checkpoints").mkdir(parents=True)
+    make_zip(store / "data.zip", f"data/{DIGITS}", f"__MACOSX/data/._{DIGITS}")
+    for name in ("._data.zip", f".ipynb_checkpoints/{DIGITS}", ".ipynb_checkpoints/data.zip"):
+        (store / name).write_text("no data")
+    with cloud.cloud_job(arguments(data_url=str(store))) as job:
+        assert cloud.Path(job.settings["data_path"]).name == "data"
+
+
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "data/../../evil"])
 def test_an_entry_that_leads_out_is_refused_and_nothing_is_unpacked(tmp_path, name):
     folder = tmp_path / "folder"

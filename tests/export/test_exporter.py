@@ -117,6 +117,16 @@ def test_the_name_of_an_export(tmp_path):
         assert path == tmp_path / expected
 
 
+def test_an_export_does_not_replace_its_checkpoint(tmp_path):
+    """By a link to it, or by its own name."""
+    (tmp_path / "a.ckpt").touch()
+    (tmp_path / "b.onnx").symlink_to("a.ckpt")
+    (tmp_path / "c.onnx").touch()
+    for name, source in (("b.onnx", "a.ckpt"), (None, "c.onnx")):
+        with pytest.raises(InputError, match="is the checkpoint to export"):
+            exporter.output_path(name and tmp_path / name, tmp_path / source, "ONNX")
+
+
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
 def test_formats_that_cannot_be_written_here(monkeypatch, package):
     with pytest.raises(InputError, match="on an Ascend only"):

@@ -1,5 +1,7 @@
 """Files of own sequences: what is read, and what is refused."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,14 @@ def test_both_layouts_and_both_formats(tmp_path, array):
         got = read_array(tmp_path / name)
         np.testing.assert_array_equal(got, expected)
         assert isinstance(got, np.memmap) == (not name.endswith("npz"))
+
+
+def test_an_archive_that_macos_packed(tmp_path, array):
+    """It has a hidden file beside each."""
+    np.savez(tmp_path / "x.npz", array)
+    with zipfile.ZipFile(tmp_path / "x.npz", "a") as file:
+        file.writestr("__MACOSX/._arr_0.npy", b"no array")
+    np.testing.assert_array_equal(read_array(tmp_path / "x.npz"), array)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from src.errors import InputError
-from src.formats.images import read_sequences
+from src.formats.images import holds_pictures, read_sequences
 
 
 @pytest.fixture
@@ -27,6 +27,7 @@ def test_png_folder(tmp_path, frames):
         pixels = np.stack([frame] * 3, -1) if k == 5 else frame
         Image.fromarray(pixels).save(tmp_path / f"frame_{k}.png")
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "._frame_3.png").write_bytes(b"what macOS puts beside a file")
     np.testing.assert_array_equal(read_sequences(tmp_path, 1), frames[None, :, None])
     assert read_sequences(tmp_path, 3).shape == (1, 12, 3, 8, 10)
     with pytest.raises(InputError, match="pictures have 1 or 3 channels, and the network reads 4"):
@@ -40,6 +41,8 @@ def test_png_of_16_bits(tmp_path, rng):
 
 
 def test_what_is_no_picture(tmp_path, frames):
+    (tmp_path / "._x.png").touch()
+    assert not holds_pictures(tmp_path)
     with pytest.raises(InputError, match="holds no .png file"):
         read_sequences(tmp_path, 1)
     with pytest.raises(InputError, match=r"x.gif: not found"):

@@ -27,6 +27,22 @@ def write(path, values, dims, coordinates=None, encoding=None, attributes=None):
     return path
 
 
+@pytest.mark.parametrize("pattern", ["", "*.nc", "*"])
+def test_hidden_files_beside_a_record(tmp_path, pattern):
+    """macOS puts ._x.nc beside x.nc; the files of a folder and of a pattern are x's alone."""
+    for month in (10, 2):
+        (tmp_path / f"{month}.nc").touch()
+        for name in (f"._{month}.nc", f".{month}.npy", f"._{month}.zarr"):
+            (tmp_path / name).touch()
+    assert readers.files_of(tmp_path / pattern) == [tmp_path / "2.nc", tmp_path / "10.nc"]
+
+
+def test_a_folder_of_hidden_files(tmp_path):
+    (tmp_path / "._x.nc").touch()
+    with pytest.raises(InputError, match="holds no file of a record"):
+        readers.files_of(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
 @pytest.mark.parametrize("small", [True, False])
 def test_any_order_of_dimensions(tmp_path, monkeypatch, suffix, small):
