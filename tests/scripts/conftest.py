@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PROFILER_LINE = re.compile(r"\[\d+\] Parsing: [^\n]*\n?")
+PROFILER_LINE = re.compile(r"\r?\[\d+\] Parsing: [^\n]*\n?")
 TINY = [
     *("--preset", "small", "--image_size", "32", "32", "--input_frames", "3"),
     *("--forecast_frames", "3", "--epoch_size", "6", "--eval_size", "3", "--pictures", "0"),
