@@ -414,7 +414,9 @@ def resumed_config(found, flags):
     parts = (known.model, known.data, known.training)
     own = _fields_of(*parts)
     config = make_config(flags.get("preset") or known.preset, own | flags)
-    differences = [] if config.preset == known.preset else [f"preset {known.preset} there"]
+    differences = []
+    if config.preset != known.preset:
+        differences.append(f"preset is {known.preset} in the checkpoint, not {config.preset}")
     for saved, current in zip(parts, (config.model, config.data, config.training), strict=True):
         differences += different_fields(saved, current, (*MAY_CHANGE, "pretrained_model"))
     if differences:
