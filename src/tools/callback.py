@@ -42,8 +42,8 @@ def crossed_multiple(every, previous, current):
 class ByEpochs(Callback):
     """Calls callbacks at the epochs of the run, which are not those of `Model`.
 
-    `Model` reports the end of an epoch after every sink, and where its steps end. Only those at the
-    end of an epoch or of the run are passed on to the callbacks.
+    `Model` treats a sink, or all its steps, as one epoch. Here an epoch begins with its first step
+    and ends with its last one, or with the run.
 
     Args:
         state: the `TrainingState`; the first of the callbacks counts its `step`.
