@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 
-from src.evaluation import report
 from src.evaluation.scores import CATEGORICAL, CONTINUOUS
 from src.evaluation.verification import MODEL
 from src.model import timed_network
@@ -85,7 +84,7 @@ def show(result):
     for name, scores in result.get("baselines", {}).items():
         text = "  ".join(f"{key} {scores[key]:8.4f}" for key in BASELINE_METRICS)
         print(f"baseline {name:11} {text}")
-    for line in report.lines(result["scores"]) if "scores" in result else ():
+    for line in lines(result["scores"]) if "scores" in result else ():
         print(line)
     print(timed_network.describe(result["timing"]))
 
