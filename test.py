@@ -30,6 +30,7 @@ def make_parser():
         "measured (default: the checkpoint's dataset, if it has one)",
     )
     cli.add_value_range_flag(parser, "--dataset")
+    cli.add_reading_flags(parser, "--dataset")
     add(
         "--num_digits",
         type=cli.whole_number(1),
@@ -72,8 +73,9 @@ def main(args):
     """Evaluates the checkpoint and reports the result."""
     target = device.setup_device(args)
     ranks = distributed.init_distributed(args.distribute)
+    cli.check_reading_flags(args, "--dataset")
     loaded = checkpoint.load(checkpoint.checkpoint_path(args.pretrained_model))
-    config, frames = loaded.config, loaded.config.data.forecast_frames
+    config, frames = loaded.config.reading(vars(args)), loaded.config.data.forecast_frames
     if args.summary:
         return summary.show(config, loaded.path.stat().st_size, loaded.path)
     source = evaluation_source(

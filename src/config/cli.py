@@ -7,6 +7,7 @@ import sys
 import types
 import typing
 
+from src.config.fields import names
 from src.config.presets import DEFAULT_PRESET, PRESETS, RECIPES
 from src.config.schema import DataConfig, ModelConfig, TrainingConfig
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
@@ -145,6 +146,22 @@ def add_device_flags(parser):
         help="how graphs are compiled; O0: kernel by kernel; O1: with fused operators; O2: as a "
         "whole, by an Ascend's graph engine (default: MindSpore's choice)",
     )
+
+
+def add_reading_flags(parser, file):
+    """Adds the flags that say how own data are read, in the file of the flag named `file`."""
+    group = parser.add_argument_group(f"how {file} is read, where not as the checkpoint says")
+    hints = typing.get_type_hints(DataConfig)
+    for f in dataclasses.fields(DataConfig):
+        if f.metadata["reads_file"]:
+            _add_flag(group, f, hints[f.name])
+
+
+def check_reading_flags(args, file):
+    """Raises `InputError` for a flag of `add_reading_flags` without the flag named `file`."""
+    for name in names(DataConfig, reads_file=True):
+        if getattr(args, name, None) and getattr(args, file.lstrip("-")) is None:
+            raise InputError(f"--{name} is given without {file}, to which it belongs")
 
 
 def add_value_range_flag(parser, file):

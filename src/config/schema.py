@@ -162,6 +162,16 @@ class DataConfig(Checked):
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
+        reads_file=True,
+    )
+    group: str | None = option(
+        None,
+        "group of a NetCDF or Zarr dataset that holds the variable; default: the only one that "
+        "does",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+        reads_file=True,
     )
     time: str | None = option(
         None,
@@ -169,6 +179,7 @@ class DataConfig(Checked):
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
+        reads_file=True,
     )
     latitude: str | None = option(
         None,
@@ -176,6 +187,7 @@ class DataConfig(Checked):
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
+        reads_file=True,
     )
     longitude: str | None = option(
         None,
@@ -183,6 +195,34 @@ class DataConfig(Checked):
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
+        reads_file=True,
+    )
+    time_from_name: str | None = option(
+        None,
+        "pattern of the times in the names of the dataset's files, as of strptime, such as "
+        "radar_%%Y%%m%%d%%H%%M.nc",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+        reads_file=True,
+    )
+    nodata: tuple[float, ...] | None = option(
+        None,
+        "values of the dataset's files that stand for missing ones, beside those that the files "
+        "themselves declare",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+        reads_file=True,
+    )
+    axes: str | None = option(
+        None,
+        "order of the axes of a dataset in .npy or .npz, of the letters N, T, C, H and W, such as "
+        "TNHW; default: THW, NTHW or NTCHW",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+        reads_file=True,
     )
     window_stride: int | None = option(
         None,
@@ -226,6 +266,7 @@ class DataConfig(Checked):
         "forecasts to the frames' own size",
         belongs_to="dataset",
         inherited="with_dataset",
+        reads_file=True,
     )
     auto_range: bool = option(
         False,
@@ -322,7 +363,7 @@ class DataConfig(Checked):
         super().__post_init__()
         if self.dataset is None:
             defaults = {f.name: f.default for f in fields(self)}
-            for name in names(DataConfig, belongs_to="dataset"):
+            for name in names(DataConfig, belongs_to="dataset", reads_file=False):
                 if getattr(self, name) != defaults[name]:
                     raise InputError(
                         f"{name} is {getattr(self, name)}: it can be set only with --dataset"
@@ -588,6 +629,15 @@ class Config(Checked):
             )
         self.steps_per_epoch()
         self._check_curriculum()
+
+    def reading(self, flags):
+        """The `Config` with other settings of how own data are read.
+
+        Args:
+            flags: the settings by name; others than those are ignored.
+        """
+        given = {k: v for k, v in flags.items() if k in names(DataConfig, reads_file=True)}
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, **given))
 
     def steps_per_epoch(self, ranks=1):
         """Steps in an epoch; raises `InputError` if an epoch has fewer sequences than a step."""

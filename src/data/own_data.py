@@ -18,7 +18,8 @@ from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
 from src.errors import InputError
 from src.formats.arrays import read_file
-from src.formats.readers import AxisNames, files_of, is_array
+from src.formats.options import ReadOptions
+from src.formats.readers import files_of, is_array
 
 # Spellings of mm/h; a kilogram of rain on a square metre is a millimetre.
 MILLIMETRES_PER_HOUR = (
@@ -42,14 +43,13 @@ def open_file(path, data):
 
     Args:
         path: a file, a folder or a pattern.
-        data: a `DataConfig`, or an object with its fields about what to read in the file.
+        data: a `DataConfig`, or an object with its fields that `ReadOptions` has.
     """
-    names = AxisNames(data.variable, data.time, data.latitude, data.longitude)
     if files_of(path) == [Path(path)] and is_array(path):
         dimensions = read_file(path).ndim
         if dimensions == 5 or (dimensions == 4 and data.window_stride is None):
             return SequencesFile(path)
-    return RecordFile(path, names)
+    return RecordFile(path, ReadOptions.of(data))
 
 
 def check_units(file, transform):

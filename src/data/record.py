@@ -45,15 +45,15 @@ class Record:
 
     Args:
         path: what `files_of` takes: a file, a folder or a pattern.
-        names: the `AxisNames` to look for in the files.
+        options: the `ReadOptions` of the files.
 
     Raises:
         InputError: a file cannot be read, or the files do not belong together.
     """
 
-    def __init__(self, path, names):
+    def __init__(self, path, options):
         self.path = path
-        self.readers = [open_reader(file, names) for file in files_of(path)]
+        self.readers = [open_reader(file, options) for file in files_of(path)]
         first = self.readers[0]
         for other in self.readers[1:]:
             _check_alike(first, other)
@@ -236,7 +236,7 @@ class RecordFile:
 
     Args:
         path: a file, a folder or a pattern.
-        names: the `AxisNames` to look for in the files.
+        options: the `ReadOptions` of the files.
 
     Raises:
         InputError: a file cannot be read, or the files do not belong together.
@@ -244,9 +244,9 @@ class RecordFile:
 
     is_record = True
 
-    def __init__(self, path, names):
+    def __init__(self, path, options):
         self.path = path
-        self.record = Record(path, names)
+        self.record = Record(path, options)
         self.frame_shape = self.record.frame_shape
         self.units = self.record.grid.units
         self.has_names = self.record.readers[0].has_names

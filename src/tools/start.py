@@ -20,7 +20,7 @@ from src.config.schema import AUTO, Config, DataConfig, ModelConfig, TrainingCon
 from src.data import own_data, sources
 from src.data.normalizer import check_value_range
 from src.errors import InputError
-from src.formats.readers import AxisNames, would_read
+from src.formats.readers import would_read
 from src.model import EncoderForecaster
 from src.tools.earlier import Earlier
 from src.tools.state import TrainingState
@@ -215,6 +215,8 @@ def new_config(flags, target, pretrained=None, saved=None):
             preset = pretrained.config.preset
             known |= _fields_of(pretrained.config.model)
     settings, dataset = known | flags, None
+    if settings.get("dataset") is None:
+        _refuse_reading(flags)
     if settings.get("dataset") is not None:
         found = set(names(DataConfig, ModelConfig, found_in_dataset=True))
         lasting = {name: value for name, value in known.items() if name not in found}
@@ -222,6 +224,13 @@ def new_config(flags, target, pretrained=None, saved=None):
         if settings["dataset_crc"] == known.get("dataset_crc"):
             settings["epoch_size"] = flags.get("epoch_size", known["epoch_size"])
     return make_config(preset or DEFAULT_PRESET[target], settings, recipe), dataset
+
+
+def _refuse_reading(flags):
+    """Raises `InputError` for a flag that says how a dataset is read, where there is none."""
+    for name in names(DataConfig, reads_file=True):
+        if flags.get(name):
+            raise InputError(f"{name} is {flags[name]}: it can be set only with --dataset")
 
 
 def _fields_of(*parts):
@@ -312,11 +321,11 @@ def _check_kind(file, data):
             f"{file.path}: holds whole sequences, which have no window_stride; leave "
             "--window_stride out"
         )
-    for f in dataclasses.fields(AxisNames):
-        if getattr(data, f.name) is not None and not file.has_names:
+    for name in ("variable", "group", "time", "latitude", "longitude"):
+        if getattr(data, name) is not None and not file.has_names:
             raise InputError(
                 f"{file.path}: is neither NetCDF nor Zarr, so its axes have no names; leave "
-                f"--{f.name} out"
+                f"--{name} out"
             )
 
 

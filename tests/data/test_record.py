@@ -216,11 +216,11 @@ import numpy as np
 from src.config.presets import make_config
 from src.data import own_data
 from src.data.record import Record
-from src.formats.readers import AxisNames
+from src.formats.options import ReadOptions
 
 for path in sys.argv[1:]:
     options = {"dataset": path, "value_range": (0.0, 255.0), "window_stride": 1}
-    options |= {"image_size": (512, 512), "dataset_crc": Record(path, AxisNames()).fingerprint()}
+    options |= {"image_size": (512, 512), "dataset_crc": Record(path, ReadOptions()).fingerprint()}
     config = make_config("small", options)
     train, _ = own_data.training_sources(config)
     last = own_data.evaluation_source(config)[[0]]
