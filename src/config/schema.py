@@ -292,6 +292,14 @@ class DataConfig(Checked):
         in_graph=False,
         found_in_dataset=True,
     )
+    frequency: str | None = option(
+        None,
+        "rule of the times of the dataset's frames",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
     held_out: float = option(
         0.1,
         "fraction of the dataset for validation; the same fraction again is for testing",
@@ -634,9 +642,12 @@ class Config(Checked):
         """The `Config` with other settings of how own data are read.
 
         Args:
-            flags: the settings by name; others than those are ignored.
+            flags: the settings by name; others than those are ignored. With "any_step" the
+                frequency is that of the file, whatever it was in training.
         """
         given = {k: v for k, v in flags.items() if k in names(DataConfig, reads_file=True)}
+        if flags.get("any_step"):
+            given["frequency"] = None
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **given))
 
     def steps_per_epoch(self, ranks=1):

@@ -43,13 +43,22 @@ def open_file(path, data):
 
     Args:
         path: a file, a folder or a pattern.
-        data: a `DataConfig`, or an object with its fields that `ReadOptions` has.
+        data: a `DataConfig`, or an object with its fields that `ReadOptions` has and `frequency`.
     """
     if files_of(path) == [Path(path)] and is_array(path):
         dimensions = read_file(path).ndim
         if dimensions == 5 or (dimensions == 4 and data.window_stride is None):
             return SequencesFile(path)
-    return RecordFile(path, ReadOptions.of(data))
+    return RecordFile(path, ReadOptions.of(data), data.frequency)
+
+
+def log_frequency(file, known):
+    """Prints the frequency of a file's times where it is not the one that a network was trained
+    with, which is None if unknown.
+    """
+    if file.frequency != known and file.frequency is not None:
+        trained = "not stored in the checkpoint" if known is None else f"trained with {known}"
+        print(f"frequency: {file.frequency}, of {file.path} ({trained})")
 
 
 def check_units(file, transform):
@@ -113,6 +122,7 @@ def evaluation_source(config, dataset=None, value_range=None):
         )
     check_frames(file.frame_shape, path, config)
     check_units(file, data.transform)
+    log_frequency(file, data.frequency)
     normalizer = make_normalizer(config, file.frame_shape[1:], scale)
     if known:
         file.check_length(data)

@@ -12,9 +12,10 @@ import numpy as np
 
 from src.data.sequences import SPLITS, OwnSequences, warn_of_scale
 from src.errors import InputError
+from src.formats import frequency
 from src.formats.arrays import SAMPLED, collect_statistics
-from src.formats.grid import time_order
 from src.formats.readers import files_of, open_reader
+from src.formats.times import as_numbers, joined, time_order
 
 # If a larger fraction of the training split is beyond the value range, a warning is printed.
 CLIPPED = 0.01
@@ -46,12 +47,14 @@ class Record:
     Args:
         path: what `files_of` takes: a file, a folder or a pattern.
         options: the `ReadOptions` of the files.
+        known: the frequency that a network was trained with, as a text, or None.
 
     Raises:
-        InputError: a file cannot be read, or the files do not belong together.
+        InputError: a file cannot be read, the files do not belong together, or their times follow
+            no rule, or another one than is known.
     """
 
-    def __init__(self, path, options):
+    def __init__(self, path, options, known=None):
         self.path = path
         self.readers = [open_reader(file, options) for file in files_of(path)]
         first = self.readers[0]
@@ -65,12 +68,47 @@ class Record:
         self.places = np.stack([files, np.concatenate([np.arange(n) for n in counts])], 1)
         self.known = {}
         self.times, self.segments = None, np.zeros(len(self.places), int)
-        self.duplicates = self.gaps = 0
-        if all(reader.times is not None for reader in self.readers):
-            times = np.concatenate([reader.times for reader in self.readers])
-            numbers = _as_numbers(times, first)
-            kept, self.segments, self.duplicates, self.gaps = time_order(numbers)
-            self.places, self.times = self.places[kept], times[kept]
+        self.frequency, self.duplicates, self.gaps, self.short_steps = None, 0, 0, 0
+        times = joined(self.readers)
+        if times is not None:
+            self._put_in_order(times, known and frequency.parse(known))
+
+    def _put_in_order(self, times, known):
+        """Sorts the frames by time, and divides them into segments of the record's own step."""
+        numbers = as_numbers(times)
+        order, has_duplicate, self.long_steps = time_order(numbers)
+        self.duplicates = len(numbers) - len(order)
+        self.places, self.times = self.places[order], times[order]
+        self.frequency = self._frequency(known)
+        if len(self) == 1:
+            return
+        steps, regular = np.diff(numbers[order]), self.frequency.regular(self.times)
+        usual = np.median(steps[regular]) if regular.any() else np.median(steps)
+        self.gaps = int((~regular & (steps > usual)).sum())
+        self.short_steps = int((~regular).sum()) - self.gaps
+        # It is unknown which of two frames at the same time is right, so the segment ends there.
+        self.segments = np.concatenate(([0], np.cumsum(~regular | has_duplicate[:-1])))
+
+    def _frequency(self, known):
+        """The rule of the times: the known one where most of them follow it, else their own."""
+        if known and (len(self) == 1 or known.regular(self.times).mean() > 0.5):
+            return known
+        found = frequency.find(self.times)
+        if found is None and len(self) > 1 and not known:
+            steps = np.diff(as_numbers(self.times))
+            unit = " s" if frequency.is_dated(self.times) else ""
+            raise InputError(
+                f"{self.path}: its times follow no rule: steps are from {steps.min():g}{unit} to "
+                f"{steps.max():g}{unit}, and no step is that of most frames; bring the frames to "
+                "one step, or leave the time coordinate out, and they count as evenly spaced"
+            )
+        if found and known and not known.is_like(found):
+            raise InputError(
+                f"{self.path}: its step is {found}, and the network was trained with {known}: its "
+                "forecast would be of other lead times",
+                any_step="--any_step goes on with the file's own",
+            )
+        return found or known
 
     def __len__(self):
         return len(self.places)
@@ -113,10 +151,11 @@ class Record:
         splits = split_by_time(len(self), window, data.held_out)
         for name, frames in splits.items():
             if not len(self.windows(frames, window, data.window_stride or 1)):
+                short = f", {self.short_steps} short steps" if self.short_steps else ""
                 raise InputError(
                     f"{self.path}: its {name} split, {self.describe(frames)}, has no {window} "
                     f"frames in a row (input_frames + forecast_frames): the record has {self.gaps} "
-                    f"gaps and {self.duplicates} duplicates in time"
+                    f"gaps{short} and {self.duplicates} duplicates in time"
                 )
         return splits
 
@@ -140,7 +179,7 @@ class Record:
         """A CRC-32 of shape, type, times and some frames, which identifies the record."""
         crc = zlib.crc32(repr((len(self), self.frame_shape, self.dtype.str)).encode())
         if self.times is not None:
-            crc = zlib.crc32(repr((self.times[0], self.times[-1], self.gaps)).encode(), crc)
+            crc = zlib.crc32(repr((self.times[0], self.times[-1], self.long_steps)).encode(), crc)
         for t in np.unique(np.linspace(0, len(self) - 1, SAMPLED).astype(int)):
             crc = zlib.crc32(np.ascontiguousarray(self.read(t, t + 1)), crc)
         return crc
@@ -161,13 +200,12 @@ class Record:
         return str(time)
 
     def notes(self):
-        """The gaps and duplicates in time, in words; "" if there are none."""
-        found = [
-            f"{count} {name if count > 1 else name.removesuffix('s')}"
-            for count, name in ((self.gaps, "gaps"), (self.duplicates, "duplicates"))
-            if count
-        ]
-        return f"{' and '.join(found)} in time, which no window contains" if found else ""
+        """What is unusual in the times, in words; "" if nothing is."""
+        counts = {"gaps": self.gaps, "short steps": self.short_steps, "duplicates": self.duplicates}
+        found = [f"{n} {name if n > 1 else name[:-1]}" for name, n in counts.items() if n]
+        notes = [f"{' and '.join(found)} in time, which no window contains"] if found else []
+        assumed = {reader.time_note for reader in self.readers if reader.time_note}
+        return "; ".join([*notes, *sorted(assumed)])
 
 
 class Windows(OwnSequences):
@@ -189,9 +227,10 @@ class Windows(OwnSequences):
         """(C, H, W) of a frame."""
         return self.array.frame_shape
 
-    def record_times(self):
-        """The times of all frames of the record, (T,)."""
-        return self.array.times
+    @property
+    def frequency(self):
+        """The rule of the record's times; None if they have none, or are unknown."""
+        return self.array.frequency
 
     def times(self, index):
         """The times of a window's frames, as in the files; None if they have none."""
@@ -216,40 +255,28 @@ def _check_alike(first, other):
         )
 
 
-def _as_numbers(times, reader):
-    """Times as numbers, (T,), float64: in seconds, or unchanged if the files hold plain numbers."""
-    if times.dtype.kind == "M":
-        if np.isnat(times).any():
-            raise InputError(f"{reader.path}: {reader.grid.time_name} has missing times")
-        return times.astype("datetime64[us]").astype(np.int64) / 1e6
-    if times.dtype == object:
-        import cftime
-
-        return np.asarray(cftime.date2num(times, "seconds since 1970-01-01"), np.float64)
-    if not np.isfinite(times).all():
-        raise InputError(f"{reader.path}: {reader.grid.time_name} has missing times")
-    return times.astype(np.float64)
-
-
 class RecordFile:
     """A record as own data; `SequencesFile` has the same methods.
 
     Args:
         path: a file, a folder or a pattern.
         options: the `ReadOptions` of the files.
+        known: the frequency that a network was trained with, as a text, or None.
 
     Raises:
-        InputError: a file cannot be read, or the files do not belong together.
+        InputError: as `Record` does.
     """
 
     is_record = True
 
-    def __init__(self, path, options):
+    def __init__(self, path, options, known=None):
         self.path = path
-        self.record = Record(path, options)
+        self.record = Record(path, options, known)
         self.frame_shape = self.record.frame_shape
         self.units = self.record.grid.units
         self.has_names = self.record.readers[0].has_names
+        rule = self.record.frequency
+        self.frequency = None if rule is None else str(rule)
 
     def fingerprint(self):
         """A CRC-32 that identifies the record."""
@@ -337,19 +364,35 @@ class RecordFile:
         """The last `count` frames of the record as a dataset of one window.
 
         Raises:
-            InputError: there is a gap among them, or values are missing and not masked.
+            InputError: there is a gap among them, or values are missing and not masked; or the
+                times of the frames that follow are unknown.
         """
         frames = range(len(self.record) - count, len(self.record))
         times = self.record.describe(frames)
         if self.record.segments[frames.start] != self.record.segments[frames.stop - 1]:
+            rule = "" if self.record.times is None else f" that is not {self.record.frequency}"
             raise InputError(
-                f"{self.path}: its last {count} frames, {times}, are not in a row: there is a gap "
-                "or a duplicate in time"
+                f"{self.path}: its last {count} frames, {times}, are not in a row: there is a step"
+                f"{rule} or a duplicate in time"
             )
+        self._check_follows()
         found = self._check(frames, normalizer)
         warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
         name = f"{self.path}, its last {count} frames ({times})"
         return Windows(self.record, np.array([frames.start]), count, normalizer, name)
+
+    def _check_follows(self):
+        """Raises `InputError` unless the rule of the times tells which follow the last."""
+        times, rule = self.record.times, self.record.frequency
+        if times is None or (rule is not None and rule.holds(times[-1:]).all()):
+            return
+        problem = (
+            f"is none of {rule}" if rule else "is the only one, and the network's step unknown"
+        )
+        raise InputError(
+            f"{self.path}: its last time, {self.record.time_of(len(times) - 1)}, {problem}, so the "
+            "times of its forecast are unknown: give a file with the frames before it"
+        )
 
     def whole(self, data, normalizer):
         """All windows of the record as a dataset."""

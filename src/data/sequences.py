@@ -96,7 +96,7 @@ class SequencesFile:
 
     is_record = False
     has_names = False
-    units = None
+    units = frequency = None
 
     def __init__(self, path):
         self.path = path

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from src.data.normalizer import check_value_range
-from src.data.own_data import check_units, open_file
+from src.data.own_data import check_units, log_frequency, open_file
 from src.data.sequences import OwnSequences, warn_of_scale
 from src.data.sources import evaluation_source
 from src.errors import InputError
@@ -64,6 +64,7 @@ def _end_of_record(predictor, file, needed, scale):
     """The source of one sequence, the last frames of a record."""
     check_units(file, predictor.config.data.transform)
     predictor.check((1, len(file.record), *file.frame_shape), file.path, needed)
+    log_frequency(file, predictor.config.data.frequency)
     return file.end(needed, predictor.normalizer(file.frame_shape[1:], scale))
 
 

@@ -73,7 +73,18 @@ class Axes:
         """The times as the file has them, (T,), or None if it has none."""
         if self.time not in self.array.coords:
             return None
-        return self.array[self.time].values
+        times = self.array[self.time]
+        if "undecoded" in times.encoding:
+            raise InputError(
+                f"{self.path}: {self.time} holds times that cannot be read: "
+                f"{times.encoding['undecoded']}"
+            )
+        return times.values
+
+    def time_note(self):
+        """What was assumed to decode the times, or None."""
+        known = self.time in self.array.coords
+        return self.array[self.time].encoding.get("assumed") if known else None
 
     def grid(self, variable):
         """The `Grid` of a variable."""

@@ -4,9 +4,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-# A time step longer than this many median steps is a gap; months differ in length by less.
-GAP = 1.5
-
 
 @dataclass(frozen=True)
 class Axis:
@@ -48,27 +45,3 @@ class Grid:
             if other_axis is None or not np.array_equal(axis.values, other_axis.values):
                 return f"other values of {name}"
         return ""
-
-
-def time_order(numbers):
-    """Sorts frames by time, drops duplicates, and divides the rest into segments without gaps.
-
-    Args:
-        numbers: (T,), the times of the frames as numbers, in any order.
-
-    Returns:
-        The indices of the remaining frames in order of time; the number of the segment that each
-        belongs to, ascending; the number of duplicates; and the number of gaps. Of frames at the
-        same time only the first remains, and its segment ends with it.
-    """
-    order = np.argsort(numbers, kind="stable")
-    steps = np.diff(numbers[order])
-    first = np.concatenate(([True], steps > 0))
-    remaining = order[first]
-    has_duplicate = np.concatenate((~first[1:], [False]))[first]
-    steps = np.diff(numbers[remaining])
-    gaps = steps > GAP * np.median(steps) if len(steps) else np.zeros(0, bool)
-    # It is unknown which of two frames at the same time is right, so the segment ends there.
-    breaks = gaps | has_duplicate[:-1]
-    segments = np.concatenate(([0], np.cumsum(breaks)))
-    return remaining, segments, len(order) - len(remaining), int(gaps.sum())

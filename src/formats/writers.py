@@ -14,7 +14,6 @@ import mindspore as ms
 import numpy as np
 
 from src.errors import DiskError
-from src.formats.time_axis import times_after
 from src.runtime.files import write_atomically
 
 PIECE_BYTES = 1 << 24
@@ -88,8 +87,6 @@ def _times(source, input_frames, count, frames):
     known = [source.times(n) for n in range(count)]
     valid = np.stack([_valid_times(times, input_frames, frames, source) for times in known])
     reference = np.stack([times[input_frames - 1] for times in known])
-    if valid.dtype.kind == "M":
-        valid, reference = valid.astype("datetime64[ns]"), reference.astype("datetime64[ns]")
     attributes = source.grid.time_attributes
     if valid.dtype.kind in "MO":
         attributes = {k: v for k, v in attributes.items() if k not in ("units", "calendar")}
@@ -106,8 +103,11 @@ def _valid_times(times, input_frames, frames, source):
     known = times[input_frames : input_frames + frames]
     if len(known) == frames:
         return known
-    series = times if len(times) > 1 else source.record_times()
-    return np.concatenate([known, times_after(series, frames - len(known)).astype(times.dtype)])
+    following = source.frequency.after(times[-1], frames - len(known))
+    if times.dtype.kind == "M":
+        # Microseconds reach further than nanoseconds, which end in 2262.
+        return np.concatenate([known.astype("datetime64[us]"), following])
+    return np.concatenate([known, following.astype(times.dtype)])
 
 
 def _without_references(attributes):

@@ -289,12 +289,15 @@ def resolve_dataset(settings):
         )
     file.check_length(data)
     own_data.check_units(file, data.transform)
+    if file.frequency:
+        print(f"frequency: {file.frequency}")
     decided = {
         "image_size": tuple(size),
         "channels": channels,
         "dataset_crc": file.fingerprint(),
         "window_stride": file.window_stride(data),
         "units": file.units,
+        "frequency": file.frequency,
         "auto_range": data.value_range == AUTO,
     }
     if data.value_range == AUTO or data.missing == "mask":

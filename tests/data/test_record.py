@@ -13,7 +13,7 @@ from src.config.presets import make_config
 from src.data.record import split_by_time
 from src.data.sources import evaluation_source, mean_image_source, training_sources
 from src.errors import InputError
-from src.formats.grid import time_order
+from src.formats.times import time_order
 from src.tools.start import resolve_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,16 +72,16 @@ def test_no_frame_is_in_two_parts(tmp_path, stride, held_out):
     assert windows_of(mean).max() == train.max()
 
 
-def test_order_gaps_and_repeats_by_hand():
-    """Times 0 1 2 | 5 6 (twice) | 7 8: a gap after 2, a repeat after 6."""
+def test_order_and_duplicates_by_hand():
+    """Times 0 1 2 | 5 6 (twice) | 7 8; what is long in months is no 31 days after 30."""
     times = np.array([5, 6, 7, 8, 0, 1, 2, 6])
-    kept, segments, duplicates, gaps = time_order(times)
+    kept, has_duplicate, long_steps = time_order(times)
     assert times[kept].tolist() == [0, 1, 2, 5, 6, 7, 8]
-    assert segments.tolist() == [0, 0, 0, 1, 1, 2, 2]
-    assert (duplicates, gaps) == (1, 1)
+    assert has_duplicate.tolist() == [False] * 4 + [True] + [False] * 2
+    assert long_steps == 1
     months = pd.date_range("2001-01-15", periods=36, freq="MS").values.astype("M8[s]").astype(int)
-    assert time_order(months)[3] == 0
-    assert time_order(np.delete(months, 7))[3] == 1
+    assert time_order(months)[2] == 0
+    assert time_order(np.delete(months, 7))[2] == 1
 
 
 def test_files_in_time_order_and_no_window_across_a_gap(tmp_path):
