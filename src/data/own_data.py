@@ -53,12 +53,9 @@ def open_file(path, data):
 
 
 def log_frequency(file, known):
-    """Prints the frequency of a file's times where it is not the one that a network was trained
-    with, which is None if unknown.
-    """
-    if file.frequency != known and file.frequency is not None:
-        trained = "not stored in the checkpoint" if known is None else f"trained with {known}"
-        print(f"frequency: {file.frequency}, of {file.path} ({trained})")
+    """Prints the frequency of a file's times unless it is that which a checkpoint has."""
+    if file.frequency not in (known, None):
+        print(f"frequency: {file.frequency}, found in {file.path}")
 
 
 def check_units(file, transform):

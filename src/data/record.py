@@ -204,7 +204,7 @@ class Record:
         counts = {"gaps": self.gaps, "short steps": self.short_steps, "duplicates": self.duplicates}
         found = [f"{n} {name if n > 1 else name[:-1]}" for name, n in counts.items() if n]
         notes = [f"{' and '.join(found)} in time, which no window contains"] if found else []
-        assumed = {reader.time_note for reader in self.readers if reader.time_note}
+        assumed = {reader.grid.time_note for reader in self.readers} - {None}
         return "; ".join([*notes, *sorted(assumed)])
 
 

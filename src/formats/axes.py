@@ -73,18 +73,7 @@ class Axes:
         """The times as the file has them, (T,), or None if it has none."""
         if self.time not in self.array.coords:
             return None
-        times = self.array[self.time]
-        if "undecoded" in times.encoding:
-            raise InputError(
-                f"{self.path}: {self.time} holds times that cannot be read: "
-                f"{times.encoding['undecoded']}"
-            )
-        return times.values
-
-    def time_note(self):
-        """What was assumed to decode the times, or None."""
-        known = self.time in self.array.coords
-        return self.array[self.time].encoding.get("assumed") if known else None
+        return self.array[self.time].values
 
     def grid(self, variable):
         """The `Grid` of a variable."""
@@ -95,12 +84,20 @@ class Axes:
             if time not in c.dims and c.ndim
         }
         times = array[self.time] if self.time in array.coords else None
-        attributes = {}
+        attributes, note = {}, None
         if times is not None:
+            note = times.encoding.get("assumed")
             encoding = {k: v for k, v in times.encoding.items() if k in ("units", "calendar")}
             attributes = dict(times.attrs) | encoding
         dims = tuple(dim and str(dim) for dim in self.dims)
         units = array.attrs.get("units")
         return Grid(
-            str(variable), dims, units, dict(array.attrs), coordinates, str(self.time), attributes
+            str(variable),
+            dims,
+            units,
+            dict(array.attrs),
+            coordinates,
+            str(self.time),
+            attributes,
+            note,
         )

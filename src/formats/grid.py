@@ -26,6 +26,7 @@ class Grid:
         coordinates: an `Axis` by name for each coordinate that does not depend on time.
         time_name: name of the time coordinate.
         time_attributes: attributes of the time coordinate, with its "units" and "calendar".
+        time_note: what was assumed to read the times, or None.
     """
 
     variable: str = "values"
@@ -35,6 +36,7 @@ class Grid:
     coordinates: dict = field(default_factory=dict)
     time_name: str = "time"
     time_attributes: dict = field(default_factory=dict)
+    time_note: str | None = None
 
     def difference(self, other):
         """How another grid differs from this one, in words; "" if it does not."""

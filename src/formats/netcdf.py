@@ -7,7 +7,7 @@ import numpy as np
 
 from src.errors import InputError
 from src.formats.axes import Axes
-from src.formats.times import decoded
+from src.formats.times import decode_cf
 
 # Variables up to this size are kept in memory: many small reads of a compressed file are slow.
 SMALL_BYTES = 1 << 26
@@ -61,7 +61,7 @@ class XarrayReader:
         self.shape, self.dtype = tuple(sizes), array.dtype
         if 0 in self.shape:
             raise InputError(f"{path}: {self.variable} has no frames: its shape is {self.shape}")
-        self.times, self.time_note = axes.times(), axes.time_note()
+        self.times = axes.times()
         self.grid = axes.grid(self.variable)
 
     def read(self, start, stop):
@@ -88,10 +88,7 @@ class XarrayReader:
             raise InputError(f"{path}: not found")
         options = {"engine": "zarr", "consolidated": False} if path.is_dir() else {}
         try:
-            dataset = xarray.open_dataset(
-                path, cache=False, decode_times=False, decode_timedelta=False, **options
-            )
-            return decoded(dataset)
+            return decode_cf(xarray.open_dataset(path, cache=False, decode_cf=False, **options))
         except UNREADABLE as error:
             raise _unreadable(path, error) from None
         except ImportError as error:

@@ -99,7 +99,7 @@ class ArrayReader:
     this process. An .npz file cannot be mapped and is read whole.
     """
 
-    times = time_note = None
+    times = None
     has_names = False
 
     def __init__(self, path):

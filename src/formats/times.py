@@ -20,77 +20,76 @@ MONTHS = re.compile(r"(month|year)s? since (.+)", re.IGNORECASE)
 GAP = 1.5
 
 
-def decoded(dataset):
-    """A Dataset of xarray whose times are decoded, with their units in their encoding.
+def decode_cf(dataset):
+    """A Dataset of xarray decoded by CF, with the time axes that xarray does not know.
 
-    Times that cannot be decoded stay numbers; why is in their encoding, as "undecoded". What had
-    to be assumed is there as "assumed".
+    What had to be assumed is in the encoding of the times, as "assumed".
 
     Args:
-        dataset: the Dataset, opened with decode_times=False.
+        dataset: the undecoded Dataset.
+
+    Raises:
+        ValueError: times cannot be decoded.
     """
     import xarray
 
-    new = {}
-    for name, variable in dataset.variables.items():
-        units = str(variable.attrs.get("units", ""))
-        numeric = variable.ndim < 2 and variable.dtype.kind in "iuf"
-        if numeric and (" since " in units or ABSOLUTE.fullmatch(units)):
-            new[name] = _decode(variable.to_base_variable(), name)
-    if not new:
-        return dataset
-    values, coordinates = (
-        {name: new.get(name, part[name].variable) for name in part}
-        for part in (dataset.data_vars, dataset.coords)
-    )
-    result = xarray.Dataset(values, coordinates, dataset.attrs)
-    result.set_close(dataset.close)
-    return result
+    known = {
+        name: _in_known_units(variable)
+        for name, variable in dataset.variables.items()
+        if variable.ndim < 2 and variable.dtype.kind in "iuf"
+    }
+    changed = {name: new for name, new in known.items() if new is not None}
+    if changed:
+        parts = (dataset.data_vars, dataset.coords)
+        values, coordinates = ({n: changed.get(n, p[n].variable) for n in p} for p in parts)
+        new = xarray.Dataset(values, coordinates, dataset.attrs)
+        new.set_close(dataset.close)
+        dataset = new
+    with warnings.catch_warnings():
+        # Dates beyond nanoseconds become cftime objects, which are as good here.
+        warnings.simplefilter("ignore", xarray.SerializationWarning)
+        return xarray.decode_cf(dataset, decode_timedelta=False)
 
 
-def _decode(variable, name):
-    """A variable of times with dates; as it was, with the reason, if that is not possible."""
-    from xarray.coders import CFDatetimeCoder
-
-    calendar = str(variable.attrs.get("calendar", "standard")).lower()
-    known = ALIASES.get(calendar, calendar)
-    assumed = f"calendar {calendar} is read as {known}" if known != calendar else None
-    try:
-        plain, note = _in_seconds(variable, known)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # dates beyond datetime64 are cftime's
-            new = CFDatetimeCoder().decode(plain, name=name).load()
-    except (ValueError, OverflowError, TypeError) as error:
-        variable.encoding["undecoded"] = str(error).split(". Try opening")[0]
-        return variable
-    if plain is not variable and "units" in new.encoding:
-        new.encoding["units"] = f"days since {new.encoding['units'].partition(' since ')[2]}"
-    notes = [text for text in (assumed, note) if text]
-    if notes:
-        new.encoding["assumed"] = "; ".join(notes)
-    return new
-
-
-def _in_seconds(variable, calendar):
-    """A variable of times in units that xarray knows, and what was assumed for it, or None."""
-    units = str(variable.attrs["units"])
+def _in_known_units(variable):
+    """An undecoded variable in units and a calendar that xarray knows; None if it has them, or
+    holds no times.
+    """
+    units = str(variable.attrs.get("units", ""))
     absolute, months = ABSOLUTE.fullmatch(units), MONTHS.fullmatch(units)
+    if not absolute and " since " not in units:
+        if re.search(r"\bas %", units):
+            raise ValueError(f"its units, {units!r}, are not known; 'day as %Y%m%d.%f' are")
+        return None
+    name = str(variable.attrs.get("calendar", "standard")).lower()
+    calendar = ALIASES.get(name, name)
+    notes = [f"calendar {name} is read as {calendar}"] if name != calendar else []
+    variable = variable.to_base_variable().copy()
+    variable.attrs["calendar"] = calendar
     if absolute:
-        dates, note = _absolute_dates(variable.values, absolute[1], calendar), None
-    elif months and not (months[1].lower() == "month" and calendar == "360_day"):
-        dates, note = _calendar_months(variable.values, *months.groups(), calendar)
-    elif months or calendar != variable.attrs.get("calendar", calendar):
-        changed = variable.copy()
-        changed.attrs["calendar"] = calendar
-        return changed, None
-    else:
-        return variable, None
+        _set_dates(variable, _absolute_dates(variable.values, absolute[1], calendar))
+    elif months and (months[1].lower(), calendar) != ("month", "360_day"):
+        _set_dates(variable, _calendar_months(variable.values, *months.groups(), calendar))
+        notes.append(f"{units} are read as {months[1].lower()}s of the calendar")
+    elif months:
+        # Months of 30 days can be decoded, but not written.
+        values = np.asarray(variable.values, np.float64) * 30
+        variable.values, variable.attrs["units"] = values, f"days since {months[2]}"
+    elif not notes:
+        return None
+    variable.encoding["assumed"] = "; ".join(notes) or None
+    return variable
+
+
+def _set_dates(variable, dates):
+    """Gives an undecoded variable other times: in days if they are exact, else in seconds."""
     import cftime
 
     first = dates[0].strftime("%Y-%m-%d")
-    changed = variable.copy(data=cftime.date2num(dates, f"seconds since {first}", calendar))
-    changed.attrs = variable.attrs | {"units": f"seconds since {first}", "calendar": calendar}
-    return changed, note
+    numbers = cftime.date2num(dates, f"seconds since {first}", variable.attrs["calendar"])
+    unit, size = ("seconds", 1) if (numbers % 21600).any() else ("days", 86400)
+    variable.values = np.reshape(numbers / size, variable.shape)
+    variable.attrs["units"] = f"{unit} since {first}"
 
 
 def _absolute_dates(values, unit, calendar):
@@ -140,7 +139,7 @@ def _calendar_months(values, unit, reference, calendar):
         year, month = divmod(12 * start.year + start.month - 1 + int(number), 12)
         date = start.replace(year=year, month=month + 1)
         dates.append(date + half * datetime.timedelta(days=date.daysinmonth))
-    return np.array(dates), f"{unit}s since {reference} are read as {unit}s of the calendar"
+    return np.array(dates)
 
 
 def as_numbers(times):
@@ -187,6 +186,21 @@ def _check_complete(reader):
         missing = not np.isfinite(times).all()
     if missing:
         raise InputError(f"{reader.path}: {reader.grid.time_name} has missing times")
+    if times.dtype.kind in "iuf" and len(times) > 1 and _are_dates(times):
+        raise InputError(
+            f"{reader.path}: {reader.grid.time_name} holds numbers without units that look like "
+            f"dates, {times[0]:.10g} for example: give it the attribute units = 'day as "
+            "%Y%m%d.%f', or 'month as %Y%m.%f' for numbers of year and month"
+        )
+
+
+def _are_dates(numbers):
+    """Whether all numbers could be dates of the form YYYYMMDD or YYYYMM."""
+    whole = np.floor(numbers).astype(np.int64)
+    whole = whole * 100 + 1 if (whole < 10**6).all() else whole
+    year, month, day = whole // 10000, whole // 100 % 100, whole % 100
+    plausible = (year > 1500) & (year < 2500) & (month > 0) & (month < 13) & (day > 0) & (day < 32)
+    return bool(plausible.all())
 
 
 def _calendar_of(times):
