@@ -34,7 +34,7 @@ def decode_cf(dataset):
     import xarray
 
     known = {
-        name: _in_known_units(variable)
+        name: _in_known_units(variable, name)
         for name, variable in dataset.variables.items()
         if variable.ndim < 2 and variable.dtype.kind in "iuf"
     }
@@ -51,7 +51,7 @@ def decode_cf(dataset):
         return xarray.decode_cf(dataset, decode_timedelta=False)
 
 
-def _in_known_units(variable):
+def _in_known_units(variable, coordinate):
     """An undecoded variable in units and a calendar that xarray knows; None if it has them, or
     holds no times.
     """
@@ -65,6 +65,9 @@ def _in_known_units(variable):
     calendar = ALIASES.get(name, name)
     notes = [f"calendar {name} is read as {calendar}"] if name != calendar else []
     variable = variable.to_base_variable().copy()
+    if (absolute or months or calendar not in REAL) and _is_missing(variable).any():
+        # xarray takes them for the first day of all in model calendars.
+        raise ValueError(f"{coordinate} has missing times")
     variable.attrs["calendar"] = calendar
     if absolute:
         _set_dates(variable, _absolute_dates(variable.values, absolute[1], calendar))
@@ -79,6 +82,13 @@ def _in_known_units(variable):
         return None
     variable.encoding["assumed"] = "; ".join(notes) or None
     return variable
+
+
+def _is_missing(variable):
+    """Which of the undecoded numbers of a variable are missing."""
+    values = variable.values
+    fills = [variable.attrs[n] for n in ("_FillValue", "missing_value") if n in variable.attrs]
+    return np.isin(values, fills) | (values != values)
 
 
 def _set_dates(variable, dates):
@@ -97,11 +107,9 @@ def _absolute_dates(values, unit, calendar):
     import cftime
 
     values = np.atleast_1d(values).astype(float)
-    if not np.isfinite(values).all():
-        raise ValueError("it has missing times")
     numbers = np.floor(values + 1e-9).astype(int)
     if unit != "day" and (values != numbers).any():
-        raise ValueError(f"{values[values != numbers][0]:g} is not a whole {unit}")
+        raise ValueError(f"{values[values != numbers][0]:.10g} is not a whole {unit}")
     dates = []
     for value, number in zip(values, numbers, strict=True):
         full = int(number) * {"day": 1, "month": 100, "year": 10000}[unit]
