@@ -11,11 +11,11 @@ from itertools import pairwise
 import numpy as np
 
 from src.data.sequences import SPLITS, OwnSequences, warn_of_scale
+from src.data.time_steps import TimeSteps, time_steps
 from src.errors import InputError
-from src.formats import frequency
 from src.formats.arrays import SAMPLED, collect_statistics
 from src.formats.readers import files_of, open_reader
-from src.formats.times import as_numbers, joined, time_order
+from src.formats.times import joined
 
 # If a larger fraction of the training split is beyond the value range, a warning is printed.
 CLIPPED = 0.01
@@ -67,48 +67,12 @@ class Record:
         files = np.repeat(np.arange(len(counts)), counts)
         self.places = np.stack([files, np.concatenate([np.arange(n) for n in counts])], 1)
         self.known = {}
-        self.times, self.segments = None, np.zeros(len(self.places), int)
-        self.frequency, self.duplicates, self.gaps, self.short_steps = None, 0, 0, 0
-        times = joined(self.readers)
-        if times is not None:
-            self._put_in_order(times, known and frequency.parse(known))
-
-    def _put_in_order(self, times, known):
-        """Sorts the frames by time, and divides them into segments of the record's own step."""
-        numbers = as_numbers(times)
-        order, has_duplicate, self.long_steps = time_order(numbers)
-        self.duplicates = len(numbers) - len(order)
-        self.places, self.times = self.places[order], times[order]
-        self.frequency = self._frequency(known)
-        if len(self) == 1:
-            return
-        steps, regular = np.diff(numbers[order]), self.frequency.regular(self.times)
-        usual = np.median(steps[regular]) if regular.any() else np.median(steps)
-        self.gaps = int((~regular & (steps > usual)).sum())
-        self.short_steps = int((~regular).sum()) - self.gaps
-        # It is unknown which of two frames at the same time is right, so the segment ends there.
-        self.segments = np.concatenate(([0], np.cumsum(~regular | has_duplicate[:-1])))
-
-    def _frequency(self, known):
-        """The rule of the times: the known one where most of them follow it, else their own."""
-        if known and (len(self) == 1 or known.regular(self.times).mean() > 0.5):
-            return known
-        found = frequency.find(self.times)
-        if found is None and len(self) > 1 and not known:
-            steps = np.diff(as_numbers(self.times))
-            unit = " s" if frequency.is_dated(self.times) else ""
-            raise InputError(
-                f"{self.path}: its times follow no rule: steps are from {steps.min():g}{unit} to "
-                f"{steps.max():g}{unit}, and no step is that of most frames; bring the frames to "
-                "one step, or leave the time coordinate out, and they count as evenly spaced"
-            )
-        if found and known and not known.is_like(found):
-            raise InputError(
-                f"{self.path}: its step is {found}, and the network was trained with {known}: its "
-                "forecast would be of other lead times",
-                any_step="--any_step goes on with the file's own",
-            )
-        return found or known
+        self.times, total = joined(self.readers), len(self.places)
+        self.steps = TimeSteps(np.arange(total), np.zeros(total, int))
+        if self.times is not None:
+            self.steps = time_steps(self.times, known, path)
+            self.places = self.places[self.steps.order]
+            self.times = self.times[self.steps.order]
 
     def __len__(self):
         return len(self.places)
@@ -133,7 +97,8 @@ class Record:
         or duplicate in it is left out.
         """
         starts = np.arange(frames.start, frames.stop - window + 1, stride)
-        return starts[self.segments[starts] == self.segments[starts + window - 1]]
+        segments = self.steps.segments
+        return starts[segments[starts] == segments[starts + window - 1]]
 
     def splits(self, data):
         """The frames of each split, as `split_by_time` returns them.
@@ -151,11 +116,12 @@ class Record:
         splits = split_by_time(len(self), window, data.held_out)
         for name, frames in splits.items():
             if not len(self.windows(frames, window, data.window_stride or 1)):
-                short = f", {self.short_steps} short steps" if self.short_steps else ""
+                steps = self.steps
+                short = f", {steps.short_steps} short steps" if steps.short_steps else ""
                 raise InputError(
                     f"{self.path}: its {name} split, {self.describe(frames)}, has no {window} "
-                    f"frames in a row (input_frames + forecast_frames): the record has {self.gaps} "
-                    f"gaps{short} and {self.duplicates} duplicates in time"
+                    "frames in a row (input_frames + forecast_frames): the record has "
+                    f"{steps.gaps} gaps{short} and {steps.duplicates} duplicates in time"
                 )
         return splits
 
@@ -179,7 +145,8 @@ class Record:
         """A CRC-32 of shape, type, times and some frames, which identifies the record."""
         crc = zlib.crc32(repr((len(self), self.frame_shape, self.dtype.str)).encode())
         if self.times is not None:
-            crc = zlib.crc32(repr((self.times[0], self.times[-1], self.long_steps)).encode(), crc)
+            ends = self.times[0], self.times[-1], self.steps.long_steps
+            crc = zlib.crc32(repr(ends).encode(), crc)
         for t in np.unique(np.linspace(0, len(self) - 1, SAMPLED).astype(int)):
             crc = zlib.crc32(np.ascontiguousarray(self.read(t, t + 1)), crc)
         return crc
@@ -201,9 +168,8 @@ class Record:
 
     def notes(self):
         """What is unusual in the times, in words; "" if nothing is."""
-        counts = {"gaps": self.gaps, "short steps": self.short_steps, "duplicates": self.duplicates}
-        found = [f"{n} {name if n > 1 else name[:-1]}" for name, n in counts.items() if n]
-        notes = [f"{' and '.join(found)} in time, which no window contains"] if found else []
+        counts = self.steps.counts()
+        notes = [f"{counts}, which no window contains"] if counts else []
         assumed = {reader.grid.time_note for reader in self.readers} - {None}
         return "; ".join([*notes, *sorted(assumed)])
 
@@ -230,7 +196,7 @@ class Windows(OwnSequences):
     @property
     def frequency(self):
         """The rule of the record's times; None if they have none, or are unknown."""
-        return self.array.frequency
+        return self.array.steps.frequency
 
     def times(self, index):
         """The times of a window's frames, as in the files; None if they have none."""
@@ -275,7 +241,7 @@ class RecordFile:
         self.frame_shape = self.record.frame_shape
         self.units = self.record.grid.units
         self.has_names = self.record.readers[0].has_names
-        rule = self.record.frequency
+        rule = self.record.steps.frequency
         self.frequency = None if rule is None else str(rule)
 
     def fingerprint(self):
@@ -369,11 +335,11 @@ class RecordFile:
         """
         frames = range(len(self.record) - count, len(self.record))
         times = self.record.describe(frames)
-        if self.record.segments[frames.start] != self.record.segments[frames.stop - 1]:
-            rule = "" if self.record.times is None else f" that is not {self.record.frequency}"
+        steps = self.record.steps
+        if steps.segments[frames.start] != steps.segments[frames.stop - 1]:
             raise InputError(
-                f"{self.path}: its last {count} frames, {times}, are not in a row: there is a step"
-                f"{rule} or a duplicate in time"
+                f"{self.path}: its last {count} frames, {times}, are not in a row: there is a step "
+                f"that is not {steps.frequency}, or a duplicate in time"
             )
         self._check_follows()
         found = self._check(frames, normalizer)
@@ -383,7 +349,7 @@ class RecordFile:
 
     def _check_follows(self):
         """Raises `InputError` unless the rule of the times tells which follow the last."""
-        times, rule = self.record.times, self.record.frequency
+        times, rule = self.record.times, self.record.steps.frequency
         if times is None or (rule is not None and rule.holds(times[-1:]).all()):
             return
         problem = (

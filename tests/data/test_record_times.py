@@ -58,8 +58,8 @@ def test_windows_of_months_with_gaps(tmp_path):
     times = np.delete(dates("MS", 40), [9, 20])
     times[30] += 14 * DAY
     record = Record(write(tmp_path / "r.nc", times), ReadOptions())
-    assert str(record.frequency) == "MS"
-    assert (record.gaps, record.short_steps) == (3, 1)
+    assert str(record.steps.frequency) == "MS"
+    assert (record.steps.gaps, record.steps.short_steps) == (3, 1)
     starts = record.windows(range(38), 5, 1)
     assert starts.tolist() == [*range(5), *range(9, 15), *range(19, 26), *range(31, 34)]
 
@@ -182,7 +182,7 @@ def test_a_file_without_a_rule(tmp_path):
     with pytest.raises(InputError, match="r.nc: its times follow no rule: steps are from 180 s to"):
         config_of(path)
     assert forecast_times(tmp_path, None, "5min", 3)[0] == "2001-01-01T07:05"
-    with pytest.raises(InputError, match="not in a row: there is a step that is not 5min or"):
+    with pytest.raises(InputError, match="not in a row: there is a step that is not 5min, or"):
         forecast_times(tmp_path, None, "5min", 4)
 
 

@@ -69,7 +69,7 @@ def test_units_and_calendars(tmp_path, times, units, calendar, rule, first_and_l
     """Months are those of the calendar; what xarray itself reads it reads alike."""
     record = opened(write(tmp_path / "r.nc", times, units, calendar))
     assert ends(record) == first_and_last
-    assert str(record.frequency) == rule
+    assert str(record.steps.frequency) == rule
 
 
 def test_what_is_assumed_is_noted(tmp_path):
@@ -119,7 +119,7 @@ def test_files_before_and_after_2262(tmp_path, calendar):
     write(tmp_path / "3.nc", begin + 12 + MONTHS, "days since 2001-01-01", calendar)
     record = opened(tmp_path)
     assert ends(record) == ["2262-03-18T00:00", "2262-04-22T00:00"]
-    assert (str(record.frequency), record.notes()) == ("D", "")
+    assert (str(record.steps.frequency), record.notes()) == ("D", "")
     assert len(record.windows(range(36), 20, 1)) == 17
 
 
