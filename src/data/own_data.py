@@ -88,6 +88,7 @@ def training_sources(config, file=None):
                 "training, validation and test would differ"
             )
         file.check_length(data)
+        log_frequency(file, data.frequency)
     normalizer = make_normalizer(config, file.frame_shape[1:])
     file.check_values(data, normalizer)
     train = file.split(data, "train", normalizer, data.epoch_size, config.training.seed)

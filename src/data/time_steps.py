@@ -6,7 +6,7 @@ import numpy as np
 
 from src.errors import InputError
 from src.formats import frequency
-from src.formats.times import as_numbers, time_order
+from src.formats.times import as_numbers, is_dated, time_order
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _rule_of(times, steps, known, path):
         return known
     found = frequency.find(times)
     if found is None and len(steps) and not known:
-        unit = " s" if frequency.is_dated(times) else ""
+        unit = " s" if is_dated(times) else ""
         raise InputError(
             f"{path}: its times follow no rule: steps are from {steps.min():g}{unit} to "
             f"{steps.max():g}{unit}, and no step is that of most frames; bring the frames to "

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.errors import InputError
-from src.formats.times import as_numbers
+from src.formats.times import as_numbers, is_dated
 
 DAY = 86400.0
 UNITS = {"D": DAY, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
@@ -263,11 +263,6 @@ def _parse_place(text):
     return Place(day, sum(part * 60.0 ** (2 - k) for k, part in enumerate(seconds)))
 
 
-def is_dated(times):
-    """Whether times are dates, rather than plain numbers."""
-    return times.dtype.kind in "MO"
-
-
 def find(times):
     """The rule of a series of times in ascending order, or None if more than half do not follow
     one.
@@ -282,7 +277,8 @@ def find(times):
     if is_dated(times) and np.median(steps) > 27 * DAY:
         rules.insert(0, _monthly(times))
     if is_dated(times) and 4 * DAY < np.median(steps) < 17 * DAY:
-        rules += [_places_of(times, *case) for case in itertools.product(PLACES, SHIFTS)]
+        places = [_places_of(times, *case) for case in itertools.product(PLACES, SHIFTS)]
+        rules += [rule for rule in places if rule]
         rules.append(_yearly(times, rules[0].length))
     shares = [rule.regular(times).mean() for rule in rules]
     best = int(np.argmax(shares))
@@ -325,12 +321,16 @@ def _monthly(times):
 
 
 def _places_of(times, count, shift):
-    """Several frames a month, as `Months`; those of a place are found by a shift in days."""
+    """Several frames a month, as `Months`; those of a place are found by a shift in days. None if
+    a place has no frames.
+    """
     _, offsets, lengths = months_of(times)
     which = (offsets + shift * DAY + 1) // (NOMINAL_MONTH / count)
     which = np.minimum(which, count - 1)
     groups = [which == k for k in range(count)]
-    return Months(1, tuple(_place(offsets[g], lengths[g]) if g.any() else Place(1) for g in groups))
+    if not all(group.any() for group in groups):
+        return None
+    return Months(1, tuple(_place(offsets[group], lengths[group]) for group in groups))
 
 
 def _yearly(times, length):

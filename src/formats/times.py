@@ -64,10 +64,9 @@ def _in_known_units(variable, coordinate):
     name = str(variable.attrs.get("calendar", "standard")).lower()
     calendar = ALIASES.get(name, name)
     notes = [f"calendar {name} is read as {calendar}"] if name != calendar else []
-    variable = variable.to_base_variable().copy()
-    if (absolute or months or calendar not in REAL) and _is_missing(variable).any():
-        # xarray takes them for the first day of all in model calendars.
-        raise ValueError(f"{coordinate} has missing times")
+    if not absolute and not months and calendar in REAL:
+        return None
+    variable = _unpacked(variable, coordinate)
     variable.attrs["calendar"] = calendar
     if absolute:
         _set_dates(variable, _absolute_dates(variable.values, absolute[1], calendar))
@@ -76,19 +75,26 @@ def _in_known_units(variable, coordinate):
         notes.append(f"{units} are read as {months[1].lower()}s of the calendar")
     elif months:
         # Months of 30 days can be decoded, but not written.
-        values = np.asarray(variable.values, np.float64) * 30
-        variable.values, variable.attrs["units"] = values, f"days since {months[2]}"
-    elif not notes:
-        return None
-    variable.encoding["assumed"] = "; ".join(notes) or None
+        variable.values = variable.values * np.float64(30)
+        variable.attrs["units"] = f"days since {months[2]}"
+    if notes:
+        variable.encoding["assumed"] = "; ".join(notes)
     return variable
 
 
-def _is_missing(variable):
-    """Which of the undecoded numbers of a variable are missing."""
-    values = variable.values
-    fills = [variable.attrs[n] for n in ("_FillValue", "missing_value") if n in variable.attrs]
-    return np.isin(values, fills) | (values != values)
+def _unpacked(variable, coordinate):
+    """A variable of times with its numbers as they are meant, still undecoded.
+
+    Raises:
+        ValueError: some are missing: xarray would take them for a model calendar's first day.
+    """
+    from xarray.conventions import decode_cf_variable
+
+    options = {"decode_times": False, "decode_timedelta": False}
+    new = decode_cf_variable(coordinate, variable.to_base_variable(), **options).load()
+    if np.isnan(new.values).any():
+        raise ValueError(f"{coordinate} has missing times")
+    return new
 
 
 def _set_dates(variable, dates):
@@ -150,6 +156,11 @@ def _calendar_months(values, unit, reference, calendar):
     return np.array(dates)
 
 
+def is_dated(times):
+    """Whether times are dates, rather than plain numbers."""
+    return times.dtype.kind in "MO"
+
+
 def as_numbers(times):
     """Times as numbers, (T,), float64: dates in seconds, plain numbers unchanged."""
     if times.dtype.kind == "M":
@@ -179,7 +190,7 @@ def joined(readers):
                 "of a record must have one calendar"
             )
     times = [reader.times for reader in readers]
-    if len({array.dtype.kind for array in times}) > 1 or len(set(kinds)) > 1:
+    if len(set(kinds)) > 1 or len({array.dtype for array in times if is_dated(array)}) > 1:
         times = [_as_datetime64(reader) for reader in readers]
     return np.concatenate(times)
 
@@ -196,8 +207,8 @@ def _check_complete(reader):
         raise InputError(f"{reader.path}: {reader.grid.time_name} has missing times")
     if times.dtype.kind in "iuf" and len(times) > 1 and _are_dates(times):
         raise InputError(
-            f"{reader.path}: {reader.grid.time_name} holds numbers without units that look like "
-            f"dates, {times[0]:.10g} for example: give it the attribute units = 'day as "
+            f"{reader.path}: {reader.grid.time_name} holds numbers that look like dates, "
+            f"{times[0]:.10g} for example: give it the attribute units = 'day as "
             "%Y%m%d.%f', or 'month as %Y%m.%f' for numbers of year and month"
         )
 

@@ -94,7 +94,7 @@ def test_what_is_assumed_is_noted(tmp_path):
         (MONTHS, "hour as %H", None, "units, 'hour as %H', are not known; 'day as %Y%m%d.%f' are"),
         (MONTHS, "days since 2001-01-01", "lunar", "unable to decode time units .* 'lunar'"),
         ([20010131, 20010201, 20010202], None, None,
-         "numbers without units that look like dates, 20010131 for example: give it the attr"),
+         "numbers that look like dates, 20010131 for example: give it the attr"),
         ([200111, 200112, 200201], "1", None, "'month as %Y%m.%f' for numbers of year and month"),
         ([0, 1, np.nan, 3], "days since 2001-01-01", None, "time has missing times"),
         ([0, 1, np.nan, 3], None, None, "time has missing times"),
@@ -121,6 +121,14 @@ def test_files_before_and_after_2262(tmp_path, calendar):
     assert ends(record) == ["2262-03-18T00:00", "2262-04-22T00:00"]
     assert (str(record.steps.frequency), record.notes()) == ("D", "")
     assert len(record.windows(range(36), 20, 1)) == 17
+
+
+def test_packed_months(tmp_path):
+    """Numbers in hundredths, which are unpacked before they are taken for months."""
+    path = write(tmp_path / "r.nc", 50 + 100 * MONTHS, IN_MONTHS, "standard", "i2")
+    with netCDF4.Dataset(path, "a") as file:
+        file["time"].scale_factor = 0.01
+    assert ends(opened(path)) == ["1960-01-16T12:00", "1960-12-16T12:00"]
 
 
 def test_files_of_two_calendars(tmp_path):
