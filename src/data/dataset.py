@@ -58,10 +58,6 @@ class First(Dataset):
         """The times of a sequence of the wrapped dataset."""
         return self.source.times(index)
 
-    def record_times(self):
-        """All times of the wrapped dataset's record."""
-        return self.source.record_times()
-
 
 def times_of(source, indices):
     """The times of all frames of several sequences, (B, T), or None if they have no times."""

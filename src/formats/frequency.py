@@ -307,8 +307,10 @@ def _common_divisor(steps, dated):
     rounded = np.round(steps, 3 if dated else 12)
     lengths, counts = np.unique(rounded, return_counts=True)
     length = lengths[counts.argmax()]
+    if not length or counts.max() == 1:
+        return None
     multiples = steps / length
-    if counts.max() == 1 or (np.abs(multiples - multiples.round()) >= TOLERANCE).any():
+    if (np.abs(multiples - multiples.round()) >= TOLERANCE).any():
         return None
     return Step(float(length), dated)
 

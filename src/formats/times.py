@@ -16,6 +16,10 @@ ALIASES = {"360": "360_day", "365": "365_day", "366": "366_day"}
 # CDO's absolute time axes: the number is the date.
 ABSOLUTE = re.compile(r"(day|month|year)s? as (%Y(?:%m(?:%d)?)?)\.%f")
 MONTHS = re.compile(r"(month|year)s? since (.+)", re.IGNORECASE)
+# Numbers such as 200101, 20010131 or 2001013112 without units that say so.
+DATE = re.compile(
+    r"(1[5-9]|2[0-4])\d\d(0[1-9]|1[0-2])((0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])([0-5]\d){0,2})?)?"
+)
 # A step longer than this many median steps changes a record's fingerprint.
 GAP = 1.5
 
@@ -173,16 +177,19 @@ def as_numbers(times):
 
 
 def joined(readers):
-    """The times of a record's files, one after the other; None unless all have times.
+    """The times of a record's files, one after the other; None if they have none.
 
     Raises:
         InputError: times are missing, or the files have several kinds or calendars.
     """
-    if any(reader.times is None for reader in readers):
+    without = [reader for reader in readers if reader.times is None]
+    if len(without) == len(readers):
         return None
+    if without:
+        raise InputError(f"{without[0].path}: has no times, and other files of the record have")
     kinds = []
     for reader in readers:
-        _check_complete(reader)
+        _check_times(reader)
         kinds.append(_calendar_of(reader.times))
         if not _agree(kinds[0], kinds[-1]):
             raise InputError(
@@ -195,8 +202,14 @@ def joined(readers):
     return np.concatenate(times)
 
 
-def _check_complete(reader):
-    times = reader.times
+def _check_times(reader):
+    """Raises `InputError` unless a file's times are all there, and are dates or plain numbers."""
+    times, name = reader.times, f"{reader.path}: {reader.grid.time_name}"
+    if times.dtype.kind not in "MOiuf" or any(isinstance(time, str) for time in times[:1]):
+        what = times.dtype if times.dtype.kind in "mbc" else "text"
+        raise InputError(
+            f"{name} holds {what}; times are numbers with units such as 'hours since 2001-01-01'"
+        )
     if times.dtype.kind == "M":
         missing = np.isnat(times).any()
     elif times.dtype == object:
@@ -204,22 +217,13 @@ def _check_complete(reader):
     else:
         missing = not np.isfinite(times).all()
     if missing:
-        raise InputError(f"{reader.path}: {reader.grid.time_name} has missing times")
-    if times.dtype.kind in "iuf" and len(times) > 1 and _are_dates(times):
+        raise InputError(f"{name} has missing times")
+    if not is_dated(times) and all(DATE.fullmatch(f"{time // 1:.0f}") for time in times):
         raise InputError(
-            f"{reader.path}: {reader.grid.time_name} holds numbers that look like dates, "
-            f"{times[0]:.10g} for example: give it the attribute units = 'day as "
-            "%Y%m%d.%f', or 'month as %Y%m.%f' for numbers of year and month"
+            f"{name} holds numbers that look like dates, {times[0]:.14g} for example: state them "
+            "as 'hours since' a date, or give numbers of year, month and day the attribute units = "
+            "'day as %Y%m%d.%f'"
         )
-
-
-def _are_dates(numbers):
-    """Whether all numbers could be dates of the form YYYYMMDD or YYYYMM."""
-    whole = np.floor(numbers).astype(np.int64)
-    whole = whole * 100 + 1 if (whole < 10**6).all() else whole
-    year, month, day = whole // 10000, whole // 100 % 100, whole % 100
-    plausible = (year > 1500) & (year < 2500) & (month > 0) & (month < 13) & (day > 0) & (day < 32)
-    return bool(plausible.all())
 
 
 def _calendar_of(times):

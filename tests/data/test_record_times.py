@@ -1,12 +1,14 @@
 """Time steps of a record: its windows, those of other files, and the times of its forecasts."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
+from src import checkpoint
 from src.config.presets import make_config
 from src.data.normalizer import Normalizer
 from src.data.record import Record, RecordFile
@@ -16,6 +18,9 @@ from src.formats.options import ReadOptions
 from src.formats.writers import write_netcdf
 from src.tools.start import resolve_dataset
 
+SAVED_RUNS = Path(__file__).resolve().parents[1] / "saved_runs"
+# As version 0.2.0 computed it.
+FINGERPRINT = 3591560379
 FRAMES = {"input_frames": 3, "forecast_frames": 2}
 MINUTE, DAY = np.timedelta64(1, "m"), np.timedelta64(1, "D")
 
@@ -51,6 +56,18 @@ def test_windows_span_no_short_step(tmp_path):
     assert record.notes() == "8 short steps in time, which no window contains"
     starts = record.windows(range(len(record)), 5, 1)
     assert starts.tolist() == [*range(27), *range(38, 50)]
+
+
+def test_a_record_from_before(tmp_path):
+    """Its fingerprint, and the numbers of its windows, are those that a checkpoint has stored."""
+    saved = checkpoint.load(SAVED_RUNS / "masked_record.ckpt").config.data
+    assert saved.frequency is None
+    record = Record(SAVED_RUNS / "record.nc", ReadOptions())
+    assert record.fingerprint() == saved.dataset_crc
+    windows = record.windows(record.splits(saved)["train"], 6, 1)
+    assert len(windows) == saved.epoch_size
+    gaps = Record(write(tmp_path / "r.nc", np.delete(dates("MS"), 7)), ReadOptions())
+    assert (gaps.fingerprint(), gaps.steps.long_steps) == (FINGERPRINT, 1)
 
 
 def test_windows_of_months_with_gaps(tmp_path):

@@ -94,8 +94,9 @@ def test_what_is_assumed_is_noted(tmp_path):
         (MONTHS, "hour as %H", None, "units, 'hour as %H', are not known; 'day as %Y%m%d.%f' are"),
         (MONTHS, "days since 2001-01-01", "lunar", "unable to decode time units .* 'lunar'"),
         ([20010131, 20010201, 20010202], None, None,
-         "numbers that look like dates, 20010131 for example: give it the attr"),
-        ([200111, 200112, 200201], "1", None, "'month as %Y%m.%f' for numbers of year and month"),
+         "numbers that look like dates, 20010131 for example: state them as 'hours since' a date"),
+        ([200111, 200112, 200201], "1", None, "numbers that look like dates, 200111 for example"),
+        ([2001013122, 2001013123, 2001020100], None, None, "look like dates, 2001013122 for ex"),
         ([0, 1, np.nan, 3], "days since 2001-01-01", None, "time has missing times"),
         ([0, 1, np.nan, 3], None, None, "time has missing times"),
         ([0, 1, np.nan, 3], "days since 2001-01-01", "noleap", "time has missing times"),
@@ -106,6 +107,19 @@ def test_what_is_assumed_is_noted(tmp_path):
 def test_what_is_refused(tmp_path, times, units, calendar, message):
     with pytest.raises(InputError, match=message):
         opened(write(tmp_path / "r.nc", times, units, calendar))
+
+
+def test_times_that_are_none(tmp_path):
+    """Text, and times in some files only."""
+    values = (("time", "y", "x"), np.zeros((3, 4, 5), np.float32))
+    text = ("time", ["2001-01-01", "2001-01-02", "2001-01-03"], {"standard_name": "time"})
+    xr.Dataset({"rain": values}, {"time": text}).to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(InputError, match="a.nc: time holds text; times are numbers with units"):
+        opened(tmp_path)
+    xr.Dataset({"rain": values}).to_netcdf(tmp_path / "a.nc")
+    write(tmp_path / "b.nc", [3, 4, 5], "days since 2001-01-01")
+    with pytest.raises(InputError, match="a.nc: has no times, and other files of the record have"):
+        opened(tmp_path)
 
 
 @pytest.mark.parametrize("calendar", ["standard", "proleptic_gregorian"])
