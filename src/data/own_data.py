@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.data.agreement import check_identity, convert_units
 from src.data.normalizer import check_value_range, make_normalizer
 from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
@@ -21,19 +22,6 @@ from src.formats.arrays import read_file
 from src.formats.options import ReadOptions
 from src.formats.readers import files_of, is_array
 
-# Spellings of mm/h; a kilogram of rain on a square metre is a millimetre.
-MILLIMETRES_PER_HOUR = (
-    "mm/h",
-    "mm/hr",
-    "mm/hour",
-    "mm h-1",
-    "mm hr-1",
-    "mm hour-1",
-    "mm h^-1",
-    "mm.h-1",
-    "mm h**-1",
-    "kg m-2 h-1",
-)
 # The most windows that a mean image is computed from.
 SAMPLED_WINDOWS = 1000
 
@@ -50,17 +38,6 @@ def open_file(path, data):
         if dimensions == 5 or (dimensions == 4 and data.window_stride is None):
             return SequencesFile(path)
     return RecordFile(path, ReadOptions.of(data))
-
-
-def check_units(file, transform):
-    """Raises `InputError` unless a file has the units that a transform needs."""
-    if transform != "dbz" or file.units in MILLIMETRES_PER_HOUR or not file.has_names:
-        return
-    has = f"has the units {file.units!r}" if file.units else "has no units"
-    raise InputError(
-        f"{file.path}: {has}, and transform dbz needs rain in mm/h: convert the values and set "
-        "the variable's attribute units = 'mm/h'"
-    )
 
 
 def training_sources(config, file=None):
@@ -82,6 +59,7 @@ def training_sources(config, file=None):
                 "training, validation and test would differ"
             )
         file.check_length(data)
+        convert_units(file, data, known=True)
     normalizer = make_normalizer(config, file.frame_shape[1:])
     file.check_values(data, normalizer)
     train = file.split(data, "train", normalizer, data.epoch_size, config.training.seed)
@@ -101,26 +79,41 @@ def evaluation_source(config, dataset=None, value_range=None):
     check_value_range(scale, path, data.transform)
     file = open_file(path, data)
     known = file.fingerprint() == data.dataset_crc
+    grown = not known and _begins_with_dataset(file, data)
     if not known and dataset is None:
         raise InputError(
             f"{path}: is no longer the file that the checkpoint was trained on, so its test split "
             "is unknown; to use all of it, name it with test.py --dataset or predict.py --input"
         )
-    if known and scale != data.value_range:
+    if (known or grown) and scale != data.value_range:
         low, high = data.value_range
         raise InputError(
             f"{path}: was trained on with value_range {low:g} {high:g}; leave --value_range out"
         )
     check_frames(file.frame_shape, path, config)
-    check_units(file, data.transform)
+    if not known:
+        check_identity(file, data)
+    convert_units(file, data, value_range, known or grown)
     normalizer = make_normalizer(config, file.frame_shape[1:], scale)
     if known:
         file.check_length(data)
         file.warn_of_values(data, normalizer, "test")
         return file.split(data, "test", normalizer)
+    if grown:
+        print(
+            f"{path}: its first {data.dataset_size:,} are the dataset that the network was trained "
+            "on, whose training and validation splits are left out"
+        )
+        return file.after_training(data, normalizer)
     source = file.whole(data, normalizer)
     file.warn_of_values(data, normalizer)
     return source
+
+
+def _begins_with_dataset(file, data):
+    """Whether a file goes on from the dataset that a network was trained on."""
+    size = data.dataset_size
+    return bool(size and size < len(file) and file.fingerprint(size) == data.dataset_crc)
 
 
 def training_split(config, dataset=None):
@@ -137,6 +130,7 @@ def training_split(config, dataset=None):
     file = open_file(dataset or data.dataset, data)
     if file.fingerprint() != data.dataset_crc:
         return None
+    convert_units(file, data, known=True)
     normalizer = make_normalizer(config, file.frame_shape[1:])
     source = file.split(data, "train", normalizer)
     spread = np.linspace(0, len(source) - 1, min(len(source), SAMPLED_WINDOWS)).astype(int)

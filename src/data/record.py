@@ -6,10 +6,12 @@ Instead the record is cut into three parts, training first, with gaps of one win
 
 import sys
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
+from src.data.agreement import check_alike, conversions_to_first
 from src.data.sequences import SPLITS, OwnSequences, warn_of_scale
 from src.errors import InputError
 from src.formats.arrays import SAMPLED, collect_statistics
@@ -56,7 +58,7 @@ class Record:
         self.readers = [open_reader(file, options) for file in files_of(path)]
         first = self.readers[0]
         for other in self.readers[1:]:
-            _check_alike(first, other)
+            check_alike(first, other)
         self.grid = first.grid
         self.frame_shape = first.shape[1:]
         self.dtype = np.result_type(*(reader.dtype for reader in self.readers))
@@ -64,6 +66,7 @@ class Record:
         files = np.repeat(np.arange(len(counts)), counts)
         self.places = np.stack([files, np.concatenate([np.arange(n) for n in counts])], 1)
         self.known = {}
+        self.conversion = None
         self.times, self.segments = None, np.zeros(len(self.places), int)
         self.duplicates = self.gaps = 0
         if all(reader.times is not None for reader in self.readers):
@@ -71,6 +74,29 @@ class Record:
             numbers = _as_numbers(times, first)
             kept, self.segments, self.duplicates, self.gaps = time_order(numbers)
             self.places, self.times = self.places[kept], times[kept]
+        self.conversions = conversions_to_first(self.readers, path, self.step)
+        for each in self.conversions.values():
+            self.dtype = each.dtype(self.dtype)
+        self.file_dtype = self.dtype
+
+    @property
+    def step(self):
+        """Seconds from one frame to the next, if that is constant but for gaps; else None."""
+        if self.times is None or self.times.dtype.kind not in "MO":
+            return None
+        steps = np.diff(_as_numbers(self.times, self.readers[0]))
+        steps = steps[np.diff(self.segments) == 0]
+        if not len(steps) or np.ptp(steps) > 0.01 * np.median(steps):
+            return None
+        return float(np.median(steps))
+
+    def convert(self, conversion):
+        """Converts all values that are read from now on."""
+        self.conversion = conversion
+        attributes = conversion.attributes(self.grid.attributes)
+        self.grid = replace(self.grid, units=conversion.target, attributes=attributes)
+        self.dtype = conversion.dtype(self.dtype)
+        self.known = {}
 
     def __len__(self):
         return len(self.places)
@@ -82,12 +108,18 @@ class Record:
 
     def read(self, start, stop):
         """Frames start to stop - 1, (n, C, H, W)."""
+        frames = self._read(start, stop)
+        return self.conversion(frames) if self.conversion else frames
+
+    def _read(self, start, stop):
+        """Frames in the units of the first file."""
         places = self.places[start:stop]
         jumps = np.flatnonzero((np.diff(places, axis=0) != (0, 1)).any(1)) + 1
         pieces = []
         for first, last in pairwise((0, *jumps, len(places))):
             (file, begin), count = places[first], last - first
-            pieces.append(self.readers[file].read(begin, begin + count))
+            piece = self.readers[file].read(begin, begin + count)
+            pieces.append(self.conversions[file](piece) if file in self.conversions else piece)
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def windows(self, frames, window, stride):
@@ -136,13 +168,20 @@ class Record:
             )
         return self.known[key]
 
-    def fingerprint(self):
-        """A CRC-32 of shape, type, times and some frames, which identifies the record."""
-        crc = zlib.crc32(repr((len(self), self.frame_shape, self.dtype.str)).encode())
+    def fingerprint(self, size=None):
+        """A CRC-32 of shape, type, times and some frames, in the units of the files.
+
+        Args:
+            size: the number of frames that count, from the first; default: all.
+        """
+        size, gaps = size or len(self), self.gaps
+        crc = zlib.crc32(repr((size, self.frame_shape, self.file_dtype.str)).encode())
         if self.times is not None:
-            crc = zlib.crc32(repr((self.times[0], self.times[-1], self.gaps)).encode(), crc)
-        for t in np.unique(np.linspace(0, len(self) - 1, SAMPLED).astype(int)):
-            crc = zlib.crc32(np.ascontiguousarray(self.read(t, t + 1)), crc)
+            if size < len(self):
+                gaps = time_order(_as_numbers(self.times[:size], self.readers[0]))[3]
+            crc = zlib.crc32(repr((self.times[0], self.times[size - 1], gaps)).encode(), crc)
+        for t in np.unique(np.linspace(0, size - 1, SAMPLED).astype(int)):
+            crc = zlib.crc32(np.ascontiguousarray(self._read(t, t + 1)), crc)
         return crc
 
     def describe(self, frames):
@@ -203,19 +242,6 @@ class Windows(OwnSequences):
         return np.stack([self.array.read(start, start + self.shape[0]) for start in indices])
 
 
-def _check_alike(first, other):
-    """Raises `InputError` unless two files have frames on the same grid."""
-    if first.shape[1:] != other.shape[1:]:
-        difference = f"frames (C, H, W) of {other.shape[1:]}, not {first.shape[1:]}"
-    else:
-        difference = first.grid.difference(other.grid)
-    if difference:
-        raise InputError(
-            f"{other.path}: differs from {first.path.name}: {difference}; all files of a record "
-            "must have the same grid"
-        )
-
-
 def _as_numbers(times, reader):
     """Times as numbers, (T,), float64: in seconds, or unchanged if the files hold plain numbers."""
     if times.dtype.kind == "M":
@@ -248,12 +274,19 @@ class RecordFile:
         self.path = path
         self.record = Record(path, options)
         self.frame_shape = self.record.frame_shape
-        self.units = self.record.grid.units
         self.has_names = self.record.readers[0].has_names
 
-    def fingerprint(self):
-        """A CRC-32 that identifies the record."""
-        return self.record.fingerprint()
+    def __len__(self):
+        return len(self.record)
+
+    @property
+    def units(self):
+        """The units of the values as they are read, or None."""
+        return self.record.grid.units
+
+    def fingerprint(self, size=None):
+        """A CRC-32 that identifies the record, or its first `size` frames."""
+        return self.record.fingerprint(size)
 
     def window_stride(self, data):
         """The frames from the start of one window to the next."""
@@ -332,6 +365,17 @@ class RecordFile:
         """A split of the record, "train", "validation" or "test", as a dataset of windows."""
         frames = self.record.splits(data)[split]
         return self._source(data, frames, f"{split} split", normalizer, size, seed)
+
+    def after_training(self, data, normalizer):
+        """The windows of the frames that were not trained on, where the first `data.dataset_size`
+        frames are the record that was: those of its test split, and all later ones.
+        """
+        window = data.input_frames + data.forecast_frames
+        trained = split_by_time(data.dataset_size, window, data.held_out)
+        frames = range(trained["test"].start, len(self))
+        found = self._check(frames, normalizer)
+        warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
+        return self._source(data, frames, "test split and later frames", normalizer)
 
     def end(self, count, normalizer):
         """The last `count` frames of the record as a dataset of one window.

@@ -103,9 +103,12 @@ class SequencesFile:
         self.array = read_array(path)
         self.frame_shape = self.array.shape[2:]
 
-    def fingerprint(self):
-        """A CRC-32 that identifies the file."""
-        return fingerprint(self.array)
+    def __len__(self):
+        return len(self.array)
+
+    def fingerprint(self, size=None):
+        """A CRC-32 that identifies the file, or its first `size` sequences."""
+        return fingerprint(self.array[:size])
 
     def check_length(self, data):
         """Raises `InputError` unless the sequences are enough, and long enough."""
@@ -156,6 +159,20 @@ class SequencesFile:
             f"{data.split_seed}{_frames_used(array, data)})"
         )
         return OwnSequences(array, indices, _frames(data), normalizer, name, size, seed)
+
+    def after_training(self, data, normalizer):
+        """The sequences that were not trained on, where the first `data.dataset_size` ones are the
+        file that was: those of its test split, and all later ones.
+        """
+        size, count = data.dataset_size, len(self.array)
+        test = _split(data).indices(size, "test")
+        indices = np.concatenate([test, np.arange(size, count)])
+        self.warn_of_values(data, normalizer)
+        name = (
+            f"{self.path}, test split and later ones ({len(indices):,} of {count:,} sequences"
+            f"{_frames_used(self.array, data)})"
+        )
+        return OwnSequences(self.array, indices, _frames(data), normalizer, name)
 
     def whole(self, data, normalizer):
         """All sequences of the file as a dataset."""

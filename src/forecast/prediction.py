@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from src.data.agreement import check_identity, convert_units
 from src.data.normalizer import check_value_range
-from src.data.own_data import check_units, open_file
+from src.data.own_data import open_file
 from src.data.sequences import OwnSequences, warn_of_scale
 from src.data.sources import evaluation_source
 from src.errors import InputError
@@ -47,6 +48,9 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
     check_value_range(scale, path, config.data.transform if config else "none")
     needed = frames + (predictor.forecast_frames if truth else 0)
     file = None if config is None or holds_pictures(path) else open_file(path, config.data)
+    if file is not None:
+        check_identity(file, config.data)
+        convert_units(file, config.data, value_range)
     if file is not None and file.is_record:
         return _end_of_record(predictor, file, needed, scale)
     array = file.array if file else read_sequences(path, channels)
@@ -62,7 +66,6 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
 
 def _end_of_record(predictor, file, needed, scale):
     """The source of one sequence, the last frames of a record."""
-    check_units(file, predictor.config.data.transform)
     predictor.check((1, len(file.record), *file.frame_shape), file.path, needed)
     return file.end(needed, predictor.normalizer(file.frame_shape[1:], scale))
 

@@ -18,6 +18,7 @@ from src.config.fields import names
 from src.config.presets import DEFAULT_PRESET, RECIPES, make_config
 from src.config.schema import AUTO, Config, DataConfig, ModelConfig, TrainingConfig
 from src.data import own_data, sources
+from src.data.agreement import convert_units, settings_of
 from src.data.normalizer import check_value_range
 from src.errors import InputError
 from src.formats.readers import would_read
@@ -288,13 +289,13 @@ def resolve_dataset(settings):
             f"{given[1]}; leave --image_size out"
         )
     file.check_length(data)
-    own_data.check_units(file, data.transform)
-    decided = {
+    crc = file.fingerprint()
+    convert_units(file, data)
+    decided = settings_of(file) | {
         "image_size": tuple(size),
         "channels": channels,
-        "dataset_crc": file.fingerprint(),
+        "dataset_crc": crc,
         "window_stride": file.window_stride(data),
-        "units": file.units,
         "auto_range": data.value_range == AUTO,
     }
     if data.value_range == AUTO or data.missing == "mask":
