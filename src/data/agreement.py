@@ -61,7 +61,7 @@ def conversions_to_first(readers, path, step):
     return found
 
 
-def convert_units(file, data, value_range=None, known=False):
+def convert_units(file, data, value_range=None, known=False, quiet=False):
     """Converts a file's values to the units that its network was or will be trained in; prints a
     line for what is converted or assumed.
 
@@ -70,13 +70,14 @@ def convert_units(file, data, value_range=None, known=False):
         data: the network's `DataConfig`, or what will become one.
         value_range: the range of the file's own values, which then stay as they are.
         known: whether it is the file that the network was trained on.
+        quiet: whether to print nothing.
 
     Raises:
         InputError: the units are of something else, or not known where they have to be.
     """
     wanted = RAIN_RATE if data.transform == "dbz" and not data.units else data.units
-    if wanted is None:
-        if file.has_names and file.units and data.dataset_crc and not known:
+    if not is_known(wanted):
+        if is_known(file.units) and data.dataset_crc and not known:
             print(f"units: {file.path}: {file.units!r}; in which the network was trained, its "
                   "checkpoint does not say, so nothing is converted")  # fmt: skip
         return
@@ -105,7 +106,8 @@ def convert_units(file, data, value_range=None, known=False):
         print(f"units: {file.path}: {found.source!r}, as is its value_range; not converted to "
               f"{wanted!r}")  # fmt: skip
     elif found:
-        print(f"units: {file.path}: {found.describe()}; value_range and thresholds are in it")
+        if not quiet:
+            print(f"units: {file.path}: {found.describe()}; value_range and thresholds are in it")
         file.record.convert(found)
 
 

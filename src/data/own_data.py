@@ -7,6 +7,7 @@
 | .npy, .npz of (N, T, H, W)                      | sequences; with window_stride a record of    |
 |                                                 | (T, C, H, W)                                 |
 | .npy, .npz of (N, T, C, H, W)                   | sequences                                    |
+| .npy, .npz with axes                            | sequences if they have N, else a record      |
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ from src.data.normalizer import check_value_range, make_normalizer
 from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
 from src.errors import InputError
-from src.formats.arrays import read_file
+from src.formats.arrays import check_axes, read_file
 from src.formats.options import ReadOptions
 from src.formats.readers import files_of, is_array
 
@@ -26,18 +27,27 @@ from src.formats.readers import files_of, is_array
 SAMPLED_WINDOWS = 1000
 
 
-def open_file(path, data):
+def open_file(path, data, needed=None):
     """The `SequencesFile` or `RecordFile` at a path.
 
     Args:
         path: a file, a folder or a pattern.
         data: a `DataConfig`, or an object with its fields that `ReadOptions` has.
+        needed: the number of frames that are needed of a sequence; default: all that the network
+            reads and forecasts.
     """
-    if files_of(path) == [Path(path)] and is_array(path):
-        dimensions = read_file(path).ndim
-        if dimensions == 5 or (dimensions == 4 and data.window_stride is None):
-            return SequencesFile(path)
+    is_one_array = files_of(path) == [Path(path)] and is_array(path)
+    if is_one_array and _holds_sequences(read_file(path).ndim, data):
+        frames = data.input_frames + data.forecast_frames
+        return SequencesFile(path, data.axes, (frames, needed or frames))
     return RecordFile(path, ReadOptions.of(data))
+
+
+def _holds_sequences(dimensions, data):
+    """Whether an array is of whole sequences, not one record."""
+    if data.axes:
+        return "N" in check_axes(data.axes)
+    return dimensions == 5 or (dimensions == 4 and data.window_stride is None)
 
 
 def training_sources(config, file=None):
@@ -130,7 +140,7 @@ def training_split(config, dataset=None):
     file = open_file(dataset or data.dataset, data)
     if file.fingerprint() != data.dataset_crc:
         return None
-    convert_units(file, data, known=True)
+    convert_units(file, data, known=True, quiet=True)
     normalizer = make_normalizer(config, file.frame_shape[1:])
     source = file.split(data, "train", normalizer)
     spread = np.linspace(0, len(source) - 1, min(len(source), SAMPLED_WINDOWS)).astype(int)

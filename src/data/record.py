@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from src.data.agreement import check_alike, conversions_to_first
-from src.data.sequences import SPLITS, OwnSequences, warn_of_scale
+from src.data.sequences import SPLITS, OwnSequences, axes_used, warn_of_scale
 from src.errors import InputError
 from src.formats.arrays import SAMPLED, collect_statistics
 from src.formats.grid import time_order
@@ -407,9 +407,9 @@ class RecordFile:
 
     def _source(self, data, frames, what, normalizer, size=None, seed=None):
         starts, window = self._starts(frames, data), data.input_frames + data.forecast_frames
-        notes = self.record.notes()
+        notes, axes = self.record.notes(), "" if self.has_names else axes_used(data)
         name = (
-            f"{self.path}, {what} ({len(starts):,} windows of {window} frames, "
+            f"{self.path}, {what} ({len(starts):,} windows of {window} frames{axes}, "
             f"{self.record.describe(frames)}{notes and '; ' + notes})"
         )
         return Windows(self.record, starts, window, normalizer, name, size, seed)

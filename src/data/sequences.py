@@ -89,6 +89,7 @@ class SequencesFile:
 
     Args:
         path: the file.
+        axes, frames: as for `read_array`.
 
     Raises:
         InputError: the file cannot be read.
@@ -98,9 +99,9 @@ class SequencesFile:
     has_names = False
     units = None
 
-    def __init__(self, path):
+    def __init__(self, path, axes=None, frames=()):
         self.path = path
-        self.array = read_array(path)
+        self.array = read_array(path, axes, frames)
         self.frame_shape = self.array.shape[2:]
 
     def __len__(self):
@@ -223,4 +224,10 @@ def _frames(data):
 
 def _frames_used(array, data):
     held, needed = array.shape[1], _frames(data)
-    return "" if held == needed else f", the first {needed} of {held} frames"
+    used = "" if held == needed else f", the first {needed} of {held} frames"
+    return axes_used(data) + used
+
+
+def axes_used(data):
+    """The order in which an array's axes were read, in words; "" if it was the usual one."""
+    return f", axes {data.axes.upper()}" if data.axes else ""
