@@ -217,8 +217,8 @@ class DataConfig(Checked):
     )
     axes: str | None = option(
         None,
-        "order of the axes of a dataset in .npy or .npz, of the letters N, T, C, H and W, such as "
-        "TNHW; default: THW, NTHW or NTCHW",
+        "order of the axes of a dataset in .npy or .npz: N sequences (without it one record), T "
+        "frames, C channels, H rows, W columns, such as TNHW or THWC; default: THW, NTHW or NTCHW",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
