@@ -10,11 +10,12 @@
 | .npy, .npz with axes                            | sequences if they have N, else a record      |
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
-from src.data.agreement import check_identity, convert_units
+from src.data.agreement import check_identity, convert_units, settings_of
 from src.data.normalizer import check_value_range, make_normalizer
 from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
@@ -89,6 +90,7 @@ def evaluation_source(config, dataset=None, value_range=None):
     check_value_range(scale, path, data.transform)
     file = open_file(path, data)
     known = file.fingerprint() == data.dataset_crc
+    data = data if known else with_dataset_named(data, file)
     grown = not known and _begins_with_dataset(file, data)
     if not known and dataset is None:
         raise InputError(
@@ -115,9 +117,38 @@ def evaluation_source(config, dataset=None, value_range=None):
             "on, whose training and validation splits are left out"
         )
         return file.after_training(data, normalizer)
+    if data.dataset_size is None and str(Path(path).absolute()) == data.dataset:
+        print(
+            f"{path}: is not as it was when the network was trained on it: frames that it was "
+            "trained on may be among those that are measured"
+        )
     source = file.whole(data, normalizer)
     file.warn_of_values(data, normalizer)
     return source
+
+
+def with_dataset_named(data, file):
+    """A `DataConfig` with what its dataset holds, if it is from before that was stored.
+
+    Args:
+        data: the `DataConfig` of a checkpoint.
+        file: the new file that will be compared with it.
+
+    Returns:
+        `data` itself if it is complete, or its dataset is no longer where and what it was.
+    """
+    if data.found_variable or data.dataset_crc is None or not file.has_names:
+        return data
+    try:
+        dataset = open_file(data.dataset, data)
+    except InputError:
+        return data
+    if not dataset.has_names or dataset.fingerprint() != data.dataset_crc:
+        return data
+    found = settings_of(dataset)
+    found["units"] = data.units or found["units"]
+    print(f"variable: {found['found_variable']}, in {found['units']}, as {data.dataset} says")
+    return dataclasses.replace(data, **found)
 
 
 def _begins_with_dataset(file, data):

@@ -6,7 +6,7 @@ import numpy as np
 
 from src.data.agreement import check_identity, convert_units
 from src.data.normalizer import check_value_range
-from src.data.own_data import open_file
+from src.data.own_data import open_file, with_dataset_named
 from src.data.sequences import OwnSequences, axes_used, warn_of_scale
 from src.data.sources import evaluation_source
 from src.errors import InputError
@@ -50,8 +50,9 @@ def sequences_of_input(predictor, path, value_range=None, truth=False, axes=None
     needed = frames + (predictor.forecast_frames if truth else 0)
     file = None if config is None or holds_pictures(path) else open_file(path, config.data, needed)
     if file is not None:
-        check_identity(file, config.data)
-        convert_units(file, config.data, value_range)
+        trained = with_dataset_named(config.data, file)
+        check_identity(file, trained)
+        convert_units(file, trained, value_range)
     if file is not None and file.is_record:
         return _end_of_record(predictor, file, needed, scale)
     lengths = frames + predictor.forecast_frames, needed

@@ -1,6 +1,7 @@
 """What the files of a record, and a new file and a checkpoint, have to agree in."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from src.errors import InputError
 from src.forecast.prediction import sequences_of_input
 from src.forecast.predictor import Predictor
 from src.formats.options import ReadOptions
+from src.formats.writers import write_netcdf
 from src.tools.start import new_config, resolve_dataset
 
 FRAMES = {"input_frames": 3, "forecast_frames": 2}
@@ -132,17 +134,55 @@ def test_what_a_file_or_a_checkpoint_does_not_say(tmp_path, capsys, rain):
             read(rain, new)
             said = capsys.readouterr().out
             assert f"units: {new} says none; its values are taken as 'mm h-1'" in said
-    names = ("units", "found_variable", "standard_name", "levels", "spacing", "dataset_size")
-    before = dataclasses.replace(rain.data, **dict.fromkeys(names))
-    before = dataclasses.replace(rain, data=before)
-    path = written(tmp_path / "new.nc", dataset_of(name="snow", units="K"))
-    np.testing.assert_array_equal(end(before, path)[[0]][0, :, 0, 0, 0], np.arange(57, 60))
+
+
+def from_before(config):
+    """The configuration as a version wrote it that did not store what its dataset holds."""
+    names = ("found_variable", "standard_name", "levels", "spacing", "dataset_size")
+    return dataclasses.replace(
+        config, data=dataclasses.replace(config.data, **dict.fromkeys(names))
+    )
+
+
+def test_a_checkpoint_from_before(tmp_path, capsys, rain):
+    """What it was trained on is found in its dataset; where that is gone, the file is taken."""
+    old = from_before(rain)
+    snow = written(tmp_path / "new.nc", dataset_of(name="snow"))
+    for read in (whole, end):
+        with pytest.raises(InputError, match="holds the variable snow, not the variable rain"):
+            read(old, snow)
+        assert "variable: rain, in mm h-1, as " in capsys.readouterr().out
+    Path(rain.data.dataset).unlink()
+    for read in (whole, end):
+        np.testing.assert_array_equal(read(old, snow)[[0]][0, :3, 0, 0, 0] % 57, np.arange(3))
+        assert "snow; which one the network was trained on, its" in capsys.readouterr().out
+    old = dataclasses.replace(old, data=dataclasses.replace(old.data, units=None))
+    kelvin = written(tmp_path / "k.nc", dataset_of(name="snow", units="K"))
+    assert end(old, kelvin).grid.units == "K"
     said = capsys.readouterr().out
-    assert "variable: " in said
-    assert "snow; which one the network was trained on, its checkpoint does not say" in said
     assert "'K'; in which the network was trained, its checkpoint does not say" in said
-    evaluation_source(before)
+
+
+def test_an_archive_that_a_checkpoint_from_before_knew_shorter(tmp_path, capsys):
+    config = from_before(config_of(written(tmp_path / "r.nc", dataset_of())))
+    evaluation_source(config)
     assert not capsys.readouterr().out
+    whole(config, written(tmp_path / "r.nc", dataset_of(range(70))))
+    assert "frames that it was trained on may be among those" in capsys.readouterr().out
+
+
+def test_forecasts_are_in_the_units_of_their_file(tmp_path, rain):
+    """A flux by mass is forecast, and written, as a rate by depth."""
+    flux = dataset_of(units="kg m-2 s-1", scale=1 / 3600, standard_name="precipitation_flux")
+    source = end(rain, written(tmp_path / "new.nc", flux))
+    forecast = source.normalizer.denormalize(
+        np.full((1, 2, 1, 8, 12), 0.5, np.float32), source[[0]]
+    )
+    write_netcdf(tmp_path / "forecast.nc", forecast, source, 3, "the network")
+    with xr.open_dataset(tmp_path / "forecast.nc") as written_file:
+        assert (written_file.rain == 50).all()
+        assert written_file.rain.attrs["units"] == "mm h-1"
+        assert written_file.rain.attrs["standard_name"] == "lwe_precipitation_rate"
 
 
 def test_reflectivity_is_that_of_millimetres_an_hour(tmp_path, capsys):
