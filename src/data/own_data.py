@@ -90,36 +90,43 @@ def evaluation_source(config, dataset=None, value_range=None):
     check_value_range(scale, path, data.transform)
     file = open_file(path, data)
     known = file.fingerprint() == data.dataset_crc
-    data = data if known else with_dataset_named(data, file)
-    grown = not known and _begins_with_dataset(file, data)
     if not known and dataset is None:
         raise InputError(
             f"{path}: is no longer the file that the checkpoint was trained on, so its test split "
             "is unknown; to use all of it, name it with test.py --dataset or predict.py --input"
         )
+    check_frames(file.frame_shape, path, config)
+    if not known:
+        data = with_dataset_named(data, file)
+        check_identity(file, data)
+    grown = not known and _begins_with_dataset(file, data)
     if (known or grown) and scale != data.value_range:
         low, high = data.value_range
         raise InputError(
             f"{path}: was trained on with value_range {low:g} {high:g}; leave --value_range out"
         )
-    check_frames(file.frame_shape, path, config)
-    if not known:
-        check_identity(file, data)
     convert_units(file, data, value_range, known or grown)
     normalizer = make_normalizer(config, file.frame_shape[1:], scale)
-    if known:
-        file.check_length(data)
-        file.warn_of_values(data, normalizer, "test")
-        return file.split(data, "test", normalizer)
+    if not known:
+        return _source_of_other(file, data, normalizer, grown)
+    file.check_length(data)
+    file.warn_of_values(data, normalizer, "test")
+    return file.split(data, "test", normalizer)
+
+
+def _source_of_other(file, data, normalizer, grown):
+    """What is measured of another file than that of the training: all, or if it has grown from that
+    one what was not trained on; says so.
+    """
     if grown:
         print(
-            f"{path}: its first {data.dataset_size:,} are the dataset that the network was trained "
-            "on, whose training and validation splits are left out"
+            f"{file.path}: its first {data.dataset_size:,} are the dataset that the network was "
+            "trained on, whose training and validation splits are left out"
         )
         return file.after_training(data, normalizer)
-    if data.dataset_size is None and str(Path(path).absolute()) == data.dataset:
+    if data.dataset_size is None and str(Path(file.path).absolute()) == data.dataset:
         print(
-            f"{path}: is not as it was when the network was trained on it: frames that it was "
+            f"{file.path}: is not as it was when the network was trained on it: frames that it was "
             "trained on may be among those that are measured"
         )
     source = file.whole(data, normalizer)
