@@ -154,8 +154,7 @@ def check_identity(file, data):
 
 def identity_of(data):
     """The `Identity` of what a network was trained on."""
-    variable = data.found_variable or data.variable
-    return Identity(variable, data.standard_name, data.levels, data.spacing)
+    return Identity(data.found_variable, data.standard_name, data.levels, data.spacing)
 
 
 def settings_of(file):

@@ -101,7 +101,7 @@ class Grid:
         (latitude,), (longitude,) = found
         east = np.cos(np.radians(latitude))
         steps = [
-            np.nanmedian(np.hypot(np.diff(latitude, axis=k), (np.diff(longitude, axis=k)) * part))
+            np.nanmedian(np.hypot(np.diff(latitude, axis=k), np.diff(longitude, axis=k) * part))
             for k, part in enumerate((east[1:], east[:, 1:]))
         ]
         lengths = [KILOMETRES_PER_DEGREE * step for step in steps]
@@ -148,10 +148,7 @@ class Identity:
 
     def difference(self, other):
         """How another's variable, standard name or levels differ, in words; "" if not known to."""
-        if self.standard_name and other.standard_name:
-            if not same_name(self.standard_name, other.standard_name):
-                return f"{other._named()}, not {self._named()}"
-        elif self.variable and other.variable and self.variable != other.variable:
+        if not self._has_same_variable(other):
             return f"{other._named()}, not {self._named()}"
         pairs = _pairs(self.levels, other.levels)
         return next((f"{b}, not {a}" for a, b in pairs if not _agree(a, b, 1e-5)), "")
@@ -160,6 +157,12 @@ class Identity:
         """How another's spacing differs, in words; "" if not known to."""
         pairs = _pairs(self.spacing, other.spacing)
         return next((f"{b}, not {a}" for a, b in pairs if not _agree(a, b, SAME_SPACING)), "")
+
+    def _has_same_variable(self, other):
+        if self.standard_name and other.standard_name:
+            return same_name(self.standard_name, other.standard_name)
+        names = {name.lower() for name in (self.variable, other.variable) if name}
+        return len(names) < 2
 
     def _named(self):
         name = f" ({self.standard_name})" if self.standard_name else ""
@@ -214,6 +217,8 @@ def _same_places(axis, other):
             others = converted(others, units[1], units[0])
         except UnitsError:
             return False
+    if str(units[0]).startswith("degree"):
+        others = others + 360 * np.round((values - others) / 360)
     steps = [np.abs(np.diff(values, axis=k)) for k in range(values.ndim)]
     steps = [float(np.median(step[step > 0])) for step in steps if (step > 0).any()]
     tolerances = (0.0, SAME_PLACE * min(steps)) if steps else (1e-6, 0.0)

@@ -323,6 +323,13 @@ def test_coordinates_agree_by_tolerance(tmp_path):
             Record(tmp_path, ReadOptions())
 
 
+def test_longitudes_from_0_and_from_180(tmp_path):
+    west = dataset_of().assign_coords(lon=("lon", np.arange(12.0) - 90, {"units": "degrees_east"}))
+    written(tmp_path / "1.nc", west)
+    written(tmp_path / "2.nc", moved(west, lon=lambda x: x + 360))
+    assert len(Record(tmp_path, ReadOptions())) == 120
+
+
 def test_coordinates_by_other_names_and_units(tmp_path):
     """x in km and east in m are one, and latitudes of two dimensions too."""
     mesh = (("lat", "lon"), np.add.outer(np.arange(8.0), np.arange(12.0)))
