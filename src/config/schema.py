@@ -217,8 +217,8 @@ class DataConfig(Checked):
     )
     axes: str | None = option(
         None,
-        "order of the axes of a dataset in .npy or .npz, of the letters N, T, C, H and W, such as "
-        "TNHW; default: THW, NTHW or NTCHW",
+        "order of the axes of a dataset in .npy or .npz: N sequences (without it one record), T "
+        "frames, C channels, H rows, W columns, such as TNHW or THWC; default: THW, NTHW or NTCHW",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
@@ -300,6 +300,40 @@ class DataConfig(Checked):
         in_graph=False,
         found_in_dataset=True,
     )
+    found_variable: str | None = option(
+        None,
+        "name of the variable of the dataset's values",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    standard_name: str | None = option(
+        None,
+        "the variable's standard name, as of CF",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    levels: tuple[str, ...] | None = option(
+        None,
+        "levels of the dataset's values, such as 'pressure 500 hPa'",
+        flag=False,
+        may_be_empty=True,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    spacing: tuple[str, ...] | None = option(
+        None,
+        "spacing of the dataset's rows and columns, such as 'rows 1000 m'",
+        flag=False,
+        may_be_empty=True,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
     held_out: float = option(
         0.1,
         "fraction of the dataset for validation; the same fraction again is for testing",
@@ -319,6 +353,14 @@ class DataConfig(Checked):
     dataset_crc: int | None = option(
         None,
         "fingerprint of the dataset for which the split was made",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    dataset_size: int | None = option(
+        None,
+        "number of the dataset's frames or sequences",
         flag=False,
         belongs_to="dataset",
         in_graph=False,

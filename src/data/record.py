@@ -6,16 +6,19 @@ Instead the record is cut into three parts, training first, with gaps of one win
 
 import sys
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from src.data.sequences import SPLITS, OwnSequences, warn_of_scale
+from src.data.agreement import check_alike, conversions_to_first
+from src.data.sequences import SPLITS, OwnSequences, axes_used, warn_of_scale
 from src.data.time_steps import TimeSteps, time_steps
 from src.errors import InputError
 from src.formats.arrays import SAMPLED, collect_statistics
+from src.formats.frequency import Step
 from src.formats.readers import files_of, open_reader
-from src.formats.times import joined
+from src.formats.times import as_numbers, joined, time_order
 
 # If a larger fraction of the training split is beyond the value range, a warning is printed.
 CLIPPED = 0.01
@@ -59,7 +62,7 @@ class Record:
         self.readers = [open_reader(file, options) for file in files_of(path)]
         first = self.readers[0]
         for other in self.readers[1:]:
-            _check_alike(first, other)
+            check_alike(first, other)
         self.grid = first.grid
         self.frame_shape = first.shape[1:]
         self.dtype = np.result_type(*(reader.dtype for reader in self.readers))
@@ -67,12 +70,31 @@ class Record:
         files = np.repeat(np.arange(len(counts)), counts)
         self.places = np.stack([files, np.concatenate([np.arange(n) for n in counts])], 1)
         self.known = {}
+        self.conversion = None
         self.times, total = joined(self.readers), len(self.places)
         self.steps = TimeSteps(np.arange(total), np.zeros(total, int))
         if self.times is not None:
             self.steps = time_steps(self.times, known, path)
             self.places = self.places[self.steps.order]
             self.times = self.times[self.steps.order]
+        self.conversions = conversions_to_first(self.readers, path, self.step)
+        for each in self.conversions.values():
+            self.dtype = each.dtype(self.dtype)
+        self.file_dtype = self.dtype
+
+    @property
+    def step(self):
+        """Seconds from one frame to the next, if that is constant but for gaps; else None."""
+        rule = self.steps.frequency
+        return rule.length if isinstance(rule, Step) and rule.dated else None
+
+    def convert(self, conversion):
+        """Converts all values that are read from now on."""
+        self.conversion = conversion
+        attributes = conversion.attributes(self.grid.attributes)
+        self.grid = replace(self.grid, units=conversion.target, attributes=attributes)
+        self.dtype = conversion.dtype(self.dtype)
+        self.known = {}
 
     def __len__(self):
         return len(self.places)
@@ -84,12 +106,18 @@ class Record:
 
     def read(self, start, stop):
         """Frames start to stop - 1, (n, C, H, W)."""
+        frames = self._read(start, stop)
+        return self.conversion(frames) if self.conversion else frames
+
+    def _read(self, start, stop):
+        """Frames in the units of the first file."""
         places = self.places[start:stop]
         jumps = np.flatnonzero((np.diff(places, axis=0) != (0, 1)).any(1)) + 1
         pieces = []
         for first, last in pairwise((0, *jumps, len(places))):
             (file, begin), count = places[first], last - first
-            pieces.append(self.readers[file].read(begin, begin + count))
+            piece = self.readers[file].read(begin, begin + count)
+            pieces.append(self.conversions[file](piece) if file in self.conversions else piece)
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def windows(self, frames, window, stride):
@@ -141,14 +169,21 @@ class Record:
             )
         return self.known[key]
 
-    def fingerprint(self):
-        """A CRC-32 of shape, type, times and some frames, which identifies the record."""
-        crc = zlib.crc32(repr((len(self), self.frame_shape, self.dtype.str)).encode())
+    def fingerprint(self, size=None):
+        """A CRC-32 of shape, type, times and some frames, in the units of the files.
+
+        Args:
+            size: the number of frames that count, from the first; default: all.
+        """
+        size, long_steps = size or len(self), self.steps.long_steps
+        crc = zlib.crc32(repr((size, self.frame_shape, self.file_dtype.str)).encode())
         if self.times is not None:
-            ends = self.times[0], self.times[-1], self.steps.long_steps
+            if size < len(self):
+                long_steps = time_order(as_numbers(self.times[:size]))[2]
+            ends = self.times[0], self.times[size - 1], long_steps
             crc = zlib.crc32(repr(ends).encode(), crc)
-        for t in np.unique(np.linspace(0, len(self) - 1, SAMPLED).astype(int)):
-            crc = zlib.crc32(np.ascontiguousarray(self.read(t, t + 1)), crc)
+        for t in np.unique(np.linspace(0, size - 1, SAMPLED).astype(int)):
+            crc = zlib.crc32(np.ascontiguousarray(self._read(t, t + 1)), crc)
         return crc
 
     def describe(self, frames):
@@ -208,19 +243,6 @@ class Windows(OwnSequences):
         return np.stack([self.array.read(start, start + self.shape[0]) for start in indices])
 
 
-def _check_alike(first, other):
-    """Raises `InputError` unless two files have frames on the same grid."""
-    if first.shape[1:] != other.shape[1:]:
-        difference = f"frames (C, H, W) of {other.shape[1:]}, not {first.shape[1:]}"
-    else:
-        difference = first.grid.difference(other.grid)
-    if difference:
-        raise InputError(
-            f"{other.path}: differs from {first.path.name}: {difference}; all files of a record "
-            "must have the same grid"
-        )
-
-
 class RecordFile:
     """A record as own data; `SequencesFile` has the same methods.
 
@@ -239,14 +261,21 @@ class RecordFile:
         self.path = path
         self.record = Record(path, options, known)
         self.frame_shape = self.record.frame_shape
-        self.units = self.record.grid.units
         self.has_names = self.record.readers[0].has_names
         rule = self.record.steps.frequency
         self.frequency = None if rule is None else str(rule)
 
-    def fingerprint(self):
-        """A CRC-32 that identifies the record."""
-        return self.record.fingerprint()
+    def __len__(self):
+        return len(self.record)
+
+    @property
+    def units(self):
+        """The units of the values as they are read, or None."""
+        return self.record.grid.units
+
+    def fingerprint(self, size=None):
+        """A CRC-32 that identifies the record, or its first `size` frames."""
+        return self.record.fingerprint(size)
 
     def window_stride(self, data):
         """The frames from the start of one window to the next."""
@@ -326,6 +355,17 @@ class RecordFile:
         frames = self.record.splits(data)[split]
         return self._source(data, frames, f"{split} split", normalizer, size, seed)
 
+    def after_training(self, data, normalizer):
+        """The windows of the frames that were not trained on, where the first `data.dataset_size`
+        frames are the record that was: those of its test split, and all later ones.
+        """
+        window = data.input_frames + data.forecast_frames
+        trained = split_by_time(data.dataset_size, window, data.held_out)
+        frames = range(trained["test"].start, len(self))
+        found = self._check(frames, normalizer)
+        warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
+        return self._source(data, frames, "test split and later frames", normalizer)
+
     def end(self, count, normalizer):
         """The last `count` frames of the record as a dataset of one window.
 
@@ -372,9 +412,9 @@ class RecordFile:
 
     def _source(self, data, frames, what, normalizer, size=None, seed=None):
         starts, window = self._starts(frames, data), data.input_frames + data.forecast_frames
-        notes = self.record.notes()
+        notes, axes = self.record.notes(), "" if self.has_names else axes_used(data)
         name = (
-            f"{self.path}, {what} ({len(starts):,} windows of {window} frames, "
+            f"{self.path}, {what} ({len(starts):,} windows of {window} frames{axes}, "
             f"{self.record.describe(frames)}{notes and '; ' + notes})"
         )
         return Windows(self.record, starts, window, normalizer, name, size, seed)

@@ -89,6 +89,7 @@ class SequencesFile:
 
     Args:
         path: the file.
+        axes, frames: as for `read_array`.
 
     Raises:
         InputError: the file cannot be read.
@@ -98,14 +99,17 @@ class SequencesFile:
     has_names = False
     units = frequency = None
 
-    def __init__(self, path):
+    def __init__(self, path, axes=None, frames=()):
         self.path = path
-        self.array = read_array(path)
+        self.array = read_array(path, axes, frames)
         self.frame_shape = self.array.shape[2:]
 
-    def fingerprint(self):
-        """A CRC-32 that identifies the file."""
-        return fingerprint(self.array)
+    def __len__(self):
+        return len(self.array)
+
+    def fingerprint(self, size=None):
+        """A CRC-32 that identifies the file, or its first `size` sequences."""
+        return fingerprint(self.array[:size])
 
     def check_length(self, data):
         """Raises `InputError` unless the sequences are enough, and long enough."""
@@ -157,6 +161,20 @@ class SequencesFile:
         )
         return OwnSequences(array, indices, _frames(data), normalizer, name, size, seed)
 
+    def after_training(self, data, normalizer):
+        """The sequences that were not trained on, where the first `data.dataset_size` ones are the
+        file that was: those of its test split, and all later ones.
+        """
+        size, count = data.dataset_size, len(self.array)
+        test = _split(data).indices(size, "test")
+        indices = np.concatenate([test, np.arange(size, count)])
+        self.warn_of_values(data, normalizer)
+        name = (
+            f"{self.path}, test split and later ones ({len(indices):,} of {count:,} sequences"
+            f"{_frames_used(self.array, data)})"
+        )
+        return OwnSequences(self.array, indices, _frames(data), normalizer, name)
+
     def whole(self, data, normalizer):
         """All sequences of the file as a dataset."""
         array = self.array
@@ -206,4 +224,10 @@ def _frames(data):
 
 def _frames_used(array, data):
     held, needed = array.shape[1], _frames(data)
-    return "" if held == needed else f", the first {needed} of {held} frames"
+    used = "" if held == needed else f", the first {needed} of {held} frames"
+    return axes_used(data) + used
+
+
+def axes_used(data):
+    """The order in which an array's axes were read, in words; "" if it was the usual one."""
+    return f", axes {data.axes.upper()}" if data.axes else ""

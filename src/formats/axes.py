@@ -3,8 +3,18 @@
 cf_xarray finds them by the CF conventions: by attributes, else by the usual names.
 """
 
+import re
+
 from src.errors import InputError
 from src.formats.grid import Axis, Grid
+
+# Coordinates that are no level: of place and of time.
+PLACE = re.compile(r"degrees?_?(n|e|north|east)$|.* since ", re.I)
+PERIODS = re.compile(r"(s|secs?|seconds?|min(ute)?s?|h|hrs?|hours?|d|days?|months?|years?)$", re.I)
+# Names of levels that may have no units.
+LEVELS = re.compile(
+    r"(p?lev(els?)?|pressure(_level)?|height|altitude|depth|number|realization)$", re.I
+)
 
 
 class Axes:
@@ -100,4 +110,20 @@ class Axes:
             str(self.time),
             attributes,
             note,
+            self._levels(),
         )
+
+    def _levels(self):
+        """The coordinates that say at which level, or the like, the values are, by name."""
+        array, channels = self.array, self.dims[1]
+        vertical = array.cf.axes.get("Z", []) + array.cf.coordinates.get("vertical", [])
+        found = {}
+        for name, c in array.coords.items():
+            units = str(c.attrs.get("units", "")).strip()
+            has_place = set(c.dims) & set(self.dims) - {channels}
+            if has_place or c.ndim > 1 or c.dtype.kind not in "iuf" or PLACE.match(units):
+                continue
+            has_units = units not in ("", "1") and not PERIODS.match(units)
+            if has_units or channels in c.dims or name in vertical or LEVELS.match(str(name)):
+                found[str(name)] = Axis(tuple(map(str, c.dims)), c.values, dict(c.attrs))
+        return found

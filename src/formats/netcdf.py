@@ -102,7 +102,7 @@ def _import_xarray(path):
     except ImportError as error:
         raise InputError(
             f"{path}: NetCDF and Zarr need xarray, which is not installed ({error.name}): "
-            "pip install xarray cf_xarray netcdf4 zarr"
+            "pip install xarray cf_xarray cf-units netcdf4 zarr"
         ) from None
     return xarray
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import InputError
-from src.formats.arrays import is_archive, read_file
+from src.formats.arrays import RECORD, in_order, is_archive, read_file
 from src.formats.grid import Grid
 from src.formats.netcdf import XarrayReader
 from src.runtime.files import is_hidden, natural_order
@@ -82,7 +82,7 @@ def is_array(path):
 
 def open_reader(path, options):
     """The `ArrayReader` or `XarrayReader` of a file; raises `InputError` if it cannot be read."""
-    return ArrayReader(path) if is_array(path) else XarrayReader(path, options)
+    return ArrayReader(path, options.axes) if is_array(path) else XarrayReader(path, options)
 
 
 def _kind(path):
@@ -93,7 +93,8 @@ def _kind(path):
 
 
 class ArrayReader:
-    """Frames of a .npy or .npz file, (T, H, W) or (T, C, H, W), which has no times.
+    """Frames of a .npy or .npz file, (T, H, W) or (T, C, H, W) unless `axes` is given; it has no
+    times.
 
     A .npy file is mapped anew for each piece, so that earlier pieces no longer count as memory of
     this process. An .npz file cannot be mapped and is read whole.
@@ -102,19 +103,23 @@ class ArrayReader:
     times = None
     has_names = False
 
-    def __init__(self, path):
+    def __init__(self, path, axes=None):
         array = read_file(path)
-        if array.ndim not in (3, 4) or 0 in array.shape:
+        if axes is None and (array.ndim not in (3, 4) or 0 in array.shape):
             raise InputError(
                 f"{path}: has the shape {array.shape}; a record is (T, H, W) or (T, C, H, W)"
             )
         self.path = path
-        self.shape = array.shape if array.ndim == 4 else (len(array), 1, *array.shape[1:])
+        self.axes = axes
+        array = in_order(array, path, RECORD, axes)
+        self.shape = array.shape
         self.dtype = array.dtype
         self.grid = Grid()
         self.array = array if is_archive(path) else None
 
     def read(self, start, stop):
         """Reads frames start to stop - 1, (n, C, H, W)."""
-        array = read_file(self.path) if self.array is None else self.array
-        return np.array(array[start:stop]).reshape(-1, *self.shape[1:])
+        array = self.array
+        if array is None:
+            array = in_order(read_file(self.path), self.path, RECORD, self.axes)
+        return np.array(array[start:stop])

@@ -158,7 +158,8 @@ def test_the_scale_is_that_of_the_training_part(tmp_path, capsys):
          "rain has no time axis; its dimensions are a, b, c"),
         (lambda d: d.isel(time=slice(24)), {}, "holds 24 frames; .* 5 frames .* need 25"),
         (lambda d: d, {"value_range": (0.0,)}, "value_range is 0.0: it must be two numbers, or"),
-        (lambda d: d, {"transform": "dbz"}, "has the units 'mm', and transform dbz needs .* mm/h"),
+        (lambda d: d.assign(rain=d.rain.assign_attrs(units="dBZ")), {"transform": "dbz"},
+         "has the units 'dBZ', and transform dbz needs .* mm/h"),
         (lambda d: d.assign(rain=d.rain.drop_attrs()), {"transform": "dbz"}, "has no units, and"),
         (lambda d: d, {"value_range": ("auto",), "transform": "log"},
          "value_range is 0 37: transform log needs a first value above 0"),
@@ -199,7 +200,7 @@ def test_files_of_different_grids(tmp_path):
     for change, message in (
         (second.isel(lon=slice(8)), r"2.nc: .* frames .* of \(1, 8, 8\), not \(1, 8, 12\)"),
         (second.assign_coords(lat=second.lat + 1), "2.nc: differs .*: other values of lat; all"),
-        (dataset_of(range(30, 60), "m"), "2.nc: differs from 1.nc: units m, not mm"),
+        (dataset_of(range(30, 60), "K"), "2.nc: differs from 1.nc: units K, not mm"),
     ):
         change.to_netcdf(tmp_path / "2.nc")
         with pytest.raises(InputError, match=message):
