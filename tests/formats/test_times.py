@@ -9,6 +9,7 @@ import xarray as xr
 from src.data.record import Record
 from src.errors import InputError
 from src.formats.options import ReadOptions
+from src.formats.times import as_numbers
 
 FRAMES = 12
 
@@ -135,6 +136,16 @@ def test_files_before_and_after_2262(tmp_path, calendar):
     assert ends(record) == ["2262-03-18T00:00", "2262-04-22T00:00"]
     assert (str(record.steps.frequency), record.notes()) == ("D", "")
     assert len(record.windows(range(36), 20, 1)) == 17
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day", "julian", "standard", "all_leap"])
+def test_dates_as_numbers(calendar):
+    """Seconds apart as cftime counts them, leap days and the calendar's reform included."""
+    dates = xr.date_range("1582-09-10T05:07:03", periods=999, freq="7h", calendar=calendar,
+        use_cftime=True).values  # fmt: skip
+    expected = cftime.date2num(dates, "seconds since 1970-01-01", calendar)
+    np.testing.assert_array_equal(np.diff(as_numbers(dates)), np.diff(expected))
+    np.testing.assert_array_equal(np.diff(as_numbers(dates)), 25200)
 
 
 def test_packed_months(tmp_path):
