@@ -1,12 +1,14 @@
 """One variable of a NetCDF file or a Zarr store, read in pieces by xarray, which is optional."""
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from src.errors import InputError
 from src.formats.axes import Axes
+from src.formats.missing import Decoder, without_zarr_defaults
 
 # Variables up to this size are kept in memory: many small reads of a compressed file are slow.
 SMALL_BYTES = 1 << 26
@@ -40,10 +42,14 @@ class XarrayReader:
     def __init__(self, path, options):
         self.path = path
         self.process = self.array = self.whole = None
-        with self._open() as dataset:
+        self.notes = []
+        with self._open() as stored:
+            dataset = _decoded(stored, path)
             self._describe(dataset.cf.guess_coord_axis(), options)
+            self.array = stored[self.variable]
+            self.decoder = Decoder(self.array, options.nodata, not Path(path).is_dir())
+            self.notes += self.decoder.notes
             if dataset[self.variable].nbytes <= SMALL_BYTES:
-                self.array = dataset[self.variable]
                 self.whole = self.read(0, self.shape[0])
         self.process = self.array = None
 
@@ -76,10 +82,10 @@ class XarrayReader:
             values = piece.transpose(*[dim for dim in self.dims if dim]).values
         except UNREADABLE as error:
             raise _unreadable(self.path, error) from None
-        return np.ascontiguousarray(values).reshape(-1, *self.shape[1:])
+        return self.decoder(np.ascontiguousarray(values).reshape(-1, *self.shape[1:]))
 
     def _open(self):
-        """Opens the file as a Dataset whose values are read only when needed."""
+        """Opens the file as a Dataset of stored values, which are read only when needed."""
         xarray = _import_xarray(self.path)
         self.process = os.getpid()
         path = Path(self.path)
@@ -87,16 +93,23 @@ class XarrayReader:
             raise InputError(f"{path}: not found")
         options = {"engine": "zarr", "consolidated": False} if path.is_dir() else {}
         try:
-            return xarray.open_dataset(path, cache=False, decode_timedelta=False, **options)
+            dataset = xarray.open_dataset(path, cache=False, decode_cf=False, **options)
         except UNREADABLE as error:
             raise _unreadable(path, error) from None
         except ImportError as error:
             raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
+        if path.is_dir() and (dropped := without_zarr_defaults(dataset)):
+            self.notes = [
+                f"the Zarr fill_value 0 of {', '.join(dropped)} is zarr's own default, so 0 is a "
+                "value; if it stands for missing ones, give --nodata 0"
+            ]
+        return dataset
 
 
 def _import_xarray(path):
     try:
         import cf_xarray  # noqa: F401
+        import netCDF4  # noqa: F401
         import xarray
     except ImportError as error:
         raise InputError(
@@ -104,6 +117,18 @@ def _import_xarray(path):
             "pip install xarray cf_xarray netcdf4 zarr"
         ) from None
     return xarray
+
+
+def _decoded(dataset, path):
+    """A Dataset of stored values, decoded by the CF conventions when they are read."""
+    import xarray
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* has multiple fill values")
+        try:
+            return xarray.decode_cf(dataset, decode_timedelta=False)
+        except UNREADABLE as error:
+            raise _unreadable(path, error) from None
 
 
 def _unreadable(path, error):
