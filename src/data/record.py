@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from src.data.codes import sample_of, warn_of_codes
 from src.data.sequences import SPLITS, OwnSequences, warn_of_scale
 from src.errors import InputError
 from src.formats.arrays import SAMPLED, collect_statistics
@@ -64,6 +65,8 @@ class Record:
         files = np.repeat(np.arange(len(counts)), counts)
         self.places = np.stack([files, np.concatenate([np.arange(n) for n in counts])], 1)
         self.known = {}
+        for note in dict.fromkeys(note for reader in self.readers for note in reader.notes):
+            print(f"{path}: {note}")
         self.times, self.segments = None, np.zeros(len(self.places), int)
         self.duplicates = self.gaps = 0
         if all(reader.times is not None for reader in self.readers):
@@ -277,6 +280,7 @@ class RecordFile:
         """
         train = self.record.splits(data)["train"]
         found = self._check(train, normalizer, normalizer.value_range)
+        self._warn_of_codes(train, found)
         self._check(range(train.stop, len(self.record)), normalizer)
         fraction = found.out_of_range / found.values
         if fraction > CLIPPED:
@@ -294,6 +298,7 @@ class RecordFile:
         frames = self.record.splits(data)[split] if split else range(len(self.record))
         found = self._check(frames, normalizer)
         if split is None:
+            self._warn_of_codes(frames, found)
             warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
 
     def _check(self, frames, normalizer, value_range=None):
@@ -303,6 +308,14 @@ class RecordFile:
             self.refuse_missing(found)
         self._refuse_empty(found)
         return found
+
+    def _warn_of_codes(self, frames, found):
+        """Warns of values in a range of frames that look like codes for missing ones."""
+        sample = sample_of(lambda t: self.record.read(t, t + 1), frames)
+        reader, extremes = self.record.readers[0], (found.lowest, found.highest)
+        warn_of_codes(
+            self.path, sample, extremes, reader.stored_dtype, reader.stored, reader.grid.units
+        )
 
     def refuse_missing(self, found):
         """Raises an `InputError` that says how many values are missing, and where the first is."""
@@ -347,6 +360,7 @@ class RecordFile:
                 "or a duplicate in time"
             )
         found = self._check(frames, normalizer)
+        self._warn_of_codes(frames, found)
         warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
         name = f"{self.path}, its last {count} frames ({times})"
         return Windows(self.record, np.array([frames.start]), count, normalizer, name)

@@ -84,6 +84,20 @@ class XarrayReader:
             raise _unreadable(self.path, error) from None
         return self.decoder(np.ascontiguousarray(values).reshape(-1, *self.shape[1:]))
 
+    @property
+    def stored_dtype(self):
+        """The type in which the file stores the values."""
+        return self.decoder.dtype
+
+    @property
+    def changes(self):
+        """What is read otherwise than before version 0.3.0, among the frames read so far."""
+        return sorted(self.decoder.applied)
+
+    def stored(self, value):
+        """The number that is stored for a value."""
+        return self.decoder.stored(value)
+
     def _open(self):
         """Opens the file as a Dataset of stored values, which are read only when needed."""
         xarray = _import_xarray(self.path)

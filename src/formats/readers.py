@@ -12,6 +12,7 @@ import numpy as np
 from src.errors import InputError
 from src.formats.arrays import is_archive, read_file
 from src.formats.grid import Grid
+from src.formats.missing import without_nodata
 from src.formats.netcdf import XarrayReader
 from src.runtime.files import is_hidden, natural_order
 
@@ -82,7 +83,7 @@ def is_array(path):
 
 def open_reader(path, options):
     """The `ArrayReader` or `XarrayReader` of a file; raises `InputError` if it cannot be read."""
-    return ArrayReader(path) if is_array(path) else XarrayReader(path, options)
+    return ArrayReader(path, options) if is_array(path) else XarrayReader(path, options)
 
 
 def _kind(path):
@@ -101,20 +102,27 @@ class ArrayReader:
 
     times = None
     has_names = False
+    notes, changes = (), ()
 
-    def __init__(self, path):
+    def __init__(self, path, options):
         array = read_file(path)
         if array.ndim not in (3, 4) or 0 in array.shape:
             raise InputError(
                 f"{path}: has the shape {array.shape}; a record is (T, H, W) or (T, C, H, W)"
             )
-        self.path = path
+        self.path, self.nodata = path, options.nodata
         self.shape = array.shape if array.ndim == 4 else (len(array), 1, *array.shape[1:])
-        self.dtype = array.dtype
+        self.stored_dtype = array.dtype
+        self.dtype = without_nodata(array, self.nodata).dtype
         self.grid = Grid()
         self.array = array if is_archive(path) else None
 
     def read(self, start, stop):
         """Reads frames start to stop - 1, (n, C, H, W)."""
         array = read_file(self.path) if self.array is None else self.array
-        return np.array(array[start:stop]).reshape(-1, *self.shape[1:])
+        piece = np.array(array[start:stop]).reshape(-1, *self.shape[1:])
+        return without_nodata(piece, self.nodata)[:]
+
+    def stored(self, value):
+        """The number that is stored for a value: itself."""
+        return value
