@@ -34,6 +34,8 @@ MILLIMETRES_PER_HOUR = (
     "mm h**-1",
     "kg m-2 h-1",
 )
+# Checkpoints from before this version do not say how their dataset was read (read_by).
+READ_DIFFERENTLY = "0.3.0"
 # The most windows that a mean image is computed from.
 SAMPLED_WINDOWS = 1000
 
@@ -48,7 +50,7 @@ def open_file(path, data):
     if files_of(path) == [Path(path)] and is_array(path):
         dimensions = read_file(path).ndim
         if dimensions == 5 or (dimensions == 4 and data.window_stride is None):
-            return SequencesFile(path)
+            return SequencesFile(path, ReadOptions.of(data))
     return RecordFile(path, ReadOptions.of(data))
 
 
@@ -60,6 +62,23 @@ def check_units(file, transform):
     raise InputError(
         f"{file.path}: {has}, and transform dbz needs rain in mm/h: convert the values and set "
         "the variable's attribute units = 'mm/h'"
+    )
+
+
+def _difference(file, data, words="is another file than the run began with"):
+    """Why a dataset has not the fingerprint that a checkpoint holds, in words.
+
+    Args:
+        file: the dataset.
+        data: the checkpoint's `DataConfig`.
+        words: what is said of a dataset that the checkpoint's version reads as this one does.
+    """
+    if data.read_by is not None or not file.has_names:
+        return words
+    changes = "; ".join(file.changes) or "times, missing values, axes and units as CF says"
+    return (
+        f"is read differently since version {READ_DIFFERENTLY}: {changes}; or it has changed since "
+        "the run began"
     )
 
 
@@ -78,8 +97,8 @@ def training_sources(config, file=None):
         file = open_file(data.dataset, data)
         if file.fingerprint() != data.dataset_crc:
             raise InputError(
-                f"{file.path}: is another file than the run began with (dataset): its split into "
-                "training, validation and test would differ"
+                f"{file.path}: {_difference(file, data)} (dataset): its split into training, "
+                "validation and test would differ"
             )
         file.check_length(data)
     normalizer = make_normalizer(config, file.frame_shape[1:])
@@ -102,9 +121,10 @@ def evaluation_source(config, dataset=None, value_range=None):
     file = open_file(path, data)
     known = file.fingerprint() == data.dataset_crc
     if not known and dataset is None:
+        gone = "is no longer the file that the checkpoint was trained on"
         raise InputError(
-            f"{path}: is no longer the file that the checkpoint was trained on, so its test split "
-            "is unknown; to use all of it, name it with test.py --dataset or predict.py --input"
+            f"{path}: {_difference(file, data, gone)}, so its test split is unknown; to use all of "
+            "it, name it with test.py --dataset or predict.py --input"
         )
     if known and scale != data.value_range:
         low, high = data.value_range

@@ -254,6 +254,12 @@ class RecordFile:
         self.units = self.record.grid.units
         self.has_names = self.record.readers[0].has_names
 
+    @property
+    def changes(self):
+        """What is read otherwise than before version 0.3.0, in words, among the frames read."""
+        readers = self.record.readers
+        return list(dict.fromkeys(change for reader in readers for change in reader.changes))
+
     def fingerprint(self):
         """A CRC-32 that identifies the record."""
         return self.record.fingerprint()

@@ -47,6 +47,7 @@ class Decoder:
         attributes = variable.attrs
         self.attributes = {k: attributes[k] for k in PACKING if k in attributes}
         self.dtype = _type_of(variable.dtype, attributes.get("_Unsigned"))
+        # Whether `_Unsigned` says that the type is another one.
         self.corrected = self.dtype.kind != variable.dtype.kind
         if self.corrected:
             self.attributes["_Unsigned"] = str(attributes["_Unsigned"]).lower()
@@ -135,7 +136,7 @@ class Decoder:
         fill = netCDF4.default_fillvals.get(self.dtype.str[1:])
         if fill is None or self.dtype.itemsize == 1 or self.corrected:
             return []
-        return [self._code(fill, f"{fill:.9g}, the default fill value of {self.dtype.name}")]
+        return [self._code(fill, f"values {fill:.9g}, the default fill of {self.dtype.name},")]
 
     def _limits(self, attributes):
         """The rules of `valid_range`, or else of `valid_min` and `valid_max`."""

@@ -42,13 +42,11 @@ class XarrayReader:
     def __init__(self, path, options):
         self.path = path
         self.process = self.array = self.whole = None
-        self.notes = []
         with self._open() as stored:
             dataset = _decoded(stored, path)
             self._describe(dataset.cf.guess_coord_axis(), options)
             self.array = stored[self.variable]
             self.decoder = Decoder(self.array, options.nodata, not Path(path).is_dir())
-            self.notes += self.decoder.notes
             if dataset[self.variable].nbytes <= SMALL_BYTES:
                 self.whole = self.read(0, self.shape[0])
         self.process = self.array = None
@@ -90,9 +88,20 @@ class XarrayReader:
         return self.decoder.dtype
 
     @property
+    def notes(self):
+        """What is assumed about missing values, in words."""
+        return self.decoder.notes + [
+            f"the fill_value 0 of {name} is zarr's own default, so 0 is a value; if it stands for "
+            "missing ones, give --nodata 0"
+            for name in self.zero
+            if name == self.variable
+        ]
+
+    @property
     def changes(self):
         """What is read otherwise than before version 0.3.0, among the frames read so far."""
-        return sorted(self.decoder.applied)
+        zero = [f"0 in {name} is a value" for name in self.zero]
+        return zero + [f"{words} are missing" for words in sorted(self.decoder.applied)]
 
     def stored(self, value):
         """The number that is stored for a value."""
@@ -112,11 +121,7 @@ class XarrayReader:
             raise _unreadable(path, error) from None
         except ImportError as error:
             raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
-        if path.is_dir() and (dropped := without_zarr_defaults(dataset)):
-            self.notes = [
-                f"the Zarr fill_value 0 of {', '.join(dropped)} is zarr's own default, so 0 is a "
-                "value; if it stands for missing ones, give --nodata 0"
-            ]
+        self.zero = without_zarr_defaults(dataset) if path.is_dir() else []
         return dataset
 
 
