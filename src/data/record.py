@@ -326,8 +326,9 @@ class RecordFile:
     def refuse_missing(self, found):
         """Raises an `InputError` that says how many values are missing, and where the first is."""
         frame, channel, row, column = found.first_missing
+        why = f" ({'; '.join(self.changes)})" if self.changes else ""
         raise InputError(
-            f"{self.path}: {found.missing:,} values are missing, the first in frame {frame:,}"
+            f"{self.path}: {found.missing:,} values are missing{why}, the first in frame {frame:,}"
             f"{self._when(frame)}, channel {channel}, row {row}, column {column} (all from 0): "
             "fill them",
             missing="--missing mask leaves them out of loss and scores",

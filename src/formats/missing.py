@@ -22,7 +22,7 @@ class Rule:
     """Values that are missing: a code, or those beyond a limit.
 
     Args:
-        words: the rule in words; "" if the file declares it as `_FillValue` or `missing_value`.
+        words: the rule in words; "" for what versions before 0.3.0 knew, and for what is given.
         compare: function of an array that says where its values are missing.
         unpacked: whether it compares the unpacked values, not the stored ones.
     """
@@ -72,7 +72,7 @@ class Decoder:
         missing = np.zeros(values.shape, bool)
         for rule in self.rules:
             found = rule.compare(values if rule.unpacked else stored)
-            if rule.words and rule.words not in self.applied and found.any():
+            if rule.words and rule.words not in self.applied and (found & ~missing).any():
                 self.applied.add(rule.words)
             missing |= found
         return with_nan(values, missing)
@@ -136,7 +136,9 @@ class Decoder:
         fill = netCDF4.default_fillvals.get(self.dtype.str[1:])
         if fill is None or self.dtype.itemsize == 1 or self.corrected:
             return []
-        return [self._code(fill, f"values {fill:.9g}, the default fill of {self.dtype.name},")]
+        return [
+            self._code(fill, f"{fill:.9g}, the default fill value of {self.dtype.name}, is missing")
+        ]
 
     def _limits(self, attributes):
         """The rules of `valid_range`, or else of `valid_min` and `valid_max`."""
@@ -169,7 +171,7 @@ class Decoder:
             value = self.dtype.type(value)
         else:
             value = self._wrapped(value)
-        words = f"values beyond {name}"
+        words = f"values beyond {name} are missing"
         return Rule(words, lambda array: compare(array, value), unpacked)
 
 
@@ -215,7 +217,14 @@ def with_nan(values, missing):
     return np.where(missing, dtype.type(np.nan), values.astype(dtype, copy=False))
 
 
-def without_zarr_defaults(dataset):
+def without_nan(values, dtype):
+    """An array in its variable's type again, if that is of integers and nothing is missing."""
+    if dtype.kind == "f" or values.dtype.kind != "f" or not np.isfinite(values).all():
+        return values
+    return values.astype(dtype)
+
+
+def remove_zero_fills(dataset, is_zarr):
     """Removes the fill value 0 from variables for which nobody chose it; returns their names.
 
     Version 2 of Zarr has one `fill_value`, for what was never written. xarray writes `_FillValue`
@@ -224,10 +233,12 @@ def without_zarr_defaults(dataset):
 
     Args:
         dataset: a Dataset that is not decoded.
+        is_zarr: whether it is of a Zarr store.
     """
     numeric = [name for name, v in dataset.variables.items() if v.dtype.kind in "iuf"]
     zero = [name for name in numeric if np.array_equal(_fill_of(dataset, name), 0)]
-    dropped = zero if len(zero) == len(numeric) else [n for n in zero if n in dataset.dims]
+    is_default = is_zarr and len(zero) == len(numeric)
+    dropped = zero if is_default else [name for name in zero if name in dataset.dims]
     for name in dropped:
         del dataset.variables[name].attrs["_FillValue"]
     return dropped

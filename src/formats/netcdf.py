@@ -8,7 +8,7 @@ import numpy as np
 
 from src.errors import InputError
 from src.formats.axes import Axes
-from src.formats.missing import Decoder, without_zarr_defaults
+from src.formats.missing import Decoder, remove_zero_fills, without_nan
 
 # Variables up to this size are kept in memory: many small reads of a compressed file are slow.
 SMALL_BYTES = 1 << 26
@@ -70,7 +70,7 @@ class XarrayReader:
     def read(self, start, stop):
         """Reads frames start to stop - 1, (n, C, H, W)."""
         if self.whole is not None:
-            return self.whole[start:stop].copy()
+            return without_nan(self.whole[start:stop].copy(), self.dtype)
         if self.process != os.getpid():
             # HDF5 does not survive a fork: each worker process opens the file itself.
             self.array = self._open()[self.variable]
@@ -101,7 +101,7 @@ class XarrayReader:
     def changes(self):
         """What is read otherwise than before version 0.3.0, among the frames read so far."""
         zero = [f"0 in {name} is a value" for name in self.zero]
-        return zero + [f"{words} are missing" for words in sorted(self.decoder.applied)]
+        return zero + sorted(self.decoder.applied)
 
     def stored(self, value):
         """The number that is stored for a value."""
@@ -121,7 +121,7 @@ class XarrayReader:
             raise _unreadable(path, error) from None
         except ImportError as error:
             raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
-        self.zero = without_zarr_defaults(dataset) if path.is_dir() else []
+        self.zero = remove_zero_fills(dataset, path.is_dir())
         return dataset
 
 
