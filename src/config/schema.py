@@ -644,7 +644,11 @@ class Config(Checked):
         Args:
             flags: the settings by name; others than those are ignored.
         """
-        given = {k: v for k, v in flags.items() if k in names(DataConfig, reads_file=True)}
+        given = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in flags.items()
+            if name in names(DataConfig, reads_file=True)
+        }
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **given))
 
     def steps_per_epoch(self, ranks=1):

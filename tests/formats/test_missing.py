@@ -45,11 +45,10 @@ def check_as_netcdf4(path):
     """Values and mask are netCDF4-python's; where nothing is missing, all is as xarray reads it."""
     with netCDF4.Dataset(path) as file:
         expected = file["rain"][:]
-    with (
-        warnings.catch_warnings(action="ignore"),
-        xr.open_dataset(path, decode_timedelta=False) as file,
-    ):
-        plain = file.rain.values
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there are several fill values
+        with xr.open_dataset(path, decode_timedelta=False) as file:
+            plain = file.rain.values
     values, missing = read(path), np.ma.getmaskarray(expected)
     np.testing.assert_array_equal(np.isnan(values), missing)
     np.testing.assert_allclose(values[~missing], expected.data[~missing], rtol=1e-6)
