@@ -78,9 +78,9 @@ class XarrayReader:
         piece = self.array.isel({time: slice(start, stop), **self.squeezed})
         try:
             values = piece.transpose(*[dim for dim in self.dims if dim]).values
+            return self.decoder(np.ascontiguousarray(values).reshape(-1, *self.shape[1:]))
         except UNREADABLE as error:
             raise _unreadable(self.path, error) from None
-        return self.decoder(np.ascontiguousarray(values).reshape(-1, *self.shape[1:]))
 
     @property
     def stored_dtype(self):

@@ -106,6 +106,12 @@ def test_a_limit_that_is_written_in_other_ways(tmp_path):
     assert "is no number" in XarrayReader(path, ReadOptions()).notes[0]
 
 
+def test_packing_that_is_no_number(tmp_path):
+    path = write(tmp_path / "a.nc", np.ones(SHAPE, np.int16), {"scale_factor": "half"})
+    with pytest.raises(InputError, match="a.nc: .*numbers are needed"):
+        read(path)
+
+
 def test_integers_stay_integers_where_nothing_is_missing(tmp_path):
     """So the fingerprint of a clean record is what it was; a piece with a hole is of floats."""
     values = np.arange(432, dtype=np.int16).reshape(SHAPE)
