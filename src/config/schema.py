@@ -208,8 +208,8 @@ class DataConfig(Checked):
     )
     nodata: tuple[float, ...] | None = option(
         None,
-        "values of the dataset's files that stand for missing ones, beside those that the files "
-        "themselves declare",
+        "values that stand for missing ones beside those that the dataset's files declare, as the "
+        "files store them: packed if they are, 255 for example",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
@@ -353,6 +353,14 @@ class DataConfig(Checked):
     dataset_crc: int | None = option(
         None,
         "fingerprint of the dataset for which the split was made",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    read_by: str | None = option(
+        None,
+        "version of this project that read the dataset when the run began; none: before 0.3.0",
         flag=False,
         belongs_to="dataset",
         in_graph=False,
@@ -687,7 +695,11 @@ class Config(Checked):
             flags: the settings by name; others than those are ignored. With "any_step" the
                 frequency is that of the file, whatever it was in training.
         """
-        given = {k: v for k, v in flags.items() if k in names(DataConfig, reads_file=True)}
+        given = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in flags.items()
+            if name in names(DataConfig, reads_file=True)
+        }
         if flags.get("any_step"):
             given["frequency"] = None
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **given))

@@ -24,6 +24,8 @@ from src.formats.arrays import check_axes, read_file
 from src.formats.options import ReadOptions
 from src.formats.readers import files_of, is_array
 
+# Checkpoints from before this version do not say how their dataset was read (read_by).
+READ_DIFFERENTLY = "0.3.0"
 # The most windows that a mean image is computed from.
 SAMPLED_WINDOWS = 1000
 
@@ -37,11 +39,11 @@ def open_file(path, data, needed=None):
         needed: the number of frames that are needed of a sequence; default: all that the network
             reads and forecasts.
     """
-    is_one_array = files_of(path) == [Path(path)] and is_array(path)
+    is_one_array, options = files_of(path) == [Path(path)] and is_array(path), ReadOptions.of(data)
     if is_one_array and _holds_sequences(read_file(path).ndim, data):
         frames = data.input_frames + data.forecast_frames
-        return SequencesFile(path, data.axes, (frames, needed or frames))
-    return RecordFile(path, ReadOptions.of(data), data.frequency)
+        return SequencesFile(path, options, (frames, needed or frames))
+    return RecordFile(path, options, data.frequency)
 
 
 def log_frequency(file, known):
@@ -55,6 +57,23 @@ def _holds_sequences(dimensions, data):
     if data.axes:
         return "N" in check_axes(data.axes)
     return dimensions == 5 or (dimensions == 4 and data.window_stride is None)
+
+
+def _difference(file, data, words="is another file than the run began with"):
+    """Why a dataset has not the fingerprint that a checkpoint holds, in words.
+
+    Args:
+        file: the dataset.
+        data: the checkpoint's `DataConfig`.
+        words: what is said of a dataset that the checkpoint's version reads as this one does.
+    """
+    if data.read_by is not None or not file.has_names:
+        return words
+    changes = "; ".join(file.changes) or "times, missing values, axes and units as CF says"
+    return (
+        f"is read differently since version {READ_DIFFERENTLY}: {changes}; or it has changed since "
+        "the run began"
+    )
 
 
 def training_sources(config, file=None):
@@ -72,8 +91,8 @@ def training_sources(config, file=None):
         file = open_file(data.dataset, data)
         if file.fingerprint() != data.dataset_crc:
             raise InputError(
-                f"{file.path}: is another file than the run began with (dataset): its split into "
-                "training, validation and test would differ"
+                f"{file.path}: {_difference(file, data)} (dataset): its split into training, "
+                "validation and test would differ"
             )
         file.check_length(data)
         log_frequency(file, data.frequency)
@@ -98,9 +117,10 @@ def evaluation_source(config, dataset=None, value_range=None):
     file = open_file(path, data)
     known = file.fingerprint() == data.dataset_crc
     if not known and dataset is None:
+        gone = "is no longer the file that the checkpoint was trained on"
         raise InputError(
-            f"{path}: is no longer the file that the checkpoint was trained on, so its test split "
-            "is unknown; to use all of it, name it with test.py --dataset or predict.py --input"
+            f"{path}: {_difference(file, data, gone)}, so its test split is unknown; to use all of "
+            "it, name it with test.py --dataset or predict.py --input"
         )
     check_frames(file.frame_shape, path, config)
     if not known:

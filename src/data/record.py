@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from src.data.agreement import check_alike, conversions_to_first
+from src.data.codes import sample_of, warn_of_codes
 from src.data.sequences import SPLITS, OwnSequences, axes_used, warn_of_scale
 from src.data.time_steps import TimeSteps, time_steps
 from src.errors import InputError
@@ -70,6 +71,8 @@ class Record:
         files = np.repeat(np.arange(len(counts)), counts)
         self.places = np.stack([files, np.concatenate([np.arange(n) for n in counts])], 1)
         self.known = {}
+        for note in dict.fromkeys(note for reader in self.readers for note in reader.notes):
+            print(f"{path}: {note}")
         self.conversion = None
         self.times, total = joined(self.readers), len(self.places)
         self.steps = TimeSteps(np.arange(total), np.zeros(total, int))
@@ -273,6 +276,12 @@ class RecordFile:
         """The units of the values as they are read, or None."""
         return self.record.grid.units
 
+    @property
+    def changes(self):
+        """What is read otherwise than before version 0.3.0, in words, among the frames read."""
+        readers = self.record.readers
+        return list(dict.fromkeys(change for reader in readers for change in reader.changes))
+
     def fingerprint(self, size=None):
         """A CRC-32 that identifies the record, or its first `size` frames."""
         return self.record.fingerprint(size)
@@ -299,6 +308,7 @@ class RecordFile:
         """
         train = self.record.splits(data)["train"]
         found = self._check(train, normalizer, normalizer.value_range)
+        self._warn_of_codes(train, found)
         self._check(range(train.stop, len(self.record)), normalizer)
         fraction = found.out_of_range / found.values
         if fraction > CLIPPED:
@@ -316,6 +326,7 @@ class RecordFile:
         frames = self.record.splits(data)[split] if split else range(len(self.record))
         found = self._check(frames, normalizer)
         if split is None:
+            self._warn_of_codes(frames, found)
             warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
 
     def _check(self, frames, normalizer, value_range=None):
@@ -326,11 +337,20 @@ class RecordFile:
         self._refuse_empty(found)
         return found
 
+    def _warn_of_codes(self, frames, found):
+        """Warns of values in a range of frames that look like codes for missing ones."""
+        sample = sample_of(lambda t: self.record.read(t, t + 1), frames)
+        reader, extremes = self.record.readers[0], (found.lowest, found.highest)
+        warn_of_codes(
+            self.path, sample, extremes, reader.stored_dtype, reader.stored, reader.grid.units
+        )
+
     def refuse_missing(self, found):
         """Raises an `InputError` that says how many values are missing, and where the first is."""
         frame, channel, row, column = found.first_missing
+        why = f" ({'; '.join(self.changes)})" if self.changes else ""
         raise InputError(
-            f"{self.path}: {found.missing:,} values are missing, the first in frame {frame:,}"
+            f"{self.path}: {found.missing:,} values are missing{why}, the first in frame {frame:,}"
             f"{self._when(frame)}, channel {channel}, row {row}, column {column} (all from 0): "
             "fill them",
             missing="--missing mask leaves them out of loss and scores",
@@ -383,6 +403,7 @@ class RecordFile:
             )
         self._check_follows()
         found = self._check(frames, normalizer)
+        self._warn_of_codes(frames, found)
         warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
         name = f"{self.path}, its last {count} frames ({times})"
         return Windows(self.record, np.array([frames.start]), count, normalizer, name)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from src.data.codes import sample_of, warn_of_codes
 from src.data.dataset import Dataset
 from src.errors import InputError
 from src.formats.arrays import Statistics, check_values, fingerprint, out_of_range, read_array
+from src.formats.missing import without_nodata
 
 SPLITS = ("train", "validation", "test")
 # Values that span less than this fraction of the value range suggest that it is a wrong one.
@@ -89,7 +91,8 @@ class SequencesFile:
 
     Args:
         path: the file.
-        axes, frames: as for `read_array`.
+        options: the `ReadOptions` of the file.
+        frames: as for `read_array`.
 
     Raises:
         InputError: the file cannot be read.
@@ -98,10 +101,13 @@ class SequencesFile:
     is_record = False
     has_names = False
     units = frequency = None
+    changes = ()
 
-    def __init__(self, path, axes=None, frames=()):
+    def __init__(self, path, options, frames=()):
         self.path = path
-        self.array = read_array(path, axes, frames)
+        stored = read_array(path, options.axes, frames)
+        self.stored_dtype = stored.dtype
+        self.array = without_nodata(stored, options.nodata)
         self.frame_shape = self.array.shape[2:]
 
     def __len__(self):
@@ -138,6 +144,7 @@ class SequencesFile:
     def check_values(self, data, normalizer):
         """Raises `InputError` for values beyond the range, and for missing ones unless masked."""
         values = check_values(self.array, self.path, missing=normalizer.fill is not None)
+        self._warn_of_codes(values)
         outside = out_of_range(values, normalizer.value_range)
         if outside:
             raise InputError(
@@ -149,7 +156,14 @@ class SequencesFile:
         hardly fits.
         """
         values = check_values(self.array, self.path, missing=normalizer.fill is not None)
+        if split is None:
+            self._warn_of_codes(values)
         warn_of_scale(values, normalizer.value_range, self.path)
+
+    def _warn_of_codes(self, extremes):
+        """Warns of values that look like codes for missing ones."""
+        sample = sample_of(self.array.__getitem__, range(len(self.array)))
+        warn_of_codes(self.path, sample, extremes, self.stored_dtype)
 
     def split(self, data, split, normalizer, size=None, seed=None):
         """A split of the file, "train", "validation" or "test", as a dataset."""

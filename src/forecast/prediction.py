@@ -14,6 +14,7 @@ from src.evaluation.evaluate import batch_shape
 from src.formats import writers
 from src.formats.arrays import check_values, npy_header
 from src.formats.images import holds_pictures, read_sequences
+from src.formats.missing import without_nodata
 from src.formats.readers import would_read
 from src.model import timed_network
 from src.plots import frames as pictures
@@ -57,6 +58,8 @@ def sequences_of_input(predictor, path, value_range=None, truth=False, axes=None
         return _end_of_record(predictor, file, needed, scale)
     lengths = frames + predictor.forecast_frames, needed
     array = file.array if file else read_sequences(path, channels, axes, lengths)
+    if not file and config:
+        array = without_nodata(array, config.data.nodata)
     predictor.check(array.shape, path, needed)
     normalizer = predictor.normalizer(array.shape[3:], scale)
     start = array.shape[1] - needed

@@ -12,6 +12,7 @@ import numpy as np
 from src.errors import InputError
 from src.formats.arrays import RECORD, in_order, is_archive, read_file
 from src.formats.grid import Grid
+from src.formats.missing import without_nodata
 from src.formats.netcdf import XarrayReader
 from src.runtime.files import is_hidden, natural_order
 
@@ -82,7 +83,7 @@ def is_array(path):
 
 def open_reader(path, options):
     """The `ArrayReader` or `XarrayReader` of a file; raises `InputError` if it cannot be read."""
-    return ArrayReader(path, options.axes) if is_array(path) else XarrayReader(path, options)
+    return ArrayReader(path, options) if is_array(path) else XarrayReader(path, options)
 
 
 def _kind(path):
@@ -102,18 +103,19 @@ class ArrayReader:
 
     times = None
     has_names = False
+    notes, changes = (), ()
 
-    def __init__(self, path, axes=None):
+    def __init__(self, path, options):
         array = read_file(path)
-        if axes is None and (array.ndim not in (3, 4) or 0 in array.shape):
+        if options.axes is None and (array.ndim not in (3, 4) or 0 in array.shape):
             raise InputError(
                 f"{path}: has the shape {array.shape}; a record is (T, H, W) or (T, C, H, W)"
             )
-        self.path = path
-        self.axes = axes
-        array = in_order(array, path, RECORD, axes)
+        self.path, self.axes, self.nodata = path, options.axes, options.nodata
+        array = in_order(array, path, RECORD, self.axes)
         self.shape = array.shape
-        self.dtype = array.dtype
+        self.stored_dtype = array.dtype
+        self.dtype = without_nodata(array, self.nodata).dtype
         self.grid = Grid()
         self.array = array if is_archive(path) else None
 
@@ -122,4 +124,8 @@ class ArrayReader:
         array = self.array
         if array is None:
             array = in_order(read_file(self.path), self.path, RECORD, self.axes)
-        return np.array(array[start:stop])
+        return without_nodata(np.array(array[start:stop]), self.nodata)[:]
+
+    def stored(self, value):
+        """The number that is stored for a value: itself."""
+        return value

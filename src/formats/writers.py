@@ -19,6 +19,11 @@ from src.runtime.files import write_atomically
 PIECE_BYTES = 1 << 24
 # Attributes that refer to variables which the forecast does not contain.
 REFERENCES = ("grid_mapping", "ancillary_variables", "coordinates", "bounds")
+# Attributes that describe the record's stored values, which the forecast does not have.
+OF_STORED_VALUES = (
+    *("_FillValue", "missing_value", "valid_min", "valid_max", "valid_range", "actual_range"),
+    *("scale_factor", "add_offset", "_Unsigned", "flag_values", "flag_masks", "flag_meanings"),
+)
 SEQUENCE, LEAD, REFERENCE = "sequence", "lead", "forecast_reference_time"
 
 
@@ -45,7 +50,7 @@ def write_netcdf(path, forecasts, source, input_frames, network):
     channels, *rest = grid.dims[1:]
     dims = (SEQUENCE, LEAD, channels or "channel", *rest)
     data = xarray.Dataset(
-        {grid.variable: (dims, forecasts, _without_references(grid.attributes))},
+        {grid.variable: (dims, forecasts, _lasting(grid.attributes))},
         _coordinates(grid, dims) | _times(source, input_frames, *forecasts.shape[:2]),
         _provenance(source, network),
     )
@@ -55,12 +60,14 @@ def write_netcdf(path, forecasts, source, input_frames, network):
         data = data.isel({SEQUENCE: 0})
         data = data.swap_dims({LEAD: grid.time_name}) if grid.time_name in data else data
         data = data.drop_vars(LEAD)
-    encoding = {grid.variable: {"_FillValue": np.float32(np.nan)}}
+    # Coordinates have no missing values, so CF gives them no fill value.
+    encoding = {name: {"_FillValue": None} for name in data.coords}
+    encoding[grid.variable] = {"_FillValue": np.float32(np.nan)}
     for name in {grid.time_name, REFERENCE} & set(data.coords):
         if data[name].dtype.kind in "MO":
             attributes = grid.time_attributes
             units = {k: attributes[k] for k in ("units", "calendar") if k in attributes}
-            encoding[name] = units | {"dtype": "float64"}
+            encoding[name] |= units | {"dtype": "float64"}
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "forecast.nc"
         try:
@@ -72,7 +79,7 @@ def write_netcdf(path, forecasts, source, input_frames, network):
 
 def _coordinates(grid, dims):
     return {
-        name: (axis.dims, axis.values, _without_references(axis.attributes))
+        name: (axis.dims, axis.values, _lasting(axis.attributes))
         for name, axis in grid.coordinates.items()
         if set(axis.dims) <= set(dims)
     }
@@ -93,7 +100,7 @@ def _times(source, input_frames, count, frames):
     standard = {"standard_name": REFERENCE, "long_name": "time of the last frame that was read"}
     units = {k: v for k, v in attributes.items() if k == "units"}
     return coordinates | {
-        source.grid.time_name: ((SEQUENCE, LEAD), valid, _without_references(attributes)),
+        source.grid.time_name: ((SEQUENCE, LEAD), valid, _lasting(attributes)),
         REFERENCE: (SEQUENCE, reference, standard | units),
     }
 
@@ -110,8 +117,9 @@ def _valid_times(times, input_frames, frames, source):
     return np.concatenate([known, following.astype(times.dtype)])
 
 
-def _without_references(attributes):
-    return {name: value for name, value in attributes.items() if name not in REFERENCES}
+def _lasting(attributes):
+    left_out = (*REFERENCES, *OF_STORED_VALUES)
+    return {name: value for name, value in attributes.items() if name not in left_out}
 
 
 def _provenance(source, network):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from src import run_folder
+from src import __version__, run_folder
 from src.checkpoint import Checkpoint, check_same_network, different_fields, load
 from src.config.fields import names
 from src.config.presets import DEFAULT_PRESET, RECIPES, make_config
@@ -300,6 +300,7 @@ def resolve_dataset(settings, units=None):
         "image_size": tuple(size),
         "channels": channels,
         "dataset_crc": crc,
+        "read_by": __version__,
         "window_stride": file.window_stride(data),
         "frequency": file.frequency,
         "auto_range": data.value_range == AUTO,

@@ -154,7 +154,7 @@ PROPERTIES = {
         "belongs_to",
         "dataset",
     ): "auto_range axes dataset_crc dataset_size fill found_variable frequency group latitude "
-    "levels longitude missing nodata pad spacing standard_name time time_from_name "
+    "levels longitude missing nodata pad read_by spacing standard_name time time_from_name "
     "transform units value_range variable window_stride",
     ("inherited", "always"): "forecast_frames image_size input_frames num_digits",
     ("inherited", "with_dataset"): "dataset held_out missing pad split_seed transform value_range",
@@ -166,7 +166,7 @@ PROPERTIES = {
         "found_in_dataset",
         True,
     ): "auto_range channels dataset_crc dataset_size epoch_size fill found_variable frequency "
-    "image_size levels spacing standard_name units",
+    "image_size levels read_by spacing standard_name units",
     (
         "may_change",
         True,
@@ -180,8 +180,8 @@ PROPERTIES = {
     ): "auto_range axes data_path dataset dataset_crc dataset_size decay_start early_stop "
     "epoch_size epochs eval_every eval_size fill found_variable frequency group held_out "
     "keep latitude learning_rate levels log_every longitude lr_schedule max_minutes "
-    "max_work nodata num_digits num_parallel_workers pictures pretrained_model save_every "
-    "save_steps seed sink_size spacing split_seed standard_name tensorboard time "
+    "max_work nodata num_digits num_parallel_workers pictures pretrained_model read_by "
+    "save_every save_steps seed sink_size spacing split_seed standard_name tensorboard time "
     "time_from_name transform units value_range variable warmup_steps window_stride",
 }
 
