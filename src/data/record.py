@@ -14,7 +14,7 @@ from src.data.sequences import SPLITS, OwnSequences, warn_of_scale
 from src.errors import InputError
 from src.formats.arrays import SAMPLED, collect_statistics
 from src.formats.grid import time_order
-from src.formats.readers import files_of, open_reader
+from src.formats.readers import open_readers
 
 # If a larger fraction of the training split is beyond the value range, a warning is printed.
 CLIPPED = 0.01
@@ -53,7 +53,7 @@ class Record:
 
     def __init__(self, path, options):
         self.path = path
-        self.readers = [open_reader(file, options) for file in files_of(path)]
+        self.readers = open_readers(path, options)
         first = self.readers[0]
         for other in self.readers[1:]:
             _check_alike(first, other)

@@ -45,6 +45,8 @@ class Grid:
             return f"units {other.units}, not {self.units}"
         for name, axis in self.coordinates.items():
             other_axis = other.coordinates.get(name)
+            if axis is other_axis:
+                continue
             if other_axis is None or not np.array_equal(axis.values, other_axis.values):
                 return f"other values of {name}"
         return ""
