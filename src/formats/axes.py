@@ -13,14 +13,14 @@ from src.formats.grid import Axis, Grid
 TIME = re.compile(r"t|times?|valid_?time|date_?time|dates?|time_?steps?|time_?counter|xtime")
 ROWS = re.compile(
     r"(.*_)?[rgn]?lat(itude)?s?(_?\d+)?|n?y[ct]?(_?\d+|_?dim|_?pos)?|n?j|n?_?rows?|south_north"
-    r"|northing|projection_y_coordinate"
+    r"|northing|h|projection_y_coordinate"
 )
 COLUMNS = re.compile(
     r"(.*_)?[rgn]?lon(gitude)?s?(_?\d+)?|n?x[ct]?(_?\d+|_?dim|_?pos)?|n?i|n?_?col(umn)?s?|west_east"
-    r"|easting|projection_x_coordinate"
+    r"|easting|w|width|projection_x_coordinate"
 )
 CHANNELS = re.compile(
-    r"(.*_)?(n?bands?|chan(nel)?s?|[op]?lev(el)?s?|z|n?c|depth|height|altitude|pressure|isobaric\w*"
+    r"(.*_)?(n?bands?|chan(nel)?s?|[op]?lev(el)?s?|z|depth|height|altitude|pressure|isobaric\w*"
     r"|bottom_top|sigma|wave_?lengths?|number|members?|ensemble|realization|variables?|features?"
     r"|species)(_?\d+)?"
 )
@@ -42,8 +42,8 @@ class Axes:
         array: the DataArray.
         options: the `ReadOptions` of the file.
         path: the file.
-        frame_time: function that returns the time of the file's only frame, a DataArray of one
-            value, or None if it is unknown.
+        frame_time: function that returns the time of the file's only frame, its name and a
+            Variable of one value, or None if it is unknown.
 
     Raises:
         InputError: there is no time, or it remains open which dimension has which role.
@@ -138,6 +138,8 @@ class Axes:
         """Rows and columns among some dimensions, of which one at most is known."""
         rows = latitude if len(latitude) == 1 else self._named(rest, ROWS)
         columns = longitude if len(longitude) == 1 else self._named(rest, COLUMNS)
+        if not rows and self._named(rest, re.compile("width")):
+            rows = self._named(rest, re.compile("height"))
         if len(rest) > 2:
             rest = [d for d in rest if d in (*rows, *columns) or not self._is_named(d, CHANNELS)]
         if len(rest) > 2:
@@ -191,13 +193,15 @@ class Axes:
 
     def times(self):
         """The times as the file has them, (T,), or None if it has none."""
-        times = self._times()
+        _, times = self._times()
         return None if times is None else times.values.reshape(-1)
 
     def _times(self):
+        """Name and values of the time, the latter a Variable or None."""
         if self.frame_time is not None:
             return self.frame_time
-        return self.array[self.time] if self.time in self.array.coords else None
+        coordinates = self.array.coords
+        return self.time, coordinates[self.time].variable if self.time in coordinates else None
 
     def grid(self, variable):
         """The `Grid` of a variable."""
@@ -207,16 +211,15 @@ class Axes:
             for name, c in array.coords.items()
             if time not in c.dims and c.ndim
         }
-        times, name, attributes = self._times(), str(self.time or "time"), {}
+        (name, times), attributes = self._times(), {}
         if times is not None:
             encoding = {k: v for k, v in times.encoding.items() if k in ("units", "calendar")}
-            name = str(times.name)
             attributes = dict(times.attrs) | encoding
         dims = [dim and str(dim) for dim in self.dims]
-        dims[0] = dims[0] or name
+        dims[0] = dims[0] or str(name)
         units = array.attrs.get("units")
         return Grid(
-            str(variable), tuple(dims), units, dict(array.attrs), coordinates, name, attributes
+            str(variable), tuple(dims), units, dict(array.attrs), coordinates, str(name), attributes
         )
 
 

@@ -4,6 +4,7 @@ hold frames, and what else in them belongs to one of those.
 
 import datetime
 import re
+import warnings
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -94,6 +95,9 @@ def open_undecoded(path, options):
     if Path(path).is_dir():
         engine = {"engine": "zarr", "consolidated": False}
     with ExitStack() as stack:
+        # What xarray says of dimensions of one name the reader says of the variable that it reads.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "Duplicate dimension names")
         try:
             groups = {"/": xarray.open_dataset(path, **engine, **UNDECODED)}
             stack.callback(groups["/"].close)
@@ -158,7 +162,8 @@ def _with_parents(groups, name):
         variables |= {
             n: v
             for n, v in groups[parent].variables.items()
-            if all(group.sizes.get(dim) == size for dim, size in v.sizes.items())
+            if (parent == name or n not in candidates(groups[parent]))
+            and all(group.sizes.get(dim) == size for dim, size in v.sizes.items())
         }
     return xarray.Dataset(variables, attrs=attributes)
 

@@ -134,19 +134,19 @@ class XarrayReader:
         )
 
     def _frame_time(self, dataset, variable, found):
-        """The time of the file's only frame: by its name, a variable, or an attribute of the file;
-        a DataArray of one value, or None. `found` gets the name of the attribute.
+        """Name and time, a Variable, of the file's only frame, or None: by the file's name, by a
+        variable, or by an attribute of the file, whose name `found` gets.
         """
-        import xarray
+        from xarray import Variable
 
         path, options = self.path, self.options
         if options.time_from_name:
-            return xarray.DataArray(options.time_in_name(path), name="time")
+            return "time", Variable((), options.time_in_name(path))
         values, given = single_values(dataset, variable), options.time
         name = single_time(values, path) if given is None else given
         if name in values:
             try:
-                return decode_time(name, values[name].values, values[name].attrs)
+                return name, decode_time(name, values[name].values, values[name].attrs)
             except UNREADABLE as error:
                 raise unreadable(f"{path}, {name}", error) from None
         said = attribute_time(dataset.attrs, given, path)
@@ -156,7 +156,7 @@ class XarrayReader:
         _print_once(
             f"{Path(path).parent}: the attribute {said[1]} of a file is the time of its frame"
         )
-        return xarray.DataArray(time, name="time")
+        return "time", Variable((), time)
 
     def _take_over(self, like):
         """Takes over what this file has in common with another; False if its layout is another.
@@ -189,16 +189,16 @@ class XarrayReader:
         return self.shape[0] > 0
 
     def _times_of(self, file, layout):
-        """The times of a file of a known layout, a DataArray, or None."""
-        import xarray
+        """The times of a file of a known layout, a Variable, or None."""
+        from xarray import Variable
 
         if self.options.time_from_name:
-            return xarray.DataArray([self.options.time_in_name(self.path)])
+            return Variable("n", [self.options.time_in_name(self.path)])
         groups = _groups(file, layout)
         if layout.time_attribute:
             attributes = {n: v for group in groups for n, v in group.__dict__.items()}
             time, _ = attribute_time(attributes, self.options.time, self.path)
-            return xarray.DataArray([time])
+            return Variable("n", [time])
         if layout.time is None:
             return None
         variable = _variables(groups)[layout.time]
@@ -211,17 +211,17 @@ class XarrayReader:
         size = math.ceil(max(1, BLOCK_BYTES // frame_bytes) / chunk) * chunk
         size = min(size, self.shape[0])
         if size * frame_bytes > LARGE_BYTES:
-            return self._read(start, stop)
+            return self._merge_versions(self._read(start, stop), start)
         pieces = []
         for number in range(start // size, (stop - 1) // size + 1):
             first = number * size
             last = min(first + size, self.shape[0])
             block = KEPT.get((self.key, number), partial(self._read, first, last))
             pieces.append(block[max(start - first, 0) : stop - first])
-        return np.concatenate(pieces)
+        return self._merge_versions(np.concatenate(pieces), start)
 
     def _read(self, start, stop):
-        """Reads frames as `read` does, from the file."""
+        """Reads frames from the file, (n, versions, C, H, W)."""
         layout = self.layout
         time, *others = layout.dims
         index = {dim: slice(None) for dim in layout.file_dims} | layout.squeezed
@@ -236,9 +236,8 @@ class XarrayReader:
             raise unreadable(self.path, error) from None
         order = (time, layout.versions, *others)
         values = values.transpose(*[dim for dim in order if dim is not None]).values
-        if layout.versions is not None:
-            values = self._merge_versions(values, start)
-        return np.ascontiguousarray(values).reshape(-1, *self.shape[1:])
+        versions = 1 if layout.versions is None else values.shape[time is not None]
+        return np.ascontiguousarray(values).reshape(-1, versions, *self.shape[1:])
 
     def _raw(self, index):
         """The undecoded values at an index by dimension."""
@@ -253,11 +252,13 @@ class XarrayReader:
         return self.array.isel(index).values
 
     def _merge_versions(self, values, start):
-        """Of frames with several versions, (T, versions, ...), the one that has values.
+        """Of frames in several versions, (n, versions, C, H, W), the one that has values.
 
         Raises:
             InputError: two versions of a frame have values.
         """
+        if values.shape[1] == 1:
+            return np.array(values[:, 0])
         has = np.isfinite(values).reshape(*values.shape[:2], -1).any(2)
         several = np.flatnonzero(has.sum(1) > 1)
         if len(several):
@@ -292,19 +293,21 @@ def decode(dataset):
 
 
 def decode_time(name, values, attributes):
-    """Times, a DataArray of (n,), decoded by CF."""
-    import xarray
+    """Times, a Variable of (n,), decoded by CF."""
+    from xarray import Variable
+    from xarray.conventions import decode_cf_variable
 
-    variable = ("n", values.reshape(-1), dict(attributes))
-    return xarray.decode_cf(xarray.Dataset({name: variable}), decode_timedelta=False)[name]
+    raw = Variable("n", np.reshape(values, -1), dict(attributes))
+    return decode_cf_variable(name, raw, decode_timedelta=False).load()
 
 
 def decode_values(name, dims, values, attributes):
-    """Values of a variable, a DataArray, unpacked, and NaN where they are missing."""
-    import xarray
+    """Values, a Variable, unpacked, and NaN where they are missing."""
+    from xarray import Variable
+    from xarray.conventions import decode_cf_variable
 
-    dataset = xarray.Dataset({name: (dims, values, dict(attributes))})
-    return xarray.decode_cf(dataset, decode_times=False, decode_coords=False)[name]
+    raw = Variable(dims, values, dict(attributes))
+    return decode_cf_variable(name, raw, decode_times=False, decode_timedelta=False)
 
 
 def _open_netcdf(path):
