@@ -9,6 +9,7 @@
 | .npy, .npz of (N, T, C, H, W)                   | sequences                                    |
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,25 @@ def open_file(path, data):
         path: a file, a folder or a pattern.
         data: a `DataConfig`, or an object with its fields that `ReadOptions` has.
     """
-    if files_of(path) == [Path(path)] and is_array(path):
+    files = files_of(path)
+    if files == [Path(path)] and is_array(path):
         dimensions = read_file(path).ndim
         if dimensions == 5 or (dimensions == 4 and data.window_stride is None):
             return SequencesFile(path)
-    return RecordFile(path, ReadOptions.of(data))
+    stamps = None
+    if all(file.is_file() for file in files):
+        found = [file.stat() for file in files]
+        stamps = tuple((status.st_ino, status.st_size, status.st_mtime_ns) for status in found)
+    opened = _open_record if stamps else _open_record.__wrapped__
+    return opened(path, ReadOptions.of(data), stamps)
+
+
+@lru_cache(maxsize=1)
+def _open_record(path, options, stamps):
+    """The `RecordFile` at a path, opened once as long as its files have the same stamps: a record
+    of ten thousand files takes a while.
+    """
+    return RecordFile(path, options)
 
 
 def check_units(file, transform):

@@ -25,8 +25,10 @@ from src.formats.containers import (
 )
 from src.runtime.memory import KEPT, READING
 
-# Frames are read and kept in blocks of about this size, of whole chunks of the file.
+# Frames are read and kept in blocks of about this size, or of some frames, if those are large, and
+# of whole chunks of the file.
 BLOCK_BYTES = 1 << 20
+BLOCK_FRAMES = 8
 # Blocks that large chunks make larger than this are not kept.
 LARGE_BYTES = 1 << 26
 # Attributes of times that may differ between the files of a record.
@@ -206,10 +208,7 @@ class XarrayReader:
 
     def read(self, start, stop):
         """Reads frames start to stop - 1, (n, C, H, W)."""
-        frame_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
-        chunk = self.layout.chunk
-        size = math.ceil(max(1, BLOCK_BYTES // frame_bytes) / chunk) * chunk
-        size = min(size, self.shape[0])
+        size, frame_bytes = self._block()
         if size * frame_bytes > LARGE_BYTES:
             return self._merge_versions(self._read(start, stop), start)
         pieces = []
@@ -219,6 +218,14 @@ class XarrayReader:
             block = KEPT.get((self.key, number), partial(self._read, first, last))
             pieces.append(block[max(start - first, 0) : stop - first])
         return self._merge_versions(np.concatenate(pieces), start)
+
+    def _block(self):
+        """The number of frames in a block, and the bytes of a frame."""
+        frame_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        some = min(BLOCK_FRAMES, LARGE_BYTES // 4 // frame_bytes)
+        size = max(1, BLOCK_BYTES // frame_bytes, some)
+        chunk = self.layout.chunk
+        return min(math.ceil(size / chunk) * chunk, self.shape[0]), frame_bytes
 
     def _read(self, start, stop):
         """Reads frames from the file, (n, versions, C, H, W)."""

@@ -54,7 +54,8 @@ class ReadOptions:
     @classmethod
     def of(cls, settings):
         """The options among the attributes of a `DataConfig`, or of another object."""
-        return cls(**{f.name: getattr(settings, f.name) for f in dataclasses.fields(cls)})
+        values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(cls)}
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
     def time_in_name(self, path):
         """The time that a file's name says, a datetime64, by the pattern `time_from_name`.

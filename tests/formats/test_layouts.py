@@ -1,5 +1,6 @@
 """Where a variable and its times may lie: frames of a file each, groups, content, dimensions."""
 
+import dataclasses
 import gzip
 import multiprocessing
 import subprocess
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from src.config.presets import make_config
+from src.data import own_data
 from src.data.record import Record
 from src.errors import InputError
+from src.formats import readers
 from src.formats.netcdf import XarrayReader
 from src.formats.options import ReadOptions
 from src.formats.readers import files_of
@@ -287,7 +291,7 @@ def test_files_that_have_to_be_converted(tmp_path, content, message):
 def test_names_of_dimensions_without_coordinates(tmp_path, dims, expected):
     """No coordinate variable says anything: the names do."""
     values = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
-    xr.Dataset({"v": (dims, values)}).to_netcdf(tmp_path / "r.nc")
+    xr.Dataset({"rain": (dims, values)}).to_netcdf(tmp_path / "r.nc")
     reader = XarrayReader(tmp_path / "r.nc", ReadOptions())
     expected = expected or dims
     assert reader.grid.dims == expected
@@ -370,6 +374,33 @@ def test_what_is_kept_has_a_total():
     assert (kept.size, list(kept.arrays)) == (80, ["b", "a"])
     kept.get("d", lambda: np.zeros(1000))
     assert (kept.size, list(kept.arrays)) == (8000, ["d"])
+
+
+def test_a_record_is_opened_once(tmp_path):
+    """Training and test of one dataset share it, until its files or the options change."""
+    for t, values in enumerate(VALUES):
+        np.save(tmp_path / f"2001-02-0{t + 1}.npy", values)
+    settings = {"dataset": str(tmp_path), "value_range": (0.0, 119.0), "window_stride": 1}
+    settings |= {"time_from_name": "%Y-%m-%d", "input_frames": 3, "forecast_frames": 2}
+    data = make_config("small", settings).data
+    first = own_data.open_file(data.dataset, data)
+    assert first.record.times.astype("M8[D]").astype(str)[5] == "2001-02-06"
+    assert own_data.open_file(data.dataset, data) is first
+    other = dataclasses.replace(data, time_from_name="%Y-%d-%m")
+    assert own_data.open_file(data.dataset, other).record.time_of(5) == "2001-06-02T00:00"
+    np.save(tmp_path / "2001-02-07.npy", VALUES[0])
+    assert len(own_data.open_file(data.dataset, data).record) == 7
+
+
+def test_archives_have_the_same_total(tmp_path, monkeypatch):
+    """Three archives of 480 bytes, of which one is kept."""
+    kept = Kept(500)
+    monkeypatch.setattr(readers, "KEPT", kept)
+    for k in range(3):
+        np.savez(tmp_path / f"{k}.npz", VALUES + k)
+    record = Record(tmp_path, ReadOptions())
+    assert record.read(0, 18)[::6, 0, 0, 0].tolist() == [0, 1, 2]
+    assert (len(kept.arrays), kept.size) == (1, 480)
 
 
 def frames_of(path, number):
