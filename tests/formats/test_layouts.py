@@ -381,7 +381,12 @@ def test_a_record_is_opened_once(tmp_path):
     for t, values in enumerate(VALUES):
         np.save(tmp_path / f"2001-02-0{t + 1}.npy", values)
     settings = {"dataset": str(tmp_path), "value_range": (0.0, 119.0), "window_stride": 1}
-    settings |= {"time_from_name": "%Y-%m-%d", "input_frames": 3, "forecast_frames": 2}
+    settings |= {
+        "dataset_crc": 1,
+        "time_from_name": "%Y-%m-%d",
+        "input_frames": 3,
+        "forecast_frames": 2,
+    }
     data = make_config("small", settings).data
     first = own_data.open_file(data.dataset, data)
     assert first.record.times.astype("M8[D]").astype(str)[5] == "2001-02-06"
