@@ -21,9 +21,9 @@ COLUMNS = re.compile(
 )
 CHANNELS = re.compile(
     r"(.*_)?(n?bands?|chan(nel)?s?|[op]?lev(el)?s?|z|depth|height|altitude|pressure|isobaric\w*"
-    r"|bottom_top|sigma|wave_?lengths?|number|members?|ensemble|realization|variables?|features?"
-    r"|species)(_?\d+)?"
+    r"|bottom_top|sigma|wave_?lengths?|variables?|features?|species)(_?\d+)?"
 )
+MEMBERS = re.compile(r"number|(ens(emble)?_?)?members?|ensemble|realization")
 # A second time of forecasts: since when, or how far ahead.
 LEADS = re.compile(r"steps?|leads?|lead_?times?|forecast_\w+|reference_time|init(_?time)?|fhour")
 LEAD_NAMES = ("forecast_period", "forecast_reference_time")
@@ -141,7 +141,7 @@ class Axes:
         if not rows and self._named(rest, re.compile("width")):
             rows = self._named(rest, re.compile("height"))
         if len(rest) > 2:
-            rest = [d for d in rest if d in (*rows, *columns) or not self._is_named(d, CHANNELS)]
+            rest = [d for d in rest if d in (*rows, *columns) or not self._is_beside(d)]
         if len(rest) > 2:
             rest = [d for d in rest if self.array.sizes[d] > 1 or d in (*rows, *columns)]
         if len(rows) == len(columns) == 1 and rows != columns:
@@ -168,7 +168,7 @@ class Axes:
                     "frames follow one of them, and of the other the file may have one entry",
                     time="name that of the frames with --time",
                 )
-            if not time and not self._is_channels(dim):
+            if not time and not self._is_beside(dim):
                 raise InputError(
                     f"{self.path}: {array.name} has the dimensions {self._names()}, and it remains "
                     f"open what {dim} is: channels are called channel, band or level",
@@ -187,7 +187,11 @@ class Axes:
         is_time = name == "time" or self._is_named(dim, TIME)
         return is_time or name in LEAD_NAMES or self._is_named(dim, LEADS)
 
-    def _is_channels(self, dim):
+    def _is_beside(self, dim):
+        return self.is_channels(dim) or self._is_named(dim, MEMBERS)
+
+    def is_channels(self, dim):
+        """Whether a dimension's name or attributes say that it is one of channels or levels."""
         vertical = self.array.cf.axes.get("Z", []) + self.array.cf.coordinates.get("vertical", [])
         return dim in vertical or self._is_named(dim, CHANNELS)
 

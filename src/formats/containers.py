@@ -107,6 +107,11 @@ def open_undecoded(path, options):
                     stack.callback(group.close)
         except UNREADABLE as error:
             raise unreadable(path, error) from None
+        if str(groups["/"].attrs.get("Conventions")).startswith("ODIM"):
+            raise InputError(
+                f"{path}: is ODIM HDF5, which packs values in a way of its own: convert it to "
+                "NetCDF, with xradar or wradlib for example"
+            )
         name = _group_of(groups, options, path)
         yield name, _with_parents(groups, name)
 

@@ -112,6 +112,10 @@ class XarrayReader:
         axes = Axes(array, options, path, lambda: self._frame_time(undecoded, variable, found))
         for name in undecodable.keys() & {variable, axes.time, *array.dims}:
             raise unreadable(f"{path}, {name}", undecodable[name])
+        channels = axes.dims[1]
+        if channels is not None and not axes.is_channels(channels):
+            where = Path(path).parent
+            _print_once(f"{where}: the dimension {channels} of {variable} is read as channels")
         sizes = [array.sizes[dim] if dim else 1 for dim in axes.dims]
         self.shape, self.dtype = tuple(sizes), array.dtype
         if 0 in self.shape:

@@ -15,12 +15,14 @@ import xarray as xr
 
 from src.config.presets import make_config
 from src.data import own_data
-from src.data.record import Record
+from src.data.normalizer import Normalizer
+from src.data.record import Record, RecordFile
 from src.errors import InputError
 from src.formats import readers
 from src.formats.netcdf import XarrayReader
 from src.formats.options import ReadOptions
 from src.formats.readers import files_of
+from src.formats.writers import write_netcdf
 from src.runtime.memory import Kept
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -324,6 +326,21 @@ def test_a_dimension_beside_the_time_of_the_frame(tmp_path):
     assert XarrayReader(tmp_path / "k.nc", ReadOptions(time="k")).shape == (6, 1, 4, 5)
 
 
+@pytest.mark.parametrize(
+    ("dim", "printed"), [("number", True), ("k", True), ("level", False), ("air", False)]
+)
+def test_what_is_taken_as_channels_is_said(tmp_path, capsys, dim, printed):
+    """Ensemble members and what nothing is known of; not what is a level by name or attribute."""
+    values = np.zeros((6, 3, 4, 5), np.float32)
+    air = (dim, [1.0, 2.0, 3.0], {"axis": "Z"} if dim == "air" else {})
+    coordinates = {"time": TIMES, dim: air, **PLACES}
+    data = xr.Dataset({"x": (("time", dim, "lat", "lon"), values)}, coordinates)
+    data.to_netcdf(tmp_path / "r.nc")
+    assert XarrayReader(tmp_path / "r.nc", ReadOptions()).shape == (6, 3, 4, 5)
+    line = f"{tmp_path}: the dimension {dim} of x is read as channels\n"
+    assert capsys.readouterr().out == (line if printed else "")
+
+
 def test_dimensions_of_one_name(tmp_path):
     with netCDF4.Dataset(tmp_path / "r.nc", "w") as file:
         file.createDimension("time", 3)
@@ -374,6 +391,35 @@ def test_what_is_kept_has_a_total():
     assert (kept.size, list(kept.arrays)) == (80, ["b", "a"])
     kept.get("d", lambda: np.zeros(1000))
     assert (kept.size, list(kept.arrays)) == (8000, ["d"])
+
+
+def test_a_radar_scan_of_odim(tmp_path):
+    """Its packing is not that of NetCDF: refused, not read as it is packed."""
+    with netCDF4.Dataset(tmp_path / "20010203.h5", "w") as file:
+        file.Conventions = "ODIM_H5/V2_2"
+        group = file.createGroup("dataset1/data1")
+        group.createDimension("rows", 4)
+        group.createDimension("columns", 5)
+        group.createVariable("data", "u1", ("rows", "columns"))[:] = 7
+    with pytest.raises(InputError, match="20010203.h5: is ODIM HDF5"):
+        Record(tmp_path, ReadOptions(time_from_name="%Y%m%d"))
+
+
+@pytest.mark.parametrize("with_time", [scalar_coordinate, dimension_of_one, attribute])
+def test_the_forecast_of_single_frames(tmp_path, with_time):
+    """Its file has their places, and the times that follow theirs."""
+    for t, values in enumerate(VALUES):
+        frame = xr.Dataset({"rain": (("lat", "lon"), values)}, PLACES)
+        with_time(frame, 10 + 5 * t).to_netcdf(tmp_path / f"{t}.nc")
+    normalizer = Normalizer((0.0, 120.0))
+    source = RecordFile(tmp_path, ReadOptions()).end(4, normalizer)
+    write_netcdf(tmp_path / "forecast.nc", VALUES[None, :2, None], source, 4, "a network")
+    with xr.open_dataset(tmp_path / "forecast.nc") as forecast:
+        assert forecast.rain.dims[1:] == ("lat", "lon")
+        times = forecast[forecast.rain.dims[0]].values
+        np.testing.assert_array_equal(times, TIMES[-1] + np.array([5, 10], "m8[m]"))
+        np.testing.assert_array_equal(forecast.lon, PLACES["lon"])
+        np.testing.assert_array_equal(forecast.rain, VALUES[:2])
 
 
 def test_a_record_is_opened_once(tmp_path):
@@ -438,7 +484,8 @@ def test_processes_and_threads(tmp_path):
 GROWTH = """
 import sys
 import cf_xarray, netCDF4, xarray
-from src.data.record import Record
+from src.data.normalizer import Normalizer
+from src.data.record import Record, RecordFile
 from src.formats.options import ReadOptions
 
 def size():
