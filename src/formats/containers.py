@@ -188,11 +188,8 @@ def variable_of(dataset, name, path):
     found = candidates(dataset) or candidates(dataset, flat=True)
     if len(found) != 1:
         what = "no variable" if not found else f"several variables, {', '.join(found)},"
-        kind = (
-            "of rows and columns"
-            if found and dataset[found[0]].ndim == 2
-            else ("with three or more dimensions")
-        )
+        flat = found and dataset[found[0]].ndim == 2
+        kind = "of rows and columns" if flat else "with three or more dimensions"
         raise InputError(
             f"{path}: has {what} {kind}; there are: {available}",
             variable="name one with --variable",

@@ -1,7 +1,6 @@
 """Where a variable and its times may lie: frames of a file each, groups, content, dimensions."""
 
 import dataclasses
-import gzip
 import multiprocessing
 import subprocess
 import sys
@@ -119,9 +118,7 @@ def test_times_in_names(tmp_path, suffix):
     for t in range(2, 6):
         (tmp_path / f"{3 - t % 2:02d}.02.2001 rain {t}{suffix}").unlink()
     record = Record(tmp_path, ReadOptions(time_from_name="%d.%m.%Y"))
-    assert record.times.tolist() == [np.datetime64(f"2001-02-0{d}").item() for d in (2, 3)] or (
-        record.times.astype("M8[D]").astype(str).tolist() == ["2001-02-02", "2001-02-03"]
-    )
+    assert record.times.astype("M8[D]").astype(str).tolist() == ["2001-02-02", "2001-02-03"]
     np.testing.assert_array_equal(record.read(0, 2)[:, 0], VALUES[[1, 0]])
 
 
@@ -268,7 +265,7 @@ def test_files_of_an_unknown_suffix_in_a_folder(tmp_path):
     [
         (b"GRIB\0\0\0\2", "x.nc: is GRIB: convert it"),
         (b"\x0e\x03\x13\x01", "x.nc: is HDF4"),
-        (gzip.compress(b"CDF\1"), "x.nc: is compressed by gzip: unpack it"),
+        (b"\x1f\x8b\x08\0" + bytes(20), "x.nc: is compressed by gzip: unpack it"),
     ],
 )
 def test_files_that_have_to_be_converted(tmp_path, content, message):
