@@ -158,7 +158,8 @@ class DataConfig(Checked):
     )
     variable: str | None = option(
         None,
-        "variable of a NetCDF or Zarr dataset; default: the only one with three or more dimensions",
+        "variable of a NetCDF or Zarr dataset; default: the only one with three or more "
+        "dimensions, else with two, in files of one frame each",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
@@ -175,7 +176,8 @@ class DataConfig(Checked):
     )
     time: str | None = option(
         None,
-        "name of the dataset's time axis; default: found by the CF conventions",
+        "name of the dataset's time axis, or of the variable or attribute of a file that says the "
+        "time of its frame; default: found by the CF conventions",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
@@ -199,8 +201,8 @@ class DataConfig(Checked):
     )
     time_from_name: str | None = option(
         None,
-        "pattern of the times in the names of the dataset's files, as of strptime, such as "
-        "radar_%%Y%%m%%d%%H%%M.nc",
+        "pattern, as of strptime, of the times in the names of a dataset's files, which hold one "
+        "frame each, such as %%Y%%m%%d%%H%%M or radar_%%d-%%b-%%Y.nc",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,

@@ -10,7 +10,9 @@
 | .npy, .npz with axes                            | sequences if they have N, else a record      |
 """
 
+import copy
 import dataclasses
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +41,26 @@ def open_file(path, data, needed=None):
         needed: the number of frames that are needed of a sequence; default: all that the network
             reads and forecasts.
     """
-    is_one_array, options = files_of(path) == [Path(path)] and is_array(path), ReadOptions.of(data)
+    files, options = files_of(path), ReadOptions.of(data)
+    is_one_array = files == [Path(path)] and is_array(path)
     if is_one_array and _holds_sequences(read_file(path).ndim, data):
         frames = data.input_frames + data.forecast_frames
         return SequencesFile(path, options, (frames, needed or frames))
-    return RecordFile(path, options, data.frequency)
+    if not all(file.is_file() for file in files):
+        return RecordFile(path, options, data.frequency)
+    found = [file.stat() for file in files]
+    stamps = tuple((status.st_ino, status.st_size, status.st_mtime_ns) for status in found)
+    file = copy.copy(_open_record(path, options, data.frequency, stamps))
+    file.record = copy.copy(file.record)
+    return file
+
+
+@lru_cache(maxsize=1)
+def _open_record(path, options, frequency, stamps):
+    """The `RecordFile` at a path, opened once as long as its files have the same stamps: a record
+    of ten thousand files takes a while.
+    """
+    return RecordFile(path, options, frequency)
 
 
 def log_frequency(file, known):

@@ -18,7 +18,7 @@ from src.data.time_steps import TimeSteps, time_steps
 from src.errors import InputError
 from src.formats.arrays import SAMPLED, collect_statistics
 from src.formats.frequency import Step
-from src.formats.readers import files_of, open_reader
+from src.formats.readers import open_readers
 from src.formats.times import as_numbers, joined, time_order
 
 # If a larger fraction of the training split is beyond the value range, a warning is printed.
@@ -60,7 +60,7 @@ class Record:
 
     def __init__(self, path, options, known=None):
         self.path = path
-        self.readers = [open_reader(file, options) for file in files_of(path)]
+        self.readers = open_readers(path, options)
         first = self.readers[0]
         for other in self.readers[1:]:
             check_alike(first, other)

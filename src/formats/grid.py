@@ -112,11 +112,15 @@ class Grid:
 
         Units are left out, because they may be converted.
         """
+        if other is self:
+            return ""
         different = self.identity(False).difference(other.identity(False))
         if different:
             return different
         for name, axis in self.coordinates.items():
             other_axis = other.coordinates.get(name) or other.in_place_of(self, axis)
+            if axis is other_axis:
+                continue
             if other_axis is None:
                 return f"no coordinate {name}"
             if not _same_places(axis, other_axis):

@@ -329,6 +329,11 @@ def _check_kind(file, data):
             f"{file.path}: holds whole sequences, which have no window_stride; leave "
             "--window_stride out"
         )
+    if not file.is_record and data.time_from_name is not None:
+        raise InputError(
+            f"{file.path}: holds whole sequences, and a file's name says the time of one frame; "
+            "leave --time_from_name out"
+        )
     for name in ("variable", "group", "time", "latitude", "longitude"):
         if getattr(data, name) is not None and not file.has_names:
             raise InputError(

@@ -9,7 +9,7 @@ from src.errors import InputError
 from src.formats.arrays import RECORD, SEQUENCES, in_order, read_array
 from src.formats.images import read_sequences
 from src.formats.options import ReadOptions
-from src.formats.readers import open_reader
+from src.formats.readers import open_readers
 
 # Shapes as people have them, all in the usual order; 10 frames are read and 10 forecast.
 VALID = [
@@ -96,7 +96,7 @@ def test_a_record_in_a_given_order(tmp_path, axes, suffix, rng):
     path = tmp_path / f"x.{suffix}"
     array = values.transpose(["TCHW".index(each) for each in axes])
     (np.save if suffix == "npy" else np.savez)(path, array)
-    reader = open_reader(path, ReadOptions(axes=axes))
+    reader = open_readers(path, ReadOptions(axes=axes))[0]
     assert reader.shape == values.shape
     np.testing.assert_array_equal(reader.read(2, 7), values[2:7])
     file = open_file(path, DataConfig(axes=axes))
@@ -107,7 +107,7 @@ def test_a_record_in_a_given_order(tmp_path, axes, suffix, rng):
 def test_a_record_with_channels_last_is_asked_for(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((50, 16, 16, 3), np.uint8))
     with pytest.raises(InputError, match="looks like THWC, and without --axes is read as TCHW"):
-        open_reader(tmp_path / "x.npy", ReadOptions())
+        open_readers(tmp_path / "x.npy", ReadOptions())[0]
 
 
 @pytest.mark.parametrize(

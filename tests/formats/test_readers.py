@@ -48,7 +48,7 @@ def test_a_folder_of_hidden_files(tmp_path):
 @pytest.mark.parametrize("small", [True, False])
 def test_any_order_of_dimensions(tmp_path, monkeypatch, suffix, small):
     """(lat, step, band, lon) become (T, C, H, W), whether kept in memory or read in pieces."""
-    monkeypatch.setattr(netcdf, "SMALL_BYTES", 1 << 26 if small else 0)
+    monkeypatch.setattr(netcdf, "LARGE_BYTES", 1 << 26 if small else 0)
     coordinates = {
         "step": ("step", DAYS),
         "a": ("p", np.arange(4.0), {"standard_name": "latitude"}),
