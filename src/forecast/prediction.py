@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.data.lead_times import lead_step
 from src.data.normalizer import check_value_range
 from src.data.own_data import check_units, open_file
 from src.data.sequences import OwnSequences, warn_of_scale
@@ -128,7 +129,8 @@ def predict(predictor, source, folder, batch_size, count):
         The `TimedNetwork`, which measured the time.
 
     Raises:
-        InputError: a file that is not of an earlier forecast has the name of one to be written.
+        InputError: a file that is not of an earlier forecast has the name of one to be written, or
+            NetCDF cannot hold what the record says of its frames.
     """
     drawn, names = [], [name.format(n) for n in range(min(count, len(source))) for name in PICTURES]
     names += [NETCDF] if source.grid else []
@@ -136,9 +138,12 @@ def predict(predictor, source, folder, batch_size, count):
     fixed, frames, *_ = predictor.inputs
     shape = batch_shape(source, batch_size, frames)
     forecaster = timed_network.TimedNetwork(predictor.network, (fixed or shape[0], *shape[1:]))
+    result = len(source), predictor.forecast_frames, *source.shape[1:]
+    if source.grid:
+        writers.check_netcdf(folder / NETCDF, result, source, frames, predictor.name)
 
     def pieces():
-        yield npy_header((len(source), predictor.forecast_frames, *source.shape[1:]))
+        yield npy_header(result)
         with progress(len(source), "forecast") as bar:
             for sequences, forecasts in _batches(forecaster, source, frames):
                 drawn.extend(zip(sequences, forecasts, strict=True))
@@ -154,10 +159,10 @@ def predict(predictor, source, folder, batch_size, count):
     if source.grid:
         forecasts = np.load(folder / FORECAST, mmap_mode="r")
         writers.write_netcdf(folder / NETCDF, forecasts, source, frames, predictor.name)
-    colors = pictures.color_scale(source)
+    colors, step = pictures.color_scale(source), lead_step(source)
     for n, (sequence, forecast) in enumerate(drawn):
         inputs, truth = sequence[:frames], sequence[frames:]
-        images = (inputs, forecast, truth if len(truth) else None, colors)
+        images = (inputs, forecast, truth if len(truth) else None, colors, step)
         strip, animation = (folder / name.format(n) for name in PICTURES)
         pictures.draw_strip(strip, *images)
         pictures.draw_animation(animation, *images)

@@ -6,6 +6,10 @@ cf_xarray finds them by the CF conventions: by attributes, else by the usual nam
 from src.errors import InputError
 from src.formats.grid import Axis, Grid
 
+# As CF spells them, 4.1 and 4.2.
+LATITUDE_UNITS = ("degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN")
+LONGITUDE_UNITS = ("degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE")
+
 
 class Axes:
     """The roles of an array's dimensions: by the given names, else by the CF conventions."""
@@ -75,21 +79,92 @@ class Axes:
             return None
         return self.array[self.time].values
 
-    def grid(self, variable):
-        """The `Grid` of a variable."""
-        array, time = self.array, self.dims[0]
-        coordinates = {
-            str(name): Axis(tuple(map(str, c.dims)), c.values, dict(c.attrs))
-            for name, c in array.coords.items()
-            if time not in c.dims and c.ndim
+    def grid(self, variable, dataset):
+        """The `Grid` of a variable.
+
+        Args:
+            variable: its name.
+            dataset: the Dataset of xarray that holds it as the file has it, and what its attributes
+                refer to.
+        """
+        fixed = self._fixed_coordinates(dataset)
+        names = [name for c in fixed.values() if (name := _attribute(c, "bounds"))]
+        names += mapping_names(_attribute(self.array, "grid_mapping"))
+        referenced = {
+            name: self._axis(dataset[name]) for name in names if name in dataset.variables
         }
-        times = array[self.time] if self.time in array.coords else None
+        times = self.array[self.time] if self.time in self.array.coords else None
         attributes = {}
         if times is not None:
             encoding = {k: v for k, v in times.encoding.items() if k in ("units", "calendar")}
             attributes = dict(times.attrs) | encoding
-        dims = tuple(dim and str(dim) for dim in self.dims)
-        units = array.attrs.get("units")
+        axes = {str(name): self._axis(c) for name, c in fixed.items()}
+        for name, axis in axes.items():
+            if "axis" not in dataset[name].attrs:
+                # Guessed by a name such as x, which need not be of a projection.
+                axis.attributes.pop("axis", None)
         return Grid(
-            str(variable), dims, units, dict(array.attrs), coordinates, str(self.time), attributes
+            str(variable),
+            tuple(dim and str(dim) for dim in self.dims),
+            self.array.attrs.get("units"),
+            _attributes(self.array),
+            {name: axis for name, axis in axes.items() if axis.dims},
+            {name: axis for name, axis in axes.items() if not axis.dims},
+            referenced,
+            str(self.time),
+            attributes,
         )
+
+    def _fixed_coordinates(self, dataset):
+        """The variables, by name, of all coordinates that do not change with time.
+
+        Latitude and longitude are coordinates even where no attribute says so.
+        """
+        found = dict(self.array.coords)
+        for name, variable in dataset.variables.items():
+            if _is_of_globe(variable.attrs) and set(variable.dims) <= set(self.array.dims):
+                found.setdefault(name, dataset[name])
+        found.pop(self.time, None)
+        return {name: c for name, c in found.items() if self._is_fixed(c)}
+
+    def _is_fixed(self, coordinate):
+        """Whether a coordinate has the same values at all times, as far as three of them show."""
+        time = self.dims[0]
+        if time not in coordinate.dims:
+            return True
+        if coordinate.ndim == 1:
+            return False
+        count = coordinate.sizes[time]
+        first, *others = (
+            Axis((), coordinate.isel({time: k}).values) for k in {0, count // 2, count - 1}
+        )
+        return all(map(first.equals, others))
+
+    def _axis(self, variable):
+        """The `Axis` of a variable at the first time, without the dimensions of size 1."""
+        sizes = {self.dims[0]: 0, **self.squeezed}
+        first = variable.isel({dim: k for dim, k in sizes.items() if dim in variable.dims})
+        return Axis(tuple(map(str, first.dims)), first.values, _attributes(variable))
+
+
+def mapping_names(text):
+    """The names of variables in a `grid_mapping`: "crs", or "crs: x y other: lat lon"."""
+    words = (text or "").split()
+    return [word[:-1] for word in words if word.endswith(":")] or words[:1]
+
+
+def _attribute(variable, name):
+    """An attribute, which xarray may have moved to the encoding."""
+    return variable.attrs.get(name, variable.encoding.get(name))
+
+
+def _attributes(variable):
+    """All attributes, with those that refer to other variables and that xarray decodes."""
+    moved = {name: _attribute(variable, name) for name in ("bounds", "grid_mapping")}
+    return dict(variable.attrs) | {name: value for name, value in moved.items() if value}
+
+
+def _is_of_globe(attributes):
+    """Whether attributes are of a latitude or a longitude."""
+    of_name = attributes.get("standard_name") in ("latitude", "longitude")
+    return of_name or attributes.get("units") in (*LATITUDE_UNITS, *LONGITUDE_UNITS)

@@ -1,6 +1,6 @@
 """Metadata of a record's frames: names, coordinates, times, units."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +16,15 @@ class Axis:
     values: np.ndarray
     attributes: dict = field(default_factory=dict)
 
+    def equals(self, other):
+        """Whether another axis has the same values, NaN included."""
+        if self.values.shape != other.values.shape:
+            return False
+        same = (self.values == other.values) | (
+            (self.values != self.values) & (other.values != other.values)
+        )
+        return bool(np.all(same))
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -26,7 +35,10 @@ class Grid:
         dims: names of the dimensions (T, C, H, W); C's is None if the files have no such dimension.
         units: units of the values, or None.
         attributes: attributes of the variable.
-        coordinates: an `Axis` by name for each coordinate that does not depend on time.
+        coordinates: an `Axis` by name for each coordinate that does not change with time.
+        scalars: an `Axis` without dimensions for each scalar coordinate, a height for example.
+        referenced: an `Axis` by name for each variable that attributes of the variable and of its
+            coordinates refer to: grid mappings and bounds.
         time_name: name of the time coordinate.
         time_attributes: attributes of the time coordinate, with its "units" and "calendar".
     """
@@ -36,6 +48,8 @@ class Grid:
     units: str | None = None
     attributes: dict = field(default_factory=dict)
     coordinates: dict = field(default_factory=dict)
+    scalars: dict = field(default_factory=dict)
+    referenced: dict = field(default_factory=dict)
     time_name: str = "time"
     time_attributes: dict = field(default_factory=dict)
 
@@ -48,6 +62,15 @@ class Grid:
             if other_axis is None or not np.array_equal(axis.values, other_axis.values):
                 return f"other values of {name}"
         return ""
+
+    def shared_with(self, others):
+        """This grid with those scalar coordinates alone that all other grids have too."""
+        scalars = {
+            name: axis
+            for name, axis in self.scalars.items()
+            if all(name in o.scalars and axis.equals(o.scalars[name]) for o in others)
+        }
+        return replace(self, scalars=scalars)
 
 
 def time_order(numbers):

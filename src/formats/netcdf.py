@@ -41,7 +41,7 @@ class XarrayReader:
         self.path = path
         self.process = self.array = self.whole = None
         with self._open() as dataset:
-            self._describe(dataset.cf.guess_coord_axis(), options)
+            self._describe(dataset, options)
             if dataset[self.variable].nbytes <= SMALL_BYTES:
                 self.array = dataset[self.variable]
                 self.whole = self.read(0, self.shape[0])
@@ -51,7 +51,7 @@ class XarrayReader:
         """Sets the variable, its shape, type, times and grid from a Dataset of xarray."""
         path = self.path
         self.variable = _variable_of(dataset, options.variable, path)
-        array = dataset[self.variable]
+        array = dataset.cf.guess_coord_axis()[self.variable]
         if array.dtype.kind not in "iuf":
             raise InputError(f"{path}: {self.variable} holds {array.dtype}; numbers are needed")
         axes = Axes(array, options, path)
@@ -61,7 +61,7 @@ class XarrayReader:
         if 0 in self.shape:
             raise InputError(f"{path}: {self.variable} has no frames: its shape is {self.shape}")
         self.times = axes.times()
-        self.grid = axes.grid(self.variable)
+        self.grid = axes.grid(self.variable, dataset)
 
     def read(self, start, stop):
         """Reads frames start to stop - 1, (n, C, H, W)."""
