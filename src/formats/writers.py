@@ -26,8 +26,13 @@ REFERENCES = ("grid_mapping", "ancillary_variables", "coordinates", "bounds")
 REFERENCES += ("cell_measures", "formula_terms", "climatology")
 SEQUENCE, LEAD = "sequence", "lead"
 REFERENCE, PERIOD = "forecast_reference_time", "forecast_period"
+# Attributes that HDF5 and NetCDF use themselves.
+RESERVED = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "DIMENSION_LABELS")
+RESERVED += ("_Netcdf4Dimid", "_Netcdf4Coordinates", "_nc3_strict", "_NCProperties")
 # What xarray and NetCDF raise for names, attributes and values that a file cannot hold.
 UNWRITABLE = (ValueError, TypeError, RuntimeError, AttributeError, KeyError, OverflowError)
+# A name as NetCDF's classic grammar has it: no slash, no space at its end.
+LEGAL = re.compile(r"\w([^\x00-\x1f/\x7f]{,254}[^\x00-\x1f/\x7f ])?")
 
 
 def write_netcdf(path, forecasts, source, input_frames, network):
@@ -73,12 +78,23 @@ def check_netcdf(path, shape, source, input_frames, network):
         with tempfile.TemporaryDirectory() as scratch:
             frame = data.isel({dim: slice(1) for dim in data[variable].dims[:-2]})
             _save(frame, variable, Path(scratch) / "forecast.nc")
+    except InputError:
+        raise
     except UNWRITABLE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        names = ", ".join(map(repr, _illegal_names(source.grid)))
         raise InputError(
-            f"{path}: NetCDF cannot hold the names and attributes of {variable}: {reason}; "
-            "change them in the record"
+            f"{path}: NetCDF cannot hold the names and attributes of {variable}: {reason}"
+            f"{names and ': ' + names}; change them in the record"
         ) from None
+
+
+def _illegal_names(grid):
+    """The names of variables, dimensions and attributes that NetCDF does not allow."""
+    axes = grid.coordinates | grid.scalars | grid.referenced
+    names = [grid.variable, *grid.attributes, *filter(None, grid.dims), *axes]
+    names += [name for axis in axes.values() for name in (*axis.dims, *axis.attributes)]
+    return [name for name in dict.fromkeys(names) if not LEGAL.fullmatch(name)]
 
 
 def _save(data, variable, file):
@@ -121,7 +137,12 @@ def _attributes_of_values(grid, dims, coordinates, referenced):
     needed = {word.rstrip(":") for word in (mapping or "").split()}
     if needed and needed <= {*coordinates, *referenced}:
         attributes["grid_mapping"] = mapping
-    known = {*dims, *coordinates, "area", *(c[2].get("standard_name") for c in coordinates.values())}
+    known = {
+        *dims,
+        *coordinates,
+        "area",
+        *(c[2].get("standard_name") for c in coordinates.values()),
+    }
     methods = re.sub(r"\(.*?\)", "", attributes.get("cell_methods", ""))
     if not known.issuperset(re.findall(r"(\w+):", methods)):
         del attributes["cell_methods"]
@@ -134,15 +155,25 @@ def _fixed_coordinates(grid, channels):
     found = {n: a for n, a in grid.coordinates.items() if set(a.dims) <= set(grid.dims[1:])}
     kept = {}
     for name, axis in (found | grid.scalars).items():
+        if name == grid.time_name:
+            continue
         attributes = _named(name, _without_references(axis.attributes))
         if axis.attributes.get("bounds") in grid.referenced:
             attributes["bounds"] = axis.attributes["bounds"]
         if not axis.dims and attributes.get("standard_name") in ("time", REFERENCE, PERIOD):
             # It is the record's, and the forecast has its own.
-            attributes = {"long_name": f"{attributes.pop('standard_name')} of the record"} | attributes
+            attributes = {
+                "long_name": f"{attributes.pop('standard_name')} of the record"
+            } | attributes
         kept[name] = axis.dims, axis.values, attributes
     if channel and channel not in kept:
         kept[channel] = (channel,), np.arange(channels), {"long_name": "channel, counted from 0"}
+    names = {parts[2].get("standard_name") for parts in kept.values()}
+    axes = {parts[2].get("axis") for parts in kept.values()}
+    for letter, dim in zip("YX", grid.dims[2:], strict=True):
+        # CF wants latitude and longitude beside rows and columns that are said to be others.
+        if dim in kept and letter not in axes and {"latitude", "longitude"} <= names:
+            kept[dim][2]["axis"] = letter
     return kept
 
 
@@ -150,11 +181,10 @@ def _times(source, input_frames, count, frames):
     """The coordinates of time by name, and the dimensions before those of a frame."""
     grid = source.grid
     sequence, lead, reference_name, period_name = _free_names(grid)
-    coordinates = {}
+    dims, coordinates = (sequence, lead)[count == 1 :], {}
     if count > 1 or source.times(0) is None:
         steps = {"long_name": "lead time in frames", "units": "1"}
-        coordinates = {lead: ((lead,), np.arange(1, frames + 1), steps)}
-    dims = (sequence, lead) if count > 1 else (lead,)
+        coordinates[lead] = (lead,), np.arange(1, frames + 1), steps
     if source.times(0) is None:
         return coordinates, dims
     known = [source.times(n) for n in range(count)]
@@ -162,23 +192,25 @@ def _times(source, input_frames, count, frames):
     reference = np.stack([times[input_frames - 1] for times in known])
     period, unit = _periods(valid, reference, grid.time_attributes.get("units", ""))
     attributes = _without_references(grid.time_attributes)
-    attributes_of_reference = {k: v for k, v in attributes.items() if k == "units"}
     if valid.dtype.kind in "MO":
         (valid, reference), encoding = _numbers_of_times((valid, reference), attributes)
-        attributes_of_reference = encoding
-        attributes = {**attributes, "standard_name": "time", **encoding}
+        attributes |= {"standard_name": "time", "axis": "T", **encoding}
+    units = {k: v for k, v in attributes.items() if k in ("units", "calendar")}
+    of_reference = {"long_name": "time of the last frame that was read", **units}
+    if "units" in units:
+        of_reference["standard_name"] = REFERENCE
+    else:
+        # Numbers of frames, for example: what has the standard name of a time has units.
+        attributes = {k: v for k, v in attributes.items() if k not in ("standard_name", "axis")}
     if count == 1:
         dims, valid, reference, period = (grid.time_name,), valid[0], reference[0], period[0]
-        attributes = {**attributes, "axis": "T"}
-    names = {"standard_name": REFERENCE, "long_name": "time of the last frame that was read"}
     coordinates[grid.time_name] = dims, valid, _named(grid.time_name, attributes)
-    coordinates[reference_name] = dims[: count > 1], reference, names | attributes_of_reference
+    coordinates[reference_name] = dims[: count > 1], reference, of_reference
     if unit:
+        is_common = count > 1 and (period == period[0]).all()
         names = {"standard_name": PERIOD, "long_name": "time since the last frame that was read"}
-        if count > 1 and (period == period[0]).all():
-            coordinates[period_name] = dims[1:], period[0], {**names, "units": unit}
-        else:
-            coordinates[period_name] = dims, period, {**names, "units": unit}
+        parts = (dims[1:], period[0]) if is_common else (dims, period)
+        coordinates[period_name] = *parts, {**names, "units": unit}
     return coordinates, dims
 
 
@@ -281,6 +313,7 @@ def _plain(attributes):
     return {
         name: value if _is_plain(value) else json.dumps(value, default=str)
         for name, value in attributes.items()
+        if name not in RESERVED
     }
 
 

@@ -91,7 +91,8 @@ def check_netcdf(tmp_path, rain_file, network, forecast):
         assert new.rain.dims == ("time", "y", "x")
         assert (new.rain.attrs["units"], new.attrs["Conventions"]) == ("mm h-1", "CF-1.8")
         assert str(rain_file) in new.attrs["comment"]
-        both = xr.concat([record.rain, new.rain.drop_vars("forecast_reference_time")], "time")
+        ours = ["forecast_reference_time", "forecast_period"]
+        both = xr.concat([record.rain, new.rain.drop_vars(ours)], "time")
         assert (both.time.diff("time") == np.timedelta64(5, "m")).all()
         assert both.shape == (STEPS + 3, HEIGHT, WIDTH)
         for name in "xy":
