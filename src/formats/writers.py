@@ -31,6 +31,8 @@ RESERVED = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "DIMENSION_LABE
 RESERVED += ("_Netcdf4Dimid", "_Netcdf4Coordinates", "_nc3_strict", "_NCProperties")
 # What xarray and NetCDF raise for names, attributes and values that a file cannot hold.
 UNWRITABLE = (ValueError, TypeError, RuntimeError, AttributeError, KeyError, OverflowError)
+# In microseconds: by how much rounding may move a time.
+NOISE = 20
 # A name as NetCDF's classic grammar has it: no slash, no space at its end.
 LEGAL = re.compile(r"\w([^\x00-\x1f/\x7f]{,254}[^\x00-\x1f/\x7f ])?")
 
@@ -117,7 +119,7 @@ def _dataset(forecasts, source, input_frames, network):
     values = forecasts[0] if len(forecasts) == 1 else forecasts
     coordinates = times | _fixed_coordinates(grid, forecasts.shape[2])
     referenced = {
-        name: (axis.dims, axis.values, axis.attributes)
+        name: (axis.dims, axis.values, _without_references(axis.attributes))
         for name, axis in grid.referenced.items()
         if name not in coordinates
     }
@@ -137,12 +139,8 @@ def _attributes_of_values(grid, dims, coordinates, referenced):
     needed = {word.rstrip(":") for word in (mapping or "").split()}
     if needed and needed <= {*coordinates, *referenced}:
         attributes["grid_mapping"] = mapping
-    known = {
-        *dims,
-        *coordinates,
-        "area",
-        *(c[2].get("standard_name") for c in coordinates.values()),
-    }
+    standard_names = (parts[2].get("standard_name") for parts in coordinates.values())
+    known = {*dims, *coordinates, "area", *standard_names}
     methods = re.sub(r"\(.*?\)", "", attributes.get("cell_methods", ""))
     if not known.issuperset(re.findall(r"(\w+):", methods)):
         del attributes["cell_methods"]
@@ -162,9 +160,7 @@ def _fixed_coordinates(grid, channels):
             attributes["bounds"] = axis.attributes["bounds"]
         if not axis.dims and attributes.get("standard_name") in ("time", REFERENCE, PERIOD):
             # It is the record's, and the forecast has its own.
-            attributes = {
-                "long_name": f"{attributes.pop('standard_name')} of the record"
-            } | attributes
+            attributes["long_name"] = f"{attributes.pop('standard_name')} of the record"
         kept[name] = axis.dims, axis.values, attributes
     if channel and channel not in kept:
         kept[channel] = (channel,), np.arange(channels), {"long_name": "channel, counted from 0"}
@@ -190,6 +186,7 @@ def _times(source, input_frames, count, frames):
     known = [source.times(n) for n in range(count)]
     valid = np.stack([_valid_times(times, input_frames, frames, source) for times in known])
     reference = np.stack([times[input_frames - 1] for times in known])
+    valid, reference = _without_noise(valid, reference)
     period, unit = _periods(valid, reference, grid.time_attributes.get("units", ""))
     attributes = _without_references(grid.time_attributes)
     if valid.dtype.kind in "MO":
@@ -226,12 +223,35 @@ def _free_names(grid):
     return names
 
 
+def _without_noise(*series):
+    """Arrays of dates, or of numbers as they are. Dates become datetime64 of microseconds, or
+    remain cftime objects, and whole milliseconds if all of them nearly are: a time that a file
+    has as a fraction of a day is off by some microseconds.
+    """
+    if series[0].dtype.kind not in "MO":
+        return series
+    if series[0].dtype.kind == "M":
+        # Half a microsecond is added, since the conversion cuts off.
+        half = np.timedelta64(500, "ns")
+        series = [
+            (times + half if times.dtype == "M8[ns]" else times).astype("M8[us]")
+            for times in series
+        ]
+        parts = [times.astype(np.int64) for times in series]
+        unit = np.timedelta64(1, "us")
+    else:
+        parts = [np.vectorize(lambda t: t.microsecond, otypes=[int])(times) for times in series]
+        unit = datetime.timedelta(microseconds=1)
+    off = [(part + 500) % 1000 - 500 for part in parts]
+    if max(np.abs(part).max() for part in off) > NOISE:
+        return series
+    return [times - part * unit for times, part in zip(series, off, strict=True)]
+
+
 def _periods(valid, reference, units):
     """The times from the reference times to the valid times, (N, F), and their unit, None if it is
     no unit of time.
     """
-    if valid.dtype.kind == "M":
-        valid, reference = valid.astype("datetime64[us]"), reference.astype("datetime64[us]")
     periods = valid - reference[:, None]
     if valid.dtype.kind in "MO":
         return in_longest_unit(periods)
