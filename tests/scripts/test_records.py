@@ -54,6 +54,7 @@ def test_from_a_netcdf_file_to_a_forecast(tmp_path, rain_file):
     scores = json.loads((tmp_path / "r.json").read_text())
     assert "test split (5 windows of 6 frames" in scores["test_set"]
     assert scores["sequences"] == 5
+    assert scores["lead_times"] == {"unit": "minutes", "values": [5, 10, 15]}
     output = ["--output", tmp_path / "out", "--pictures", 1]
     run_here("predict.py", "--pretrained_model", best, *output)
     forecast = np.load(tmp_path / "out" / "forecast.npy")
