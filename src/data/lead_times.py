@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.formats.time_axis import UNITS, in_longest_unit
+from src.formats.writers import UNITS, in_longest_unit
 
 # The shortest step that may be a month.
 MONTH = np.timedelta64(28, "D")

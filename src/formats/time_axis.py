@@ -2,16 +2,6 @@
 
 import numpy as np
 
-# In microseconds, the longest first.
-UNITS = {
-    "days": 86_400_000_000,
-    "hours": 3_600_000_000,
-    "minutes": 60_000_000,
-    "seconds": 1_000_000,
-    "milliseconds": 1000,
-    "microseconds": 1,
-}
-
 
 def times_after(times, count):
     """The times that follow a regular series.
@@ -64,14 +54,3 @@ def _begin_of_month(like, number):
     if isinstance(like, np.datetime64):
         return np.datetime64(f"{year:04d}-{month + 1:02d}-01", "us")
     return type(like)(year, month + 1, 1)
-
-
-def in_longest_unit(durations):
-    """Durations, timedelta64, as numbers of the longest unit in which all are whole numbers.
-
-    Returns:
-        The numbers, float64, and the name of the unit, one of `UNITS`.
-    """
-    microseconds = np.asarray(durations, "timedelta64[us]").astype(np.int64)
-    name = next(name for name, size in UNITS.items() if not (microseconds % size).any())
-    return microseconds / UNITS[name], name

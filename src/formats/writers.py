@@ -17,7 +17,7 @@ import mindspore as ms
 import numpy as np
 
 from src.errors import DiskError, InputError
-from src.formats.time_axis import UNITS, in_longest_unit, times_after
+from src.formats.time_axis import times_after
 from src.runtime.files import write_atomically
 
 PIECE_BYTES = 1 << 24
@@ -31,6 +31,15 @@ RESERVED = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "DIMENSION_LABE
 RESERVED += ("_Netcdf4Dimid", "_Netcdf4Coordinates", "_nc3_strict", "_NCProperties")
 # What xarray and NetCDF raise for names, attributes and values that a file cannot hold.
 UNWRITABLE = (ValueError, TypeError, RuntimeError, AttributeError, KeyError, OverflowError)
+# In microseconds, the longest first.
+UNITS = {
+    "days": 86_400_000_000,
+    "hours": 3_600_000_000,
+    "minutes": 60_000_000,
+    "seconds": 1_000_000,
+    "milliseconds": 1000,
+    "microseconds": 1,
+}
 # In microseconds: by how much rounding may move a time.
 NOISE = 20
 # A name as NetCDF's classic grammar has it: no slash, no space at its end.
@@ -256,6 +265,17 @@ def _periods(valid, reference, units):
     if valid.dtype.kind in "MO":
         return in_longest_unit(periods)
     return periods, units if units in UNITS else None
+
+
+def in_longest_unit(durations):
+    """Durations, timedelta64, as numbers of the longest unit in which all are whole numbers.
+
+    Returns:
+        The numbers, float64, and the name of the unit, one of `UNITS`.
+    """
+    microseconds = np.asarray(durations, "timedelta64[us]").astype(np.int64)
+    name = next(name for name, size in UNITS.items() if not (microseconds % size).any())
+    return microseconds / UNITS[name], name
 
 
 def _numbers_of_times(series, attributes):
