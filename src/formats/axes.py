@@ -104,15 +104,15 @@ class Axes:
                 # Guessed by a name such as x, which need not be of a projection.
                 axis.attributes.pop("axis", None)
         return Grid(
-            str(variable),
-            tuple(dim and str(dim) for dim in self.dims),
-            self.array.attrs.get("units"),
-            _attributes(self.array),
-            {name: axis for name, axis in axes.items() if axis.dims},
-            {name: axis for name, axis in axes.items() if not axis.dims},
-            referenced,
-            str(self.time),
-            attributes,
+            variable=str(variable),
+            dims=tuple(dim and str(dim) for dim in self.dims),
+            units=self.array.attrs.get("units"),
+            attributes=_attributes(self.array),
+            coordinates={name: axis for name, axis in axes.items() if axis.dims},
+            scalars={name: axis for name, axis in axes.items() if not axis.dims},
+            referenced=referenced,
+            time_name=str(self.time),
+            time_attributes=attributes,
         )
 
     def _fixed_coordinates(self, dataset):
