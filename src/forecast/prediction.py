@@ -137,10 +137,10 @@ def predict(predictor, source, folder, batch_size, count):
     _refuse_what_is_in_the_way(folder, names)
     fixed, frames, *_ = predictor.inputs
     shape = batch_shape(source, batch_size, frames)
-    forecaster = timed_network.TimedNetwork(predictor.network, (fixed or shape[0], *shape[1:]))
     result = len(source), predictor.forecast_frames, *source.shape[1:]
     if source.grid:
         writers.check_netcdf(folder / NETCDF, result, source, frames, predictor.name)
+    forecaster = timed_network.TimedNetwork(predictor.network, (fixed or shape[0], *shape[1:]))
 
     def pieces():
         yield npy_header(result)

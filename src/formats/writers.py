@@ -24,6 +24,11 @@ PIECE_BYTES = 1 << 24
 # Attributes that refer to variables which the forecast does not contain.
 REFERENCES = ("grid_mapping", "ancillary_variables", "coordinates", "bounds")
 REFERENCES += ("cell_measures", "formula_terms", "climatology")
+# Attributes that describe the record's stored values, which the forecast does not have.
+OF_STORED_VALUES = (
+    *("_FillValue", "missing_value", "valid_min", "valid_max", "valid_range", "actual_range"),
+    *("scale_factor", "add_offset", "_Unsigned", "flag_values", "flag_masks", "flag_meanings"),
+)
 SEQUENCE, LEAD = "sequence", "lead"
 REFERENCE, PERIOD = "forecast_reference_time", "forecast_period"
 # Attributes that HDF5 and NetCDF use themselves.
@@ -128,7 +133,7 @@ def _dataset(forecasts, source, input_frames, network):
     values = forecasts[0] if len(forecasts) == 1 else forecasts
     coordinates = times | _fixed_coordinates(grid, forecasts.shape[2])
     referenced = {
-        name: (axis.dims, axis.values, _without_references(axis.attributes))
+        name: (axis.dims, axis.values, _lasting(axis.attributes))
         for name, axis in grid.referenced.items()
         if name not in coordinates
     }
@@ -140,7 +145,7 @@ def _dataset(forecasts, source, input_frames, network):
 
 def _attributes_of_values(grid, dims, coordinates, referenced):
     """The attributes of the forecast's variable; all that they refer to is in the file."""
-    attributes = _named(grid.variable, _without_references(grid.attributes))
+    attributes = _named(grid.variable, _lasting(grid.attributes))
     auxiliary = [name for name in coordinates if name not in dims and " " not in name]
     if auxiliary:
         attributes["coordinates"] = " ".join(auxiliary)
@@ -164,7 +169,7 @@ def _fixed_coordinates(grid, channels):
     for name, axis in (found | grid.scalars).items():
         if name == grid.time_name:
             continue
-        attributes = _named(name, _without_references(axis.attributes))
+        attributes = _named(name, _lasting(axis.attributes))
         if axis.attributes.get("bounds") in grid.referenced:
             attributes["bounds"] = axis.attributes["bounds"]
         if not axis.dims and attributes.get("standard_name") in ("time", REFERENCE, PERIOD):
@@ -197,7 +202,7 @@ def _times(source, input_frames, count, frames):
     reference = np.stack([times[input_frames - 1] for times in known])
     valid, reference = _without_noise(valid, reference)
     period, unit = _periods(valid, reference, grid.time_attributes.get("units", ""))
-    attributes = _without_references(grid.time_attributes)
+    attributes = _lasting(grid.time_attributes)
     if valid.dtype.kind in "MO":
         (valid, reference), encoding = _numbers_of_times((valid, reference), attributes)
         attributes |= {"standard_name": "time", "axis": "T", **encoding}
@@ -323,8 +328,9 @@ def _valid_times(times, input_frames, frames, source):
     return np.concatenate([known, times_after(series, frames - len(known)).astype(times.dtype)])
 
 
-def _without_references(attributes):
-    return {name: value for name, value in attributes.items() if name not in REFERENCES}
+def _lasting(attributes):
+    left_out = (*REFERENCES, *OF_STORED_VALUES, *RESERVED)
+    return {name: value for name, value in attributes.items() if name not in left_out}
 
 
 def _named(name, attributes):
@@ -353,7 +359,6 @@ def _plain(attributes):
     return {
         name: value if _is_plain(value) else json.dumps(value, default=str)
         for name, value in attributes.items()
-        if name not in RESERVED
     }
 
 
