@@ -96,7 +96,10 @@ def main(args):
     if model.config:
         model.config = model.config.reading(vars(args))
     if args.input:
-        source = prediction.sequences_of_input(model, args.input, args.value_range, args.truth)
+        axes = getattr(args, "axes", None)
+        source = prediction.sequences_of_input(
+            model, args.input, args.value_range, args.truth, axes
+        )
     else:
         source = prediction.sequences_of_test_set(model, args.workroot)
     source = First(source, args.limit) if args.limit else source

@@ -155,11 +155,17 @@ def add_reading_flags(parser, file):
     for f in dataclasses.fields(DataConfig):
         if f.metadata["reads_file"]:
             _add_flag(group, f, hints[f.name])
+    group.add_argument(
+        "--any_step",
+        action=Switch,
+        help="also take a file whose frames have another time step than those of the training: "
+        "forecasts have the file's own",
+    )
 
 
 def check_reading_flags(args, file):
     """Raises `InputError` for a flag of `add_reading_flags` without the flag named `file`."""
-    for name in names(DataConfig, reads_file=True):
+    for name in (*names(DataConfig, reads_file=True), "any_step"):
         if getattr(args, name, None) and getattr(args, file.lstrip("-")) is None:
             raise InputError(f"--{name} is given without {file}, to which it belongs")
 

@@ -208,8 +208,8 @@ class DataConfig(Checked):
     )
     nodata: tuple[float, ...] | None = option(
         None,
-        "values of the dataset's files that stand for missing ones, beside those that the files "
-        "themselves declare",
+        "values that stand for missing ones beside those that the dataset's files declare, as the "
+        "files store them: packed if they are, 255 for example",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
@@ -217,8 +217,8 @@ class DataConfig(Checked):
     )
     axes: str | None = option(
         None,
-        "order of the axes of a dataset in .npy or .npz, of the letters N, T, C, H and W, such as "
-        "TNHW; default: THW, NTHW or NTCHW",
+        "order of the axes of a dataset in .npy or .npz: N sequences (without it one record), T "
+        "frames, C channels, H rows, W columns, such as TNHW or THWC; default: THW, NTHW or NTCHW",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
@@ -292,6 +292,48 @@ class DataConfig(Checked):
         in_graph=False,
         found_in_dataset=True,
     )
+    frequency: str | None = option(
+        None,
+        "rule of the times of the dataset's frames",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    found_variable: str | None = option(
+        None,
+        "name of the variable of the dataset's values",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    standard_name: str | None = option(
+        None,
+        "the variable's standard name, as of CF",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    levels: tuple[str, ...] | None = option(
+        None,
+        "levels of the dataset's values, such as 'pressure 500 hPa'",
+        flag=False,
+        may_be_empty=True,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    spacing: tuple[str, ...] | None = option(
+        None,
+        "spacing of the dataset's rows and columns, such as 'rows 1000 m'",
+        flag=False,
+        may_be_empty=True,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
     held_out: float = option(
         0.1,
         "fraction of the dataset for validation; the same fraction again is for testing",
@@ -311,6 +353,22 @@ class DataConfig(Checked):
     dataset_crc: int | None = option(
         None,
         "fingerprint of the dataset for which the split was made",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    read_by: str | None = option(
+        None,
+        "version of this project that read the dataset when the run began; none: before 0.3.0",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    dataset_size: int | None = option(
+        None,
+        "number of the dataset's frames or sequences",
         flag=False,
         belongs_to="dataset",
         in_graph=False,
@@ -634,9 +692,16 @@ class Config(Checked):
         """The `Config` with other settings of how own data are read.
 
         Args:
-            flags: the settings by name; others than those are ignored.
+            flags: the settings by name; others than those are ignored. With "any_step" the
+                frequency is that of the file, whatever it was in training.
         """
-        given = {k: v for k, v in flags.items() if k in names(DataConfig, reads_file=True)}
+        given = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in flags.items()
+            if name in names(DataConfig, reads_file=True)
+        }
+        if flags.get("any_step"):
+            given["frequency"] = None
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **given))
 
     def steps_per_epoch(self, ranks=1):

@@ -9,12 +9,13 @@ class Dataset:
     """Base of all datasets: `len(dataset)` is an epoch's size, `dataset[indices]` (B, T, C, H, W).
 
     The sequences depend only on `epoch` and the indices. A subclass sets `shape`, (T, C, H, W) of
-    a sequence; `normalizer`, the `Normalizer` of its values; `name`, its name in messages; and
-    `grid`, the `Grid` of its frames, if its files have one.
+    a sequence; `normalizer`, the `Normalizer` of its values; `name`, its name in messages; `grid`,
+    the `Grid` of its frames, if its files have one; and `frequency`, the rule of their times.
     """
 
     epoch = 0
     grid = None
+    frequency = None
 
     @property
     def value_range(self):
@@ -44,6 +45,7 @@ class First(Dataset):
         self.shape = source.shape
         self.normalizer = source.normalizer
         self.grid = source.grid
+        self.frequency = source.frequency
 
     def __len__(self):
         return min(self.limit, len(self.source))
@@ -55,10 +57,6 @@ class First(Dataset):
     def times(self, index):
         """The times of a sequence of the wrapped dataset."""
         return self.source.times(index)
-
-    def record_times(self):
-        """All times of the wrapped dataset's record."""
-        return self.source.record_times()
 
 
 def times_of(source, indices):

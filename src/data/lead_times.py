@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from src.formats.frequency import Months, Step
 from src.formats.writers import UNITS, in_longest_unit
-
-# The shortest step that may be a month.
-MONTH = np.timedelta64(28, "D")
 
 
 @dataclass(frozen=True)
@@ -28,36 +26,16 @@ class LeadStep:
 
 
 def lead_step(source):
-    """The `LeadStep` of a dataset, or None if its record does not say how long a step is."""
-    if source.times(0) is None:
+    """The `LeadStep` of a dataset, or None if its record does not say how long a step is, or if
+    steps differ, as those of 10-day periods.
+    """
+    rule = source.frequency
+    if isinstance(rule, Months):
+        return LeadStep(rule.stride, "months") if len(rule.places) == 1 else None
+    if not isinstance(rule, Step):
         return None
-    times = source.record_times()
-    if len(times) < 2:
-        return None
-    if times.dtype.kind not in "MO":
-        unit, steps = source.grid.time_attributes.get("units"), np.diff(times)
-        return LeadStep(_plain(np.median(steps)), unit) if unit in UNITS else None
-    steps = np.asarray(np.diff(times), "timedelta64[us]")
-    step = np.sort(steps)[len(steps) // 2]
-    if step >= MONTH:
-        months = _months(times)
-        if months:
-            return LeadStep(months, "months")
-    (size,), unit = in_longest_unit([step])
-    return LeadStep(_plain(size), unit)
-
-
-def _months(times):
-    """The step in months of times whose steps are months; else 0."""
-    if times.dtype.kind == "M":
-        days, months = (times.astype(f"datetime64[{unit}]").astype(int) for unit in "DM")
-        days = days - times.astype("datetime64[M]").astype("datetime64[D]").astype(int)
+    if rule.dated:
+        (size,), unit = in_longest_unit([np.timedelta64(round(rule.length * 1e6), "us")])
     else:
-        days = np.array([time.day for time in times])
-        months = np.array([12 * time.year + time.month for time in times])
-    step = np.diff(months).min()
-    return int(step) if (np.diff(months) % step == 0).all() and np.ptp(days) <= 3 else 0
-
-
-def _plain(size):
-    return int(size) if size == int(size) else float(size)
+        size, unit = rule.length, source.grid.time_attributes.get("units")
+    return LeadStep(int(size) if size == int(size) else size, unit) if unit in UNITS else None

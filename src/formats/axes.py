@@ -3,12 +3,21 @@
 cf_xarray finds them by the CF conventions: by attributes, else by the usual names.
 """
 
+import re
+
 from src.errors import InputError
 from src.formats.grid import Axis, Grid
 
 # As CF spells them, 4.1 and 4.2.
 LATITUDE_UNITS = ("degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN")
 LONGITUDE_UNITS = ("degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE")
+# Coordinates that are no level: of place and of time.
+PLACE = re.compile(r"degrees?_?(n|e|north|east)$|.* since ", re.I)
+PERIODS = re.compile(r"(s|secs?|seconds?|min(ute)?s?|h|hrs?|hours?|d|days?|months?|years?)$", re.I)
+# Names of levels that may have no units.
+LEVELS = re.compile(
+    r"(p?lev(els?)?|pressure(_level)?|height|altitude|depth|number|realization)$", re.I
+)
 
 
 class Axes:
@@ -94,8 +103,9 @@ class Axes:
             name: self._axis(dataset[name]) for name in names if name in dataset.variables
         }
         times = self.array[self.time] if self.time in self.array.coords else None
-        attributes = {}
+        attributes, note = {}, None
         if times is not None:
+            note = times.encoding.get("assumed")
             encoding = {k: v for k, v in times.encoding.items() if k in ("units", "calendar")}
             attributes = dict(times.attrs) | encoding
         axes = {str(name): self._axis(c) for name, c in fixed.items()}
@@ -113,6 +123,8 @@ class Axes:
             referenced=referenced,
             time_name=str(self.time),
             time_attributes=attributes,
+            time_note=note,
+            levels=self._levels(),
         )
 
     def _fixed_coordinates(self, dataset):
@@ -145,6 +157,21 @@ class Axes:
         sizes = {self.dims[0]: 0, **self.squeezed}
         first = variable.isel({dim: k for dim, k in sizes.items() if dim in variable.dims})
         return Axis(tuple(map(str, first.dims)), first.values, _attributes(variable))
+
+    def _levels(self):
+        """The coordinates that say at which level, or the like, the values are, by name."""
+        array, channels = self.array, self.dims[1]
+        vertical = array.cf.axes.get("Z", []) + array.cf.coordinates.get("vertical", [])
+        found = {}
+        for name, c in array.coords.items():
+            units = str(c.attrs.get("units", "")).strip()
+            has_place = set(c.dims) & set(self.dims) - {channels}
+            if has_place or c.ndim > 1 or c.dtype.kind not in "iuf" or PLACE.match(units):
+                continue
+            has_units = units not in ("", "1") and not PERIODS.match(units)
+            if has_units or channels in c.dims or name in vertical or LEVELS.match(str(name)):
+                found[str(name)] = Axis(tuple(map(str, c.dims)), c.values, dict(c.attrs))
+        return found
 
 
 def mapping_names(text):

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import InputError
-from src.formats.arrays import is_archive, read_file
+from src.formats.arrays import RECORD, in_order, is_archive, read_file
 from src.formats.grid import Grid
+from src.formats.missing import without_nodata
 from src.formats.netcdf import XarrayReader
 from src.runtime.files import is_hidden, natural_order
 
@@ -82,7 +83,7 @@ def is_array(path):
 
 def open_reader(path, options):
     """The `ArrayReader` or `XarrayReader` of a file; raises `InputError` if it cannot be read."""
-    return ArrayReader(path) if is_array(path) else XarrayReader(path, options)
+    return ArrayReader(path, options) if is_array(path) else XarrayReader(path, options)
 
 
 def _kind(path):
@@ -93,7 +94,8 @@ def _kind(path):
 
 
 class ArrayReader:
-    """Frames of a .npy or .npz file, (T, H, W) or (T, C, H, W), which has no times.
+    """Frames of a .npy or .npz file, (T, H, W) or (T, C, H, W) unless `axes` is given; it has no
+    times.
 
     A .npy file is mapped anew for each piece, so that earlier pieces no longer count as memory of
     this process. An .npz file cannot be mapped and is read whole.
@@ -101,20 +103,29 @@ class ArrayReader:
 
     times = None
     has_names = False
+    notes, changes = (), ()
 
-    def __init__(self, path):
+    def __init__(self, path, options):
         array = read_file(path)
-        if array.ndim not in (3, 4) or 0 in array.shape:
+        if options.axes is None and (array.ndim not in (3, 4) or 0 in array.shape):
             raise InputError(
                 f"{path}: has the shape {array.shape}; a record is (T, H, W) or (T, C, H, W)"
             )
-        self.path = path
-        self.shape = array.shape if array.ndim == 4 else (len(array), 1, *array.shape[1:])
-        self.dtype = array.dtype
+        self.path, self.axes, self.nodata = path, options.axes, options.nodata
+        array = in_order(array, path, RECORD, self.axes)
+        self.shape = array.shape
+        self.stored_dtype = array.dtype
+        self.dtype = without_nodata(array, self.nodata).dtype
         self.grid = Grid()
         self.array = array if is_archive(path) else None
 
     def read(self, start, stop):
         """Reads frames start to stop - 1, (n, C, H, W)."""
-        array = read_file(self.path) if self.array is None else self.array
-        return np.array(array[start:stop]).reshape(-1, *self.shape[1:])
+        array = self.array
+        if array is None:
+            array = in_order(read_file(self.path), self.path, RECORD, self.axes)
+        return without_nodata(np.array(array[start:stop]), self.nodata)[:]
+
+    def stored(self, value):
+        """The number that is stored for a value: itself."""
+        return value

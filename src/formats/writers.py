@@ -17,7 +17,6 @@ import mindspore as ms
 import numpy as np
 
 from src.errors import DiskError, InputError
-from src.formats.time_axis import times_after
 from src.runtime.files import write_atomically
 
 PIECE_BYTES = 1 << 24
@@ -324,8 +323,11 @@ def _valid_times(times, input_frames, frames, source):
     known = times[input_frames : input_frames + frames]
     if len(known) == frames:
         return known
-    series = times if len(times) > 1 else source.record_times()
-    return np.concatenate([known, times_after(series, frames - len(known)).astype(times.dtype)])
+    following = source.frequency.after(times[-1], frames - len(known))
+    if times.dtype.kind == "M":
+        # Microseconds reach further than nanoseconds, which end in 2262.
+        return np.concatenate([known.astype("datetime64[us]"), following])
+    return np.concatenate([known, following.astype(times.dtype)])
 
 
 def _lasting(attributes):

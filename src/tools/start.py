@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from src import run_folder
+from src import __version__, run_folder
 from src.checkpoint import Checkpoint, check_same_network, different_fields, load
 from src.config.fields import names
 from src.config.presets import DEFAULT_PRESET, RECIPES, make_config
 from src.config.schema import AUTO, Config, DataConfig, ModelConfig, TrainingConfig
 from src.data import own_data, sources
+from src.data.agreement import convert_units, settings_of
 from src.data.normalizer import check_value_range
 from src.errors import InputError
 from src.formats.readers import would_read
@@ -220,7 +221,9 @@ def new_config(flags, target, pretrained=None, saved=None):
     if settings.get("dataset") is not None:
         found = set(names(DataConfig, ModelConfig, found_in_dataset=True))
         lasting = {name: value for name, value in known.items() if name not in found}
-        settings, dataset = resolve_dataset(lasting | flags)
+        earlier = saved or (pretrained and pretrained.config)
+        units = earlier.data.units if earlier and "value_range" not in flags else None
+        settings, dataset = resolve_dataset(lasting | flags, units)
         if settings["dataset_crc"] == known.get("dataset_crc"):
             settings["epoch_size"] = flags.get("epoch_size", known["epoch_size"])
     return make_config(preset or DEFAULT_PRESET[target], settings, recipe), dataset
@@ -261,11 +264,12 @@ def _inherited(config, flags, all_data=False):
     return _with_absolute_paths(values)
 
 
-def resolve_dataset(settings):
+def resolve_dataset(settings, units=None):
     """Opens the dataset of a new run and adds the settings that it decides.
 
     Args:
         settings: the settings so far, by name.
+        units: units of `value_range`, if it is that of an earlier run; default: the dataset's own.
 
     Returns:
         The settings, and the opened dataset.
@@ -274,7 +278,7 @@ def resolve_dataset(settings):
         InputError: the dataset cannot be used, or a setting contradicts it.
     """
     defaults = {f.name: f.default for f in dataclasses.fields(DataConfig)}
-    data = SimpleNamespace(**defaults | settings)
+    data = SimpleNamespace(**defaults | settings | {"units": units})
     if data.value_range != AUTO:
         _check_pair(data.value_range)
         check_value_range(data.value_range, data.dataset, data.transform)
@@ -288,13 +292,17 @@ def resolve_dataset(settings):
             f"{given[1]}; leave --image_size out"
         )
     file.check_length(data)
-    own_data.check_units(file, data.transform)
-    decided = {
+    if file.frequency:
+        print(f"frequency: {file.frequency}")
+    crc = file.fingerprint()
+    convert_units(file, data)
+    decided = settings_of(file) | {
         "image_size": tuple(size),
         "channels": channels,
-        "dataset_crc": file.fingerprint(),
+        "dataset_crc": crc,
+        "read_by": __version__,
         "window_stride": file.window_stride(data),
-        "units": file.units,
+        "frequency": file.frequency,
         "auto_range": data.value_range == AUTO,
     }
     if data.value_range == AUTO or data.missing == "mask":
@@ -327,6 +335,10 @@ def _check_kind(file, data):
                 f"{file.path}: is neither NetCDF nor Zarr, so its axes have no names; leave "
                 f"--{name} out"
             )
+    if data.axes and file.has_names:
+        raise InputError(
+            f"{file.path}: has names of its axes; leave --axes out, which is for .npy and .npz"
+        )
 
 
 def _found_in_values(file, data):

@@ -7,6 +7,7 @@ import pytest
 
 from src.data.dataset import Dataset, First
 from src.data.lead_times import LeadStep, lead_step
+from src.formats import frequency
 from src.formats.grid import Grid
 
 
@@ -22,8 +23,9 @@ class Times(Dataset):
     def times(self, index):
         return self.all[:2]
 
-    def record_times(self):
-        return self.all
+    @property
+    def frequency(self):
+        return frequency.find(self.all)
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,7 @@ LAYOUTS = {
     "zarr 3": _zarr_3,
 }
 # Not read as they should be yet.
-OPEN = {"valid_range", "valid_min", "default fill", "nodata", "scalar times", "group", "MS", "3MS"}
-OPEN |= {"YS"}
+OPEN = {"scalar times", "group"}
 
 
 @dataclass(frozen=True)
