@@ -64,7 +64,7 @@ class Record:
         first = self.readers[0]
         for other in self.readers[1:]:
             check_alike(first, other)
-        self.grid = first.grid
+        self.grid = first.grid.shared_with([reader.grid for reader in self.readers])
         self.frame_shape = first.shape[1:]
         self.dtype = np.result_type(*(reader.dtype for reader in self.readers))
         counts = [reader.shape[0] for reader in self.readers]

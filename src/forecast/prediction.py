@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from src.data.agreement import check_identity, convert_units
+from src.data.lead_times import lead_step
 from src.data.normalizer import check_value_range
 from src.data.own_data import log_frequency, open_file, with_dataset_named
 from src.data.sequences import OwnSequences, axes_used, warn_of_scale
@@ -141,17 +142,21 @@ def predict(predictor, source, folder, batch_size, count):
         The `TimedNetwork`, which measured the time.
 
     Raises:
-        InputError: a file that is not of an earlier forecast has the name of one to be written.
+        InputError: a file that is not of an earlier forecast has the name of one to be written, or
+            NetCDF cannot hold what the record says of its frames.
     """
     drawn, names = [], [name.format(n) for n in range(min(count, len(source))) for name in PICTURES]
     names += [NETCDF] if source.grid else []
     _refuse_what_is_in_the_way(folder, names)
     fixed, frames, *_ = predictor.inputs
     shape = batch_shape(source, batch_size, frames)
+    result = len(source), predictor.forecast_frames, *source.shape[1:]
+    if source.grid:
+        writers.check_netcdf(folder / NETCDF, result, source, frames, predictor.name)
     forecaster = timed_network.TimedNetwork(predictor.network, (fixed or shape[0], *shape[1:]))
 
     def pieces():
-        yield npy_header((len(source), predictor.forecast_frames, *source.shape[1:]))
+        yield npy_header(result)
         with progress(len(source), "forecast") as bar:
             for sequences, forecasts in _batches(forecaster, source, frames):
                 drawn.extend(zip(sequences, forecasts, strict=True))
@@ -167,10 +172,10 @@ def predict(predictor, source, folder, batch_size, count):
     if source.grid:
         forecasts = np.load(folder / FORECAST, mmap_mode="r")
         writers.write_netcdf(folder / NETCDF, forecasts, source, frames, predictor.name)
-    colors = pictures.color_scale(source)
+    colors, step = pictures.color_scale(source), lead_step(source)
     for n, (sequence, forecast) in enumerate(drawn):
         inputs, truth = sequence[:frames], sequence[frames:]
-        images = (inputs, forecast, truth if len(truth) else None, colors)
+        images = (inputs, forecast, truth if len(truth) else None, colors, step)
         strip, animation = (folder / name.format(n) for name in PICTURES)
         pictures.draw_strip(strip, *images)
         pictures.draw_animation(animation, *images)

@@ -9,6 +9,9 @@ import re
 from src.errors import InputError
 from src.formats.grid import Axis, Grid
 
+# As CF spells them, 4.1 and 4.2.
+LATITUDE_UNITS = ("degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN")
+LONGITUDE_UNITS = ("degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE")
 # Coordinates that are no level: of place and of time.
 PLACE = re.compile(r"degrees?_?(n|e|north|east)$|.* since ", re.I)
 PERIODS = re.compile(r"(s|secs?|seconds?|min(ute)?s?|h|hrs?|hours?|d|days?|months?|years?)$", re.I)
@@ -214,33 +217,76 @@ class Axes:
         coordinates = self.array.coords
         return self.time, coordinates[self.time].variable if self.time in coordinates else None
 
-    def grid(self, variable):
-        """The `Grid` of a variable."""
-        array, time = self.array, self.dims[0]
-        coordinates = {
-            str(name): Axis(tuple(map(str, c.dims)), c.values, dict(c.attrs))
-            for name, c in array.coords.items()
-            if time not in c.dims and c.ndim
+    def grid(self, variable, dataset):
+        """The `Grid` of a variable.
+
+        Args:
+            variable: its name.
+            dataset: the Dataset of xarray that holds it as the file has it, and what its attributes
+                refer to.
+        """
+        fixed = self._fixed_coordinates(dataset)
+        names = [name for c in fixed.values() if (name := _attribute(c, "bounds"))]
+        names += mapping_names(_attribute(self.array, "grid_mapping"))
+        referenced = {
+            name: self._axis(dataset[name]) for name in names if name in dataset.variables
         }
         (name, times), attributes, note = self._times(), {}, None
         if times is not None:
             note = times.encoding.get("assumed")
             encoding = {k: v for k, v in times.encoding.items() if k in ("units", "calendar")}
             attributes = dict(times.attrs) | encoding
+        axes = {str(n): self._axis(c) for n, c in fixed.items() if n != name}
+        for each, axis in axes.items():
+            if "axis" not in dataset[each].attrs:
+                # Guessed by a name such as x, which need not be of a projection.
+                axis.attributes.pop("axis", None)
         dims = [dim and str(dim) for dim in self.dims]
         dims[0] = dims[0] or str(name)
-        units = array.attrs.get("units")
         return Grid(
-            str(variable),
-            tuple(dims),
-            units,
-            dict(array.attrs),
-            coordinates,
-            str(name),
-            attributes,
-            note,
-            self._levels(),
+            variable=str(variable),
+            dims=tuple(dims),
+            units=self.array.attrs.get("units"),
+            attributes=_attributes(self.array),
+            coordinates={name: axis for name, axis in axes.items() if axis.dims},
+            scalars={name: axis for name, axis in axes.items() if not axis.dims},
+            referenced=referenced,
+            time_name=str(name),
+            time_attributes=attributes,
+            time_note=note,
+            levels=self._levels(),
         )
+
+    def _fixed_coordinates(self, dataset):
+        """The variables, by name, of all coordinates that do not change with time.
+
+        Latitude and longitude are coordinates even where no attribute says so.
+        """
+        found = dict(self.array.coords)
+        for name, variable in dataset.variables.items():
+            if _is_of_globe(variable.attrs) and set(variable.dims) <= set(self.array.dims):
+                found.setdefault(name, dataset[name])
+        found.pop(self.time, None)
+        return {name: c for name, c in found.items() if self._is_fixed(c)}
+
+    def _is_fixed(self, coordinate):
+        """Whether a coordinate has the same values at all times, as far as three of them show."""
+        time = self.dims[0]
+        if time not in coordinate.dims:
+            return True
+        if coordinate.ndim == 1:
+            return False
+        count = coordinate.sizes[time]
+        first, *others = (
+            Axis((), coordinate.isel({time: k}).values) for k in {0, count // 2, count - 1}
+        )
+        return all(map(first.equals, others))
+
+    def _axis(self, variable):
+        """The `Axis` of a variable at the first time, without the dimensions of size 1."""
+        sizes = {self.dims[0]: 0, **self.squeezed}
+        first = variable.isel({dim: k for dim, k in sizes.items() if dim in variable.dims})
+        return Axis(tuple(map(str, first.dims)), first.values, _attributes(variable))
 
     def _levels(self):
         """The coordinates that say at which level, or the like, the values are, by name."""
@@ -285,3 +331,26 @@ def single_time(variables, path):
         if found:
             return found[0]
     return None
+
+
+def mapping_names(text):
+    """The names of variables in a `grid_mapping`: "crs", or "crs: x y other: lat lon"."""
+    words = (text or "").split()
+    return [word[:-1] for word in words if word.endswith(":")] or words[:1]
+
+
+def _attribute(variable, name):
+    """An attribute, which xarray may have moved to the encoding."""
+    return variable.attrs.get(name, variable.encoding.get(name))
+
+
+def _attributes(variable):
+    """All attributes, with those that refer to other variables and that xarray decodes."""
+    moved = {name: _attribute(variable, name) for name in ("bounds", "grid_mapping")}
+    return dict(variable.attrs) | {name: value for name, value in moved.items() if value}
+
+
+def _is_of_globe(attributes):
+    """Whether attributes are of a latitude or a longitude."""
+    of_name = attributes.get("standard_name") in ("latitude", "longitude")
+    return of_name or attributes.get("units") in (*LATITUDE_UNITS, *LONGITUDE_UNITS)

@@ -1,7 +1,7 @@
 """Metadata of a record's frames: names, coordinates, times, units."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,6 +28,15 @@ class Axis:
     values: np.ndarray
     attributes: dict = field(default_factory=dict)
 
+    def equals(self, other):
+        """Whether another axis has the same values, NaN included."""
+        if self.values.shape != other.values.shape:
+            return False
+        same = (self.values == other.values) | (
+            (self.values != self.values) & (other.values != other.values)
+        )
+        return bool(np.all(same))
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -38,7 +47,10 @@ class Grid:
         dims: names of the dimensions (T, C, H, W); C's is None if the files have no such dimension.
         units: units of the values, or None.
         attributes: attributes of the variable.
-        coordinates: an `Axis` by name for each coordinate that does not depend on time.
+        coordinates: an `Axis` by name for each coordinate that does not change with time.
+        scalars: an `Axis` without dimensions for each scalar coordinate, a height for example.
+        referenced: an `Axis` by name for each variable that attributes of the variable and of its
+            coordinates refer to: grid mappings and bounds.
         time_name: name of the time coordinate.
         time_attributes: attributes of the time coordinate, with its "units" and "calendar".
         time_note: what was assumed to read the times, or None.
@@ -51,6 +63,8 @@ class Grid:
     units: str | None = None
     attributes: dict = field(default_factory=dict)
     coordinates: dict = field(default_factory=dict)
+    scalars: dict = field(default_factory=dict)
+    referenced: dict = field(default_factory=dict)
     time_name: str = "time"
     time_attributes: dict = field(default_factory=dict)
     time_note: str | None = None
@@ -126,6 +140,15 @@ class Grid:
             if not _same_places(axis, other_axis):
                 return f"other values of {name}"
         return ""
+
+    def shared_with(self, others):
+        """This grid with those scalar coordinates alone that all other grids have too."""
+        scalars = {
+            name: axis
+            for name, axis in self.scalars.items()
+            if all(name in o.scalars and axis.equals(o.scalars[name]) for o in others)
+        }
+        return replace(self, scalars=scalars)
 
     def in_place_of(self, other, axis):
         """The coordinate along the dimensions that have the roles of those of another grid's."""

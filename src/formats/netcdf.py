@@ -125,7 +125,7 @@ class XarrayReader:
         if 0 in self.shape:
             raise InputError(f"{path}: {variable} has no frames: its shape is {self.shape}")
         try:
-            self.times, self.grid = axes.times(), axes.grid(variable)
+            self.times, self.grid = axes.times(), axes.grid(variable, part)
         except UNREADABLE as error:
             raise unreadable(path, error) from None
         chunks = raw.encoding.get("preferred_chunks", {})
