@@ -9,6 +9,8 @@ import os
 import mindspore.dataset as ds
 import numpy as np
 
+from src.data.workers import Workers
+
 
 class BatchNumbers:
     """Yields (epoch, batch) from a first batch to an epoch's last; each pass is the next epoch."""
@@ -40,6 +42,14 @@ class BatchMaker:
         self.num_shards = num_shards
         self.shard_id = shard_id
         self.exact = exact
+
+    def shapes(self):
+        """The shapes of what it makes."""
+        frames, channels, *size = self.source.shape
+        normalizer, inputs = self.source.normalizer, self.input_frames
+        size = [n + more for n, more in zip(size, normalizer.padding, strict=True)]
+        counts = (inputs, frames - inputs) + (frames,) * normalizer.has_mask
+        return tuple((self.batch_size, count, channels, *size) for count in counts)
 
     def __call__(self, number):
         epoch, batch = number.tolist()
@@ -76,15 +86,15 @@ def make_dataset(
             MindSpore allows no more than there are cores, so more become as many.
     """
     workers = min(num_parallel_workers, os.cpu_count() or 1)
+    make = BatchMaker(source, batch_size, input_frames, num_shards, shard_id, keep_all)
     per_step = batch_size * num_shards
     batches = -(-len(source) // per_step) if keep_all else len(source) // per_step
     numbers = ds.GeneratorDataset(
         BatchNumbers(batches, first_epoch, first_batch), ["number"], shuffle=False
     )
     return numbers.map(
-        BatchMaker(source, batch_size, input_frames, num_shards, shard_id, keep_all),
+        Workers(make, make.shapes(), workers) if workers > 1 else make,
         input_columns=["number"],
         output_columns=["inputs", "targets"] + ["mask"] * source.normalizer.has_mask,
         num_parallel_workers=workers,
-        python_multiprocessing=workers > 1,
     )

@@ -6,7 +6,6 @@ saves.
 
 import math
 import os
-import signal
 import time
 
 import mindspore as ms
@@ -15,12 +14,16 @@ from mindspore.train import Callback
 
 from src import checkpoint, run_folder
 from src.errors import NonFiniteError, StoppedError
+from src.runtime import signals
 from src.runtime.distributed import Ranks
 from src.runtime.files import sync_folder
 from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
 
 # What a validation measures; metrics.csv has a column val_... for each.
 VALIDATION_METRICS = ("mse", "mae", "ssim")
+
+# How long all signals count as one.
+GRACE_SECONDS = 5
 
 
 def is_due(every, state, training):
@@ -216,25 +219,32 @@ class Validation(Callback):
 
 
 class StopSignals(Callback):
-    """SIGTERM and SIGINT let the step, or the epoch's validation, finish; a second one ends the
-    process at once. All ranks stop at the step at which the first of them knows of a signal.
+    """SIGTERM, SIGINT and SIGHUP let the step, or the epoch's validation, finish; a second one,
+    `GRACE_SECONDS` later at the earliest, ends the process at once. All ranks stop at the step at
+    which the first of them knows of a signal.
     """
 
     def __init__(self, ranks):
         super().__init__()
         self.ranks = ranks
         self.signal_received = self.stop_requested = False
+        self.grace_ends = math.inf
 
     def listen(self):
-        """Makes SIGTERM and SIGINT stop the training after the step that is under way."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.request_stop)
+        """Makes signals stop the training after the step that is under way."""
+        signals.on_stop(self.request_stop)
 
     def request_stop(self, number, frame):
-        """Notes a first signal, and leaves a second one to the system."""
-        self.signal_received = True
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_DFL)
+        """Notes a first signal; at a second one ends the process.
+
+        One order to stop may arrive several times: `timeout` and Slurm send it to a process and to
+        its group.
+        """
+        if not self.signal_received:
+            self.signal_received = True
+            self.grace_ends = time.monotonic() + GRACE_SECONDS
+        elif time.monotonic() > self.grace_ends:
+            signals.end_at_once(number)
 
     def on_train_step_end(self, run_context):
         self.stop_requested = self.ranks.any(self.signal_received)
