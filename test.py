@@ -70,10 +70,10 @@ def main(args):
         )
     metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=ranks, verification=scores)
     result = report.make(metrics, source, forecasters["model"].timing(), scores)
-    report.show(result)
     if ranks.is_main:
         report.write(result, metrics, args.json, args.plot)
+    report.show(result)
 
 
 if __name__ == "__main__":
-    cli.run(main, parse_args())
+    cli.run(main, parse_args)

@@ -356,4 +356,4 @@ if __name__ == "__main__":
         help="test sequences (default: 1000)")  # fmt: skip
     add("--results", type=Path, default=RESULTS, help=f"the rows (default: {RESULTS.name})")
     add("--plot", metavar="FILE", help="draw the curves of the trials at the budget there")
-    cli.run(main, parser.parse_args())
+    cli.run(main, parser.parse_args)

@@ -27,4 +27,4 @@ if __name__ == "__main__":
     parser = cli.Parser(__doc__)
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument("file", type=Path, help="the checkpoint to write")
-    cli.run(main, parser.parse_args())
+    cli.run(main, parser.parse_args)

@@ -15,7 +15,6 @@ import importlib.util
 import os
 import shutil
 import sys
-import tempfile
 import time
 import zipfile
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from src import run_folder
 from src.cloud.storage import StoreError, join, run_subprocess, store_of
 from src.data.sources import TRAINING_FILE
 from src.errors import DiskError, InputError
+from src.runtime.files import scratch_folder
 
 # The fast disk of ModelArts and OpenI, where there is one.
 CACHE = Path("/cache")
@@ -98,10 +98,10 @@ def cloud_job(args):
             "distribute: a cloud job copies its data in once, not once a rank; give the ranks "
             "--data_path and --train_path"
         )
-    with tempfile.TemporaryDirectory(dir=fast_disk()) as scratch:
+    with scratch_folder(within=fast_disk()) as scratch:
         job = CloudJob()
         if by_urls:
-            job = _job_of_urls(args, Path(scratch))
+            job = _job_of_urls(args, scratch)
         elif is_left_to_c2net(args):
             job = _job_of_c2net(args)
         if job.upload is None:

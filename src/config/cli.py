@@ -9,6 +9,8 @@ import typing
 from src.config.presets import DEFAULT_PRESET, PRESETS, RECIPES
 from src.config.schema import DataConfig, ModelConfig, TrainingConfig
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
+from src.runtime import signals
+from src.runtime.streams import Output
 
 JIT_LEVELS = ("O0", "O1", "O2")
 EXIT_CODES = {InputError: 2, StoppedError: 3, NonFiniteError: 4, DiskError: 5, ExportError: 1}
@@ -205,11 +207,29 @@ def _text(value):
     return str(value)
 
 
-def run(main, args):
-    """Runs an entry script's main; turns what a user can act on into one line and an exit code."""
+def run(main, parse):
+    """Runs an entry script's `main(parse())`; turns what a user can act on into one line and an
+    exit code.
+
+    SIGINT, SIGTERM and SIGHUP end it with one line, 130, 143 and 129, unless main handles them.
+    A pipe that closes or a terminal that goes away ends nothing: the work goes on, to its own exit
+    code. A full disk under stdout or stderr is told when the work is done.
+    """
+    signals.on_stop(signals.end_at_once)
+    sys.stdout, sys.stderr = outputs = Output(sys.stdout, "stdout"), Output(sys.stderr, "stderr")
+    code = _exit_code(lambda: main(parse())) or _exit_code(lambda: [out.check() for out in outputs])
+    if code:
+        sys.exit(code)
+
+
+def _exit_code(action):
+    """Runs something and returns its exit code, having said why it is not 0."""
     try:
-        main(args)
+        action()
+    except SystemExit as end:
+        return end.code
     except tuple(EXIT_CODES) as error:
         script = sys.argv[0].rsplit("/", 1)[-1]
         print(f"{script}: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(EXIT_CODES[type(error)])
+        return EXIT_CODES[type(error)]
+    return 0

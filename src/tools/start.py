@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import mindspore as ms
+
 from src import run_folder
 from src.checkpoint import Checkpoint, check_same_network, different_fields, load
 from src.config.fields import names
@@ -57,11 +59,13 @@ class Start:
         return sources.training_sources(self.config, self.dataset)
 
     def network(self, target):
-        """The `EncoderForecaster` with its start weights, to be trained on a device.
+        """The `EncoderForecaster` with its start weights, drawn by the run's seed, to be trained on
+        a device.
 
         Raises:
             InputError: the pretrained weights are another network's.
         """
+        ms.set_seed(self.config.training.seed)
         execution = execution_of(self.config.training, target)
         if self.pretrained:
             check_same_network(self.pretrained, self.config)

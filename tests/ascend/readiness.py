@@ -206,4 +206,4 @@ def main(args):
 if __name__ == "__main__":
     parser = cli.Parser(__doc__)
     parser.add_argument("--preset", choices=tuple(PRESETS), help="this one alone")
-    cli.run(main, parser.parse_args())
+    cli.run(main, parser.parse_args)
