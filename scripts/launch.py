@@ -7,13 +7,15 @@ On several hosts, the same command on each, with --worker_num for all hosts toge
 and --node_rank; host 0 is the master.
 
 msrun starts the processes and leaves. They are then this process's: it shows the log of its first
-rank, hands SIGTERM and Ctrl-C on to all ranks, and when one of them dies it ends the others and
-says which one it was. A second signal ends everything at once. When this process is killed, the
-system ends the ranks with it.
+rank, hands SIGTERM, Ctrl-C and SIGHUP on to all ranks, and when one of them dies it ends the others
+and says which one it was. A second signal, five seconds later at the earliest, ends everything at
+once, and so does a first one before the ranks have started. When this process is killed, the system
+ends the ranks with it.
 """
 
 import contextlib
 import ctypes
+import math
 import os
 import re
 import signal
@@ -26,6 +28,10 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from src.config import cli  # noqa: E402
+from src.runtime import signals  # noqa: E402
+
 MSRUN_FLAGS = (
     "worker_num", "local_worker_num", "master_addr", "master_port", "node_rank", "log_dir",
     "cluster_time_out", "bind_core",
@@ -33,6 +39,8 @@ MSRUN_FLAGS = (
 SCHEDULER = "the scheduler"
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 0.1
+# How long all signals count as one: `timeout` and Slurm send them to a process and to its group.
+SIGNAL_SECONDS = 5
 # How long the other ranks may take to come to the same end by themselves.
 GRACE_SECONDS = 3
 # How long a scheduler may take to see that the ranks of other hosts have ended.
@@ -91,7 +99,8 @@ class Job:
         self.own_prefix = f"{Path(command[0]).name}: "
         self.names = {}
         self.ended = {}
-        self.signals = 0
+        self.msrun = self.signal = None
+        self.ends_at_once = math.inf
         self.shown = 0
 
     def start(self):
@@ -100,8 +109,7 @@ class Job:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             usage_error(f"{self.logs}: cannot be written (log_dir): {error.strerror}")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.pass_on)
+        signals.on_stop(self.pass_on)
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         binaries = str(Path(sys.executable).parent)
         # msrun calls "python", which has to be this one.
@@ -114,23 +122,30 @@ class Job:
         words = [word for name, value in self.flags.items() for word in (f"--{name}", value)]
         own_log = self.logs / f"msrun_{self.flags.get('node_rank', 0)}.log"
         with own_log.open("w") as log:
-            code = subprocess.run(
+            self.msrun = subprocess.Popen(
                 [f"{binaries}/msrun", *words, *self.command],
                 env=environment, stdout=log, stderr=log, start_new_session=True,
-            ).returncode  # fmt: skip
-        for process in psutil.Process().children():
-            with contextlib.suppress(psutil.Error):
-                known = process.environ()
-                first = known["MS_ROLE"] == "MS_SCHED"
-                self.names[process.pid] = SCHEDULER if first else f"rank {known['RANK_ID']}"
+            )  # fmt: skip
+            code = self.msrun.wait()
+        self.names = names_of_processes()
+        if self.signal:
+            self.end()
+            print(f"launch.py: ended by {self.signal.name} before the ranks ran", file=sys.stderr)
+            sys.exit(128 + self.signal)
         if code:
             self.end()
             usage_error(f"msrun failed: {last_line(own_log)}")
 
     def pass_on(self, number, frame):
-        """A first signal goes to all ranks, which save and stop; a second one ends them."""
-        self.signals += 1
-        self.send(signal.SIGTERM if self.signals == 1 else signal.SIGKILL)
+        """A first signal goes to all ranks, which save and stop; a later one ends them."""
+        if self.signal is None:
+            self.signal = signal.Signals(number)
+            self.ends_at_once = time.monotonic() + SIGNAL_SECONDS
+            self.send(signal.SIGTERM)
+            if self.msrun and not self.names:
+                self.msrun.kill()
+        elif time.monotonic() > self.ends_at_once:
+            self.send(signal.SIGKILL)
 
     def send(self, number):
         """Sends a signal to what is left; SIGKILL to the processes of each rank as well."""
@@ -143,9 +158,11 @@ class Job:
 
     def end(self):
         """Leaves no process behind."""
-        self.send(signal.SIGKILL)
-        while self.reap(0):
-            pass
+        while children := psutil.Process().children(recursive=True):
+            for process in children:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            self.reap(0)
 
     def reap(self, options=os.WNOHANG):
         """Notes one process that has ended; whether there was one."""
@@ -227,19 +244,30 @@ class Job:
         return code if code > 0 else 128 - code
 
 
+def names_of_processes():
+    """The process ids of what msrun has left to this process, with their names."""
+    names = {}
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, KeyError):
+            known = process.environ()
+            first = known["MS_ROLE"] == "MS_SCHED"
+            names[process.pid] = SCHEDULER if first else f"rank {known['RANK_ID']}"
+    return names
+
+
 def last_line(log):
     """The last line of a log."""
     return (log.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
 
 
 def main(argv):
-    """Starts the job and waits for its end."""
+    """Starts the job, waits for its end, and ends with its exit code."""
     flags, (script, *arguments) = parse(argv)
     path = script if Path(script).is_file() else str(ROOT / script)
     job = Job(flags, [path, *arguments])
     job.start()
-    return job.watch()
+    sys.exit(job.watch())
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    cli.run(main, lambda: sys.argv[1:])
