@@ -294,7 +294,7 @@ def run(main, parse):
 
     def work():
         args = parse()
-        known.extend(args.flags)
+        known.extend(getattr(args, "flags", ()))
         main(args)
 
     code = _exit_code(work, known) or _exit_code(lambda: [out.check() for out in outputs], known)
