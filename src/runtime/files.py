@@ -3,7 +3,9 @@
 import errno
 import os
 import re
+import shutil
 import stat
+import tempfile
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,8 @@ _CHUNK = 1 << 20
 OPEN_FILES = {"/dev/stdout": 1, "/dev/stderr": 2}
 # What a disk answers that is full or fails; anything else means that it has no such operation.
 FAILURES = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EROFS)
+# Files and folders that would be left over if the process ended now.
+_half_written = set()
 
 
 def write_atomically(path, pieces):
@@ -45,6 +49,7 @@ def write_atomically(path, pieces):
 def _replace(path, pieces):
     unfinished = unfinished_name(path)
     size = crc = 0
+    _half_written.add(unfinished)
     try:
         with unfinished.open("wb") as file:
             for piece in pieces:
@@ -60,6 +65,26 @@ def _replace(path, pieces):
     finally:
         with suppress(OSError):
             unfinished.unlink()
+        _half_written.discard(unfinished)
+
+
+@contextmanager
+def scratch_folder(within=None):
+    """A folder for the time being, in another one or where the system has them."""
+    with tempfile.TemporaryDirectory(dir=within) as name:
+        folder = Path(name)
+        _half_written.add(folder)
+        try:
+            yield folder
+        finally:
+            _half_written.discard(folder)
+
+
+def remove_half_written():
+    """Leaves nothing over that is being written, for a process that ends in the middle of it."""
+    for path in list(_half_written):
+        with suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def check_writable(path, argument):
