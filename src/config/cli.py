@@ -11,6 +11,7 @@ from src.config.presets import DEFAULT_PRESET, PRESETS, RECIPES
 from src.config.schema import DataConfig, ModelConfig, TrainingConfig
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
 from src.runtime import signals
+from src.runtime.files import remove_half_written
 from src.runtime.streams import Output
 
 JIT_LEVELS = ("O0", "O1", "O2")
@@ -297,7 +298,11 @@ def run(main, parse):
         known.extend(getattr(args, "flags", ()))
         main(args)
 
-    code = _exit_code(work, known) or _exit_code(lambda: [out.check() for out in outputs], known)
+    try:
+        code = _exit_code(work, known)
+    finally:
+        remove_half_written()
+    code = code or _exit_code(lambda: [out.check() for out in outputs], known)
     if code:
         sys.exit(code)
 

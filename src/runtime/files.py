@@ -8,6 +8,7 @@ import stat
 import tempfile
 import zlib
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from src.errors import DiskError, InputError
@@ -17,8 +18,8 @@ _CHUNK = 1 << 20
 OPEN_FILES = {"/dev/stdout": 1, "/dev/stderr": 2}
 # What a disk answers that is full or fails; anything else means that it has no such operation.
 FAILURES = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EROFS)
-# Files and folders that would be left over if the process ended now.
-_half_written = set()
+# What would be left over if the process ended now: paths, with a function that removes each.
+_half_written = {}
 
 
 def write_atomically(path, pieces):
@@ -49,7 +50,7 @@ def write_atomically(path, pieces):
 def _replace(path, pieces):
     unfinished = unfinished_name(path)
     size = crc = 0
-    _half_written.add(unfinished)
+    _half_written[unfinished] = unfinished.unlink
     try:
         with unfinished.open("wb") as file:
             for piece in pieces:
@@ -65,26 +66,33 @@ def _replace(path, pieces):
     finally:
         with suppress(OSError):
             unfinished.unlink()
-        _half_written.discard(unfinished)
+        del _half_written[unfinished]
 
 
 @contextmanager
-def scratch_folder(within=None):
-    """A folder for the time being, in another one or where the system has them."""
-    with tempfile.TemporaryDirectory(dir=within) as name:
+def scratch_folder(within=None, prefix=None):
+    """A folder for the time being, in another one or where the system has them; what of it is moved
+    elsewhere stays.
+    """
+    with tempfile.TemporaryDirectory(dir=within, prefix=prefix) as name:
         folder = Path(name)
-        _half_written.add(folder)
+        _half_written[folder] = partial(shutil.rmtree, folder)
         try:
             yield folder
         finally:
-            _half_written.discard(folder)
+            del _half_written[folder]
+
+
+def remove_at_end(path, remove):
+    """Has a function called at the end of the process, which removes a file that is of no use."""
+    _half_written[path] = remove
 
 
 def remove_half_written():
     """Leaves nothing over that is being written, for a process that ends in the middle of it."""
-    for path in list(_half_written):
+    for remove in list(_half_written.values()):
         with suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove()
 
 
 def check_writable(path, argument):
