@@ -1,19 +1,8 @@
 """ConvLSTM encoder-forecaster for MindSpore."""
 
+# ruff: noqa: E402
 import os
-import signal
 import sys
-from pathlib import Path
-
-# NumPy's threads leave Ctrl-C to the one that waits for it (`src/runtime/signals.py`).
-_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-import numpy  # noqa: E402, F401
-
-signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
-
-__version__ = "0.2.0"
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def _end_by_ctrl_c(kind, error, trace):
@@ -21,10 +10,24 @@ def _end_by_ctrl_c(kind, error, trace):
     cause = error
     while cause:
         if isinstance(cause, KeyboardInterrupt):
-            print(f"{Path(sys.argv[0]).name}: ended by SIGINT", file=sys.stderr, flush=True)
-            os._exit(128 + signal.SIGINT)
+            script = os.path.basename(sys.argv[0])
+            print(f"{script}: ended by SIGINT", file=sys.stderr, flush=True)
+            os._exit(130)
         cause = cause.__cause__ or cause.__context__
     sys.__excepthook__(kind, error, trace)
 
 
 sys.excepthook = _end_by_ctrl_c
+
+import signal
+from pathlib import Path
+
+# NumPy's threads leave Ctrl-C to the one that waits for it (`src/runtime/signals.py`).
+_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+import numpy  # noqa: F401
+
+signal.pthread_sigmask(signal.SIG_SETMASK, _mask)
+
+__version__ = "0.2.0"
+
+ROOT = Path(__file__).resolve().parents[1]

@@ -56,10 +56,10 @@ def rows_in(folder):
     return path.read_text().count("\n") - 1 if path.is_file() else 0
 
 
-def loads_mindspore(process):
-    """Whether Python is loading MindSpore's libraries."""
+def loads(library, process):
+    """Whether Python is loading a library."""
     with open(f"/proc/{process.pid}/maps") as maps:
-        return "mindspore" in maps.read()
+        return library in maps.read()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
@@ -95,10 +95,13 @@ def test_in_the_middle_of_an_export(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["output", "scratch"]
 
 
-@pytest.mark.parametrize("script", ["train.py", "test.py"])
-def test_while_a_script_loads(script):
+@pytest.mark.parametrize(
+    ("script", "library"),
+    [("train.py", "mindspore"), ("test.py", "mindspore"), ("export.py", "numpy")],
+)
+def test_while_a_script_loads(script, library):
     process = start(script)
-    wait_until(lambda: loads_mindspore(process), process)
+    wait_until(lambda: loads(library, process), process)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60) == ("", f"{script}: ended by SIGINT\n")
     assert process.returncode == 130
