@@ -19,6 +19,11 @@ def _end_by_ctrl_c(kind, error, trace):
 
 sys.excepthook = _end_by_ctrl_c
 
+# No file may get the number of a standard stream that was closed: libraries print to it.
+while (_number := os.open(os.devnull, os.O_RDWR)) <= 2:
+    pass
+os.close(_number)
+
 import signal
 from pathlib import Path
 

@@ -209,6 +209,20 @@ def test_what_an_encoding_lacks(encoding):
     assert "\\u2013: undefined" in output
 
 
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path):
+    """What libraries print goes to a number, which would be that of a file of the run."""
+    script = f"cd {ROOT} && exec {sys.executable} " + " ".join(map(str, TRAIN))
+    script += f" --train_path {tmp_path} --num_parallel_workers 2 <&- >&- 2>&-"
+    process = subprocess.Popen(["sh", "-c", script], start_new_session=True)
+    wait_until(lambda: rows_in(tmp_path) > 1, process)
+    opened = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
+    assert opened == ["/dev/null"] * 3
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 3
+    assert checkpoint.load(tmp_path / "last.ckpt").state["step"] > 0
+    assert left_over(process) == []
+
+
 @pytest.mark.parametrize("what", ["a pipe that closed", "a full disk"])
 def test_a_training_goes_on_when_its_log_does_not(tmp_path, what):
     """To its end, which is saved."""
