@@ -7,15 +7,13 @@ https://cfconventions.org.
 import datetime
 import shlex
 import sys
-import tempfile
-from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 
 from src.errors import DiskError
 from src.formats.time_axis import times_after
-from src.runtime.files import write_atomically
+from src.runtime.files import scratch_folder, write_atomically
 
 PIECE_BYTES = 1 << 24
 # Attributes that refer to variables which the forecast does not contain.
@@ -62,8 +60,8 @@ def write_netcdf(path, forecasts, source, input_frames, network):
             attributes = grid.time_attributes
             units = {k: attributes[k] for k in ("units", "calendar") if k in attributes}
             encoding[name] = units | {"dtype": "float64"}
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "forecast.nc"
+    with scratch_folder() as scratch:
+        file = scratch / "forecast.nc"
         try:
             data.to_netcdf(file, encoding=encoding)
         except (OSError, RuntimeError) as error:  # HDF5 raises RuntimeError

@@ -209,4 +209,4 @@ if __name__ == "__main__":
         default=10,
         help="frames in, and as many out (default: 10)",
     )
-    cli.run(main, parser.parse_args())
+    cli.run(main, parser.parse_args)
