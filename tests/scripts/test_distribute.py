@@ -216,7 +216,7 @@ touch = pathlib.Path.touch
 
 def slow_touch(path, *args, **options):
     touch(path, *args, **options)
-    time.sleep(10)
+    time.sleep(3)
 
 pathlib.Path.touch = slow_touch
 """

@@ -113,8 +113,8 @@ def test_no_limit_of_epochs(tmp_path):
 
 
 FINISHED = [
-    *TINY, "2+1:0.5", "--batch_size", 2, "--lr_schedule", "cosine", "--warmup_steps", 0,
-    "--log_every", 1,
+    *TINY, "1+1:0.5", "--input_frames", 2, "--forecast_frames", 2, "--batch_size", 2,
+    "--lr_schedule", "cosine", "--warmup_steps", 0, "--log_every", 1,
 ]  # fmt: skip
 
 
