@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.ascend_operators import GRAPH_ENGINE, KERNEL_BY_KERNEL
+from scripts.check_ascend import JIT_LEVELS
 from src.config.presets import PRESETS
 from src.errors import InputError
 from src.runtime import device
@@ -69,3 +71,10 @@ def test_wrong_devices():
         device.set_up("Ascend")
     with pytest.raises(InputError, match="jit_level is O2: only an Ascend has"):
         device.set_up("CPU", jit_level="O2")
+
+
+def test_an_ascend_runs_kernel_by_kernel_unless_asked_otherwise():
+    """The way for which its check finds the presets ready."""
+    assert JIT_LEVELS[device.default_jit_level("Ascend")] == KERNEL_BY_KERNEL
+    assert JIT_LEVELS["O2"] == GRAPH_ENGINE
+    assert device.default_jit_level("CPU") is None
