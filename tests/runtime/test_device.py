@@ -27,10 +27,10 @@ from src.tools.loss import ForecastLoss
 print(device.describe(device.set_up("CPU")))
 for preset in sys.argv[1:]:
     config = make_config(preset, {})
-    network = EncoderForecaster(config.model, 2)
+    network = EncoderForecaster(config.model, 1)
     loss = ForecastLoss(network, config.training.loss, 1.0)
-    frames = ms.ops.zeros((2, 2, 1, 64, 64))
-    ms.value_and_grad(loss, None, network.trainable_params())(frames, frames)[0].asnumpy()
+    frames, target = ms.ops.zeros((2, 2, 1, 64, 64)), ms.ops.zeros((2, 1, 1, 64, 64))
+    ms.value_and_grad(loss, None, network.trainable_params())(frames, target)[0].asnumpy()
 """
 
 
