@@ -56,6 +56,10 @@ JIT_LEVELS = {"O0": KERNEL_BY_KERNEL, "O1": KERNEL_BY_KERNEL, "O2": GRAPH_ENGINE
 # next batch in sink mode, and how `mindspore.amp.all_finite` looks for an overflow.
 NEXT_BATCH = ("GetNext",)
 OVERFLOW = ("AllFinite", "NPUClearFloatStatusV2", "NPUGetFloatStatusV2")
+UNKNOWN = (
+    "only a card can tell whether its CANN has the kernels asked for, in these types and sizes; "
+    "what GE and O1's fusion make of the operators; speed, rounding and the kernels' own memory"
+)
 
 
 class Step(NamedTuple):
@@ -300,7 +304,7 @@ def main(args):
             sources[backend] |= report.sources[backend]
     show_sources(sources)
     verdict = f"{missing} graphs are not ready" if missing else "all graphs are ready"
-    print(f"\n{asked} ({args.jit_level}): {verdict}, as far as can be known without a card")
+    print(f"\n{UNKNOWN}\n{asked} ({args.jit_level}): {verdict}, as far as is known without a card")
     sys.exit(int(missing > 0))
 
 

@@ -16,11 +16,10 @@ from tests.scripts.conftest import run
 
 # In and out; graphs of ten have more nodes, and of the same operators.
 FRAMES = 2
-# The largest first, so that it does not run alone in the end; of one the beginning of a sequence.
+# Of one the beginning of a sequence. The script itself is run for the third preset.
 STEPS = {
     "multiscale": Step("multiscale", FRAMES),
-    "paper": Step("paper", FRAMES),
-    "small": Step("small", FRAMES + 1, horizon=0),
+    "paper": Step("paper", FRAMES + 1, horizon=0),
 }
 FEATURE_MAP = 4 * 2 * 16 * 8 * 8  # bytes of (2, 16, 8, 8)
 
@@ -68,8 +67,8 @@ def planted(kind):
 
 @pytest.fixture(scope="module")
 def found():
-    """The reports on a training step and the exported network of all presets, by name."""
-    assert set(STEPS) == set(PRESETS)
+    """The reports on a training step and the exported network of the large presets, by name."""
+    assert set(STEPS) | {"small"} == set(PRESETS)
     networks = [(preset, FRAMES) for preset in STEPS]
     reports = check_ascend.reports(STEPS.values(), networks)
     return {report.name: report for report in reports}
@@ -82,7 +81,7 @@ def report_on(found, preset, graph):
 
 
 @pytest.mark.parametrize("graph", ["training", "inference"])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", STEPS)
 def test_presets_are_ready_kernel_by_kernel(found, preset, graph):
     report = report_on(found, preset, graph)
     assert report.problems[KERNEL_BY_KERNEL] == []
@@ -107,13 +106,16 @@ def test_the_script_by_backend():
         "small, exported network",
     ]
     assert lines.count("  kernel by kernel: ready") == 3
+    (memory,) = (line for line in lines if line.startswith("  memory, batch 32: "))
+    assert 12 * 926_736 < 1e9 * float(memory.split()[3]) < check_ascend.MEMORY / 10
     single, several, exported = (line for line in lines if line.startswith("  GE: not ready: "))
     assert "GroupNorm, GroupNormGrad" in single
     assert "control flow" not in single + exported
     assert several.endswith("control flow divides it into 4 graphs")
     for primitive in ("AllReduce", "AllFinite", "NPUGetFloatStatusV2", "GetNext"):
         assert f"  {primitive}" in lines
-    assert lines[-1].startswith("GE (O2): 3 graphs are not ready, as far as can be known without")
+    assert lines[-2].startswith("only a card can tell whether its CANN has the kernels asked for")
+    assert lines[-1].startswith("GE (O2): 3 graphs are not ready, as far as is known without")
 
 
 def test_every_horizon_is_a_step_of_its_own():
@@ -188,9 +190,8 @@ def test_memory_of_a_batch_of_32(found):
     """Weights and both moments alone are 12 bytes a parameter; the most is multiscale's. Ten frames
     fit too: the first has no state and costs least, the others cost as much as each other.
     """
-    memory = {preset: report_on(found, preset, "training").memory for preset in PRESETS}
+    memory = {preset: report_on(found, preset, "training").memory for preset in STEPS}
     limit = check_ascend.MEMORY * (FRAMES - 1) / (10 - 1)
-    assert memory["small"] > 12 * 926_736
     assert 12 * 7_585_296 < memory["paper"] < memory["multiscale"] < limit
 
 
