@@ -146,7 +146,7 @@ def add_device_flags(parser):
         "--jit_level",
         choices=JIT_LEVELS,
         help="how graphs are compiled; O0: kernel by kernel; O1: with fused operators; O2: as a "
-        "whole, by an Ascend's graph engine (default: MindSpore's choice)",
+        "whole, by an Ascend's graph engine (default: O0 on an Ascend)",
     )
 
 
