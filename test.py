@@ -96,9 +96,9 @@ def main(args):
     metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=ranks, verification=scores)
     if ranks.is_main:
         result = report.make(metrics, source, forecasters["model"].timing(), scores)
-        report.show(result)
         report.write(result, metrics, args.json, args.plot)
+        report.show(result)
 
 
 if __name__ == "__main__":
-    cli.run(cloud.with_evaluation_job(main), parse_args())
+    cli.run(cloud.with_evaluation_job(main), parse_args)

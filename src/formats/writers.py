@@ -9,15 +9,13 @@ import json
 import re
 import shlex
 import sys
-import tempfile
 from itertools import count as numbers_from
-from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 
 from src.errors import DiskError, InputError
-from src.runtime.files import write_atomically
+from src.runtime.files import scratch_folder, write_atomically
 
 PIECE_BYTES = 1 << 24
 # Attributes that refer to variables which the forecast does not contain.
@@ -69,8 +67,8 @@ def write_netcdf(path, forecasts, source, input_frames, network):
         DiskError: the file cannot be written.
     """
     data = _dataset(forecasts, source, input_frames, network)
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "forecast.nc"
+    with scratch_folder() as scratch:
+        file = scratch / "forecast.nc"
         try:
             _save(data, source.grid.variable, file)
         except (OSError, RuntimeError) as error:  # HDF5 raises RuntimeError
@@ -90,9 +88,9 @@ def check_netcdf(path, shape, source, input_frames, network):
     variable, blank = source.grid.variable, np.broadcast_to(np.float32(np.nan), shape)
     try:
         data = _dataset(blank, source, input_frames, network)
-        with tempfile.TemporaryDirectory() as scratch:
+        with scratch_folder() as scratch:
             frame = data.isel({dim: slice(1) for dim in data[variable].dims[:-2]})
-            _save(frame, variable, Path(scratch) / "forecast.nc")
+            _save(frame, variable, scratch / "forecast.nc")
     except InputError:
         raise
     except UNWRITABLE as error:

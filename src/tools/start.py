@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import mindspore as ms
+
 from src import __version__, run_folder
 from src.checkpoint import Checkpoint, check_same_network, different_fields, load
 from src.config.fields import names
@@ -65,11 +67,12 @@ class Start:
         return sources.training_sources(self.config, self.dataset)
 
     def network(self, target):
-        """The `EncoderForecaster` with its initial weights, for training on a device.
+        """The `EncoderForecaster` with its initial weights, which the run's seed determines.
 
         Raises:
             InputError: the pretrained weights are those of another network.
         """
+        ms.set_seed(self.config.training.seed)
         execution = execution_of(self.config.training, target)
         if self.pretrained:
             check_same_network(self.pretrained, self.config)

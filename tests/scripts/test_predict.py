@@ -261,7 +261,7 @@ def test_own_data_from_training_to_forecast(tmp_path, pixels):
     np.save(tmp_path / "sst.npy", kelvin)
     options = ["--preset", "small", "--input_frames", READS, "--forecast_frames", FORECASTS]
     options += ["--batch_size", 4, "--epochs", 1, "--train_path", tmp_path / "run"]
-    options += ["--loss", "mse", "--loss_weights", "290:2", "300:5.5"]
+    options += ["--loss", "mse", "--loss_weights", "290:2", "300:5.5", "--curriculum"]
     result = run("train.py", "--dataset", "sst.npy", "--value_range", 270, 310, *options,
         cwd=tmp_path)  # fmt: skip
     assert "train split (8 of 10 sequences, split_seed 0, the first 6 of 8 frames)" in result.stdout
