@@ -84,11 +84,12 @@ class CfFile:
         if self.dataset is None:
             try:
                 import cf_xarray  # noqa: F401
+                import pyproj  # noqa: F401
                 import xarray
             except ImportError as error:
                 raise InputError(
                     f"{self.path}: NetCDF and Zarr need xarray, which is not installed "
-                    f"({error.name}): pip install xarray cf_xarray netcdf4 zarr"
+                    f"({error.name}): pip install xarray cf_xarray pyproj netcdf4 zarr"
                 ) from None
             store = {"engine": "zarr", "consolidated": False} if self.path.is_dir() else {}
             try:

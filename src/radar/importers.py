@@ -81,7 +81,7 @@ class PublishedFile:
         """Does nothing: the file is open only while it is read."""
 
     def _read(self):
-        importer = getattr(import_pysteps(self.path).io.importers, self.importer)
+        importer = getattr(import_pysteps(f"{self.path}:").io.importers, self.importer)
         source = str(self.path)
         if self.kind in ("knmi", "odim"):
             source = _with_plain_text(self.path)
@@ -108,8 +108,11 @@ class PublishedFile:
         )
 
 
-def import_pysteps(path):
+def import_pysteps(purpose):
     """The module pysteps, without the line that it prints.
+
+    Args:
+        purpose: what needs it, for the message.
 
     Raises:
         InputError: it, or something that it needs, is not installed.
@@ -119,7 +122,7 @@ def import_pysteps(path):
             import pysteps
     except ImportError as error:
         raise InputError(
-            f"{path}: is read by pysteps, which is not installed ({error.name}): {INSTALL}"
+            f"{purpose} needs pysteps, which is not installed ({error.name}): {INSTALL}"
         ) from None
     return pysteps
 
