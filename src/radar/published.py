@@ -3,6 +3,7 @@
 import glob
 import gzip
 import re
+import zlib
 from datetime import datetime
 from pathlib import Path
 
@@ -118,10 +119,15 @@ def find_format(path):
     if path.is_dir():
         return CF
     try:
-        with (gzip.open if is_gzip(path) else open)(path, "rb") as file:
+        zipped = is_gzip(path)
+        with (gzip.open if zipped else open)(path, "rb") as file:
             head = file.read(512)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
+    if head.startswith(b"P5"):
+        return "fmi"
+    if zipped:
+        raise InputError(f"{path}: is compressed by gzip, which only PGM may be: unpack it")
     for magic, answer in REFUSED.items():
         if head.startswith(magic):
             raise InputError(f"{path}: {answer}")
@@ -133,8 +139,6 @@ def find_format(path):
         return _format_of_netcdf(path)
     if head.startswith(b"GIF8"):
         return "meteoswiss"
-    if head.startswith(b"P5"):
-        return "fmi"
     what = "is empty" if not head else "has no format that is known"
     raise InputError(
         f"{path}: {what}: HDF5 of KNMI or ODIM, GIF of MeteoSwiss, PGM of FMI, NetCDF of the "

@@ -1,5 +1,7 @@
 """Files of each published format become frames with the values, grid and time that are theirs."""
 
+import gzip
+
 import numpy as np
 import pytest
 import xarray
@@ -215,6 +217,12 @@ def test_other_files_are_refused_by_name(tmp_path, head, message):
     (tmp_path / "a").write_bytes(head)
     with pytest.raises(InputError, match=rf"a: {message}"):
         open_file(tmp_path / "a")
+
+
+def test_what_is_zipped_has_to_be_unpacked(tmp_path):
+    (tmp_path / "a.h5.gz").write_bytes(gzip.compress(b"\x89HDF\r\n\x1a\n"))
+    with pytest.raises(InputError, match="is compressed by gzip, which only PGM may be"):
+        open_file(tmp_path / "a.h5.gz")
 
 
 def test_time_from_the_name(tmp_path):

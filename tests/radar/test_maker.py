@@ -14,6 +14,7 @@ from src.formats.readers import open_reader
 from src.radar.maker import Choices, make_record
 from src.radar.record_file import RecordFile
 from tests.radar import published_files
+from tests.scripts.conftest import run_here
 
 SHAPE = 9, 11
 # Beside the repository, if they are there: 92 composites of KNMI, 2010-08-26.
@@ -184,6 +185,18 @@ def test_one_wrong_file_is_named_or_left_out(folder, tmp_path, wrong, message, c
     assert output.err.count("left out: ") == 1
     assert "1 gaps between the times" in output.out
     assert "1 files are left out" in output.out
+
+
+def test_the_script(folder, tmp_path):
+    """It says what it made; what it cannot read is one line and exit code 2."""
+    command = ["scripts/make_record.py", folder, "--output", tmp_path / "a.nc", "--coarsen", 3]
+    output = run_here(*command)
+    assert f"{tmp_path / 'a.nc'}: 5 frames of 3x3 pixels of 3 km, mm h-1" in output.stdout
+    assert "Pysteps" not in output.stdout
+    damage(folder)
+    line = run_here(*command, "--overwrite", expect=2).stderr.splitlines()[-1]
+    assert line.startswith(f"make_record.py: {folder / '7.h5'}: cannot be read")
+    assert line.endswith("; --skip_bad leaves out files that cannot be used")
 
 
 def test_amounts_of_unknown_interval_are_asked_about(tmp_path):
