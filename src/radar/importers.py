@@ -8,6 +8,7 @@ read here, from the same file.
 
 import contextlib
 import gzip
+import importlib
 import io
 import re
 import warnings
@@ -127,17 +128,16 @@ def import_pysteps(purpose):
     return pysteps
 
 
-def import_h5py(path):
-    """The module h5py.
+def import_optional(name, path):
+    """The module of a name, which a file needs.
 
     Raises:
         InputError: it is not installed.
     """
     try:
-        import h5py
+        return importlib.import_module(name)
     except ImportError:
-        raise InputError(f"{path}: is HDF5, and h5py is not installed: {INSTALL}") from None
-    return h5py
+        raise InputError(f"{path}: needs {name}, which is not installed: {INSTALL}") from None
 
 
 def _guarded(path, read):
@@ -152,7 +152,7 @@ def _guarded(path, read):
 
 
 def _knmi_header(path, quantity):
-    with import_h5py(path).File(path, "r") as file:
+    with import_optional("h5py", path).File(path, "r") as file:
         overview, image = file["overview"].attrs, file["image1"]
         start, end = (
             datetime.strptime(_text(overview[f"product_datetime_{name}"]), "%d-%b-%Y;%H:%M:%S.%f")
@@ -181,7 +181,7 @@ def _knmi_header(path, quantity):
 
 
 def _odim_header(path, quantity):
-    with import_h5py(path).File(path, "r") as file:
+    with import_optional("h5py", path).File(path, "r") as file:
         what = file["what"].attrs
         kind = _text(what.get("object", "COMP"))
         if kind not in ("COMP", "IMAGE"):
@@ -248,8 +248,7 @@ def _fmi_header(path, quantity):
 
 
 def _bom_header(path, quantity):
-    import netCDF4
-
+    netCDF4 = import_optional("netCDF4", path)  # noqa: N806
     with netCDF4.Dataset(path) as file:
         times = {}
         for name in ("start_time", "valid_time"):
@@ -294,7 +293,7 @@ def _text(value):
 
 def _with_plain_text(path):
     """An HDF5 file in memory with texts of fixed length: pysteps decodes these only."""
-    h5py, copy = import_h5py(path), io.BytesIO(path.read_bytes())
+    h5py, copy = import_optional("h5py", path), io.BytesIO(path.read_bytes())
 
     def rewrite(_, node):
         for key, value in node.attrs.items():

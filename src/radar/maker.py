@@ -106,7 +106,8 @@ def make_record(source, output, choices=None, overwrite=False):
     choices, output = choices or Choices(), Path(output)
     check_output(output, overwrite)
     bad = _BadFiles(choices.skip_bad)
-    places = _places(find_files(source), choices, bad)
+    paths = [path for path in find_files(source) if path.resolve() != output.resolve()]
+    places = _places(paths, choices, bad)
     frames = _frames(places, choices, bad)
     first = next(frames, None)
     if first is None:

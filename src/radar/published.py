@@ -11,7 +11,7 @@ import numpy as np
 
 from src.errors import InputError
 from src.radar.cf_files import CfFile
-from src.radar.importers import KINDS, PublishedFile, import_h5py, is_gzip
+from src.radar.importers import KINDS, PublishedFile, import_optional, is_gzip
 from src.runtime.files import is_hidden, natural_order
 
 CF = "cf"
@@ -60,7 +60,8 @@ def find_files(source):
         hidden = [path for path in paths if any(map(is_hidden, _within(path, folder)))]
         paths = sorted(set(paths) - set(hidden), key=natural_order)
     else:
-        paths = sorted(map(Path, glob.glob(source, recursive=True)), key=natural_order)
+        found = sorted(map(Path, glob.glob(source, recursive=True)), key=natural_order)
+        paths = [path for each in found for path in find_files(each)]
     if not paths:
         raise InputError(f"{source}: has no files: name a folder, a file or a pattern in quotes")
     return paths
@@ -124,31 +125,30 @@ def find_format(path):
             head = file.read(512)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
-    if head.startswith(b"P5"):
-        return "fmi"
-    if zipped:
+    if zipped and not head.startswith(b"P5"):
         raise InputError(f"{path}: is compressed by gzip, which only PGM may be: unpack it")
+    for magic, kind in KNOWN.items():
+        if head.startswith(magic):
+            return kind if isinstance(kind, str) else kind(path)
+    raise InputError(f"{path}: {_what_else(head)}")
+
+
+def _what_else(head):
+    """What a file is that cannot be read, by its first bytes."""
     for magic, answer in REFUSED.items():
         if head.startswith(magic):
-            raise InputError(f"{path}: {answer}")
+            return answer
     if head[257:262] == b"ustar":
-        raise InputError(f"{path}: is an archive: unpack it")
-    if head.startswith(b"\x89HDF"):
-        return _format_of_hdf5(path)
-    if head.startswith(b"CDF"):
-        return _format_of_netcdf(path)
-    if head.startswith(b"GIF8"):
-        return "meteoswiss"
-    what = "is empty" if not head else "has no format that is known"
-    raise InputError(
-        f"{path}: {what}: HDF5 of KNMI or ODIM, GIF of MeteoSwiss, PGM of FMI, NetCDF of the "
-        "Bureau of Meteorology, and NetCDF or Zarr by the CF conventions can be read"
+        return "is an archive: unpack it"
+    return ("has no format that is known" if head else "is empty") + (
+        ": HDF5 of KNMI or ODIM, GIF of MeteoSwiss, PGM of FMI, NetCDF of the Bureau of "
+        "Meteorology, and NetCDF or Zarr by the CF conventions can be read"
     )
 
 
 def _format_of_hdf5(path):
     try:
-        with import_h5py(path).File(path, "r") as file:
+        with import_optional("h5py", path).File(path, "r") as file:
             names = set(file)
     except (OSError, RuntimeError, KeyError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
@@ -160,10 +160,8 @@ def _format_of_hdf5(path):
 
 
 def _format_of_netcdf(path):
-    import netCDF4
-
     try:
-        with netCDF4.Dataset(path) as file:
+        with import_optional("netCDF4", path).Dataset(path) as file:
             return _format_of_names(set(file.variables))
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
@@ -171,6 +169,15 @@ def _format_of_netcdf(path):
 
 def _format_of_names(names):
     return "bom" if {"precipitation", "proj", "valid_time"} <= names else CF
+
+
+# Beginnings of files that can be read, and their format or what finds it out.
+KNOWN = {
+    b"\x89HDF": _format_of_hdf5,
+    b"CDF": _format_of_netcdf,
+    b"GIF8": "meteoswiss",
+    b"P5": "fmi",
+}
 
 
 def _is_zarr(folder):

@@ -10,6 +10,7 @@ from PIL import Image
 # MeteoSwiss's composites have one grid, 710 by 640 km.
 SWISS_SHAPE = 640, 710
 KNMI_KM = "+proj=stere +lat_0=90 +lon_0=0.0 +lat_ts=60.0 +a=6378.137 +b=6356.752 +x_0=0 +y_0=0"
+KNMI_OLD = "+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378.14 +b=6356.75 +x_0=0 y_0=0"
 LAEA = "+proj=laea +lat_0=55.0 +lon_0=10.0 +x_0=1950000.0 +y_0=-2100000.0 +units=m +ellps=WGS84"
 
 
@@ -21,6 +22,7 @@ def knmi(
     parameter="ACCUMULATED_PRECIPITATION_[MM]",
     formula="GEO=0.01*PV+0.0",
     outside=65535,
+    projection=KNMI_KM,
 ):
     """Raw numbers (H, W), in hundredths of a millimetre, on a polar stereographic grid in km."""
     with h5py.File(path, "w") as file:
@@ -35,15 +37,14 @@ def knmi(
         calibration.attrs["calibration_out_of_image"] = np.array([outside], np.int32)
         place = file.create_group("geographic")
         place.attrs["geo_dim_pixel"] = np.bytes_("KM,KM")
-        for name, (x, y) in {"pixel_size": (1.0, -1.0)}.items():
-            place.attrs[f"geo_{name}_x"] = np.array([x], np.float32)
-            place.attrs[f"geo_{name}_y"] = np.array([y], np.float32)
+        place.attrs["geo_pixel_size_x"] = np.array([1], np.float32)
+        place.attrs["geo_pixel_size_y"] = np.array([-1], np.float32)
         place.attrs["geo_column_offset"] = np.array([0], np.float32)
         place.attrs["geo_row_offset"] = np.array([3650], np.float32)
         place.attrs["geo_number_rows"] = np.array([raw.shape[0]], np.int32)
         place.attrs["geo_number_columns"] = np.array([raw.shape[1]], np.int32)
-        projection = place.create_group("map_projection")
-        projection.attrs["projection_proj4_params"] = np.bytes_(KNMI_KM)
+        about = place.create_group("map_projection").attrs
+        about["projection_proj4_params"] = np.bytes_(projection)
 
 
 def odim(path, raw, quantity="RATE", minutes=15, text=np.bytes_, kind="COMP", more=()):

@@ -3,6 +3,7 @@
 import gzip
 
 import numpy as np
+import pyproj
 import pytest
 import xarray
 
@@ -52,6 +53,18 @@ def test_knmi_reflectivity_of_old_and_new_packing(tmp_path, factor, offset):
     frame = open_file(tmp_path / "a.h5").read()
     assert (frame.unit, frame.minutes) == ("dBZ", None)
     np.testing.assert_allclose(frame.values, factor * known(BYTES, 255) + offset)
+
+
+@pytest.mark.parametrize("projection", [published_files.KNMI_KM, published_files.KNMI_OLD])
+def test_the_netherlands_are_where_they_are(tmp_path, projection):
+    """The corners that KNMI's files name, in degrees, with the older projection string too."""
+    published_files.knmi(tmp_path / "a.h5", np.zeros((765, 700), np.uint16), projection=projection)
+    grid = open_file(tmp_path / "a.h5").read().grid
+    degrees = pyproj.Proj(grid.projection)
+    north_west = degrees(grid.x[0] - 500, grid.y[0] + 500, inverse=True)
+    south_east = degrees(grid.x[-1] + 500, grid.y[-1] - 500, inverse=True)
+    np.testing.assert_allclose(north_west, (0, 55.974), atol=1e-3)
+    np.testing.assert_allclose(south_east, (9.009, 48.895), atol=1e-3)
 
 
 def test_knmi_of_an_hour(tmp_path):

@@ -79,6 +79,15 @@ def test_a_record_by_the_conventions(folder, tmp_path, raw, name, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "published"])
 
 
+def test_a_record_beside_its_files(folder, raw):
+    """Made once more, it is none of the files that it is made of."""
+    for _ in range(2):
+        make_record(str(folder), folder / "a.nc", overwrite=True)
+    make_record(str(folder.parent / "publ*"), folder / "a.nc", overwrite=True)
+    with xarray.open_dataset(folder / "a.nc") as dataset:
+        assert dataset.sizes["time"] == len(raw)
+
+
 def test_the_project_reads_it(folder, tmp_path, raw):
     make_record(str(folder), tmp_path / "a.nc")
     reader = open_reader(tmp_path / "a.nc", ReadOptions())
