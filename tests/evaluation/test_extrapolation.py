@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pysteps
 import pytest
 
 from src.data.normalizer import Normalizer
@@ -12,8 +13,6 @@ from src.evaluation import report
 from src.evaluation.extrapolation import Extrapolation
 from src.evaluation.verification import Verification
 from src.plots.curves import score_figure
-
-pysteps = pytest.importorskip("pysteps")
 
 READS, FORECASTS, SIDE = 4, 5, 64
 

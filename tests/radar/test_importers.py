@@ -15,11 +15,6 @@ RAW = np.array([[0, 12, 138, 65535], [1, 2, 3, 4], [65535, 65535, 7, 8]], np.uin
 BYTES = np.array([[0, 1, 50, 255], [64, 100, 200, 254], [7, 255, 9, 11]], np.uint8)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def pysteps():
-    return pytest.importorskip("pysteps")
-
-
 def known(raw, missing):
     return np.where(raw == missing, np.nan, raw.astype(float))
 

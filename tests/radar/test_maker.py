@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pysteps
 import pytest
 import xarray
 from compliance_checker.runner import CheckSuite, ComplianceChecker
@@ -20,11 +21,6 @@ SHAPE = 9, 11
 # Beside the repository, if they are there: 92 composites of KNMI, 2010-08-26.
 NEAR = [folder / "shared/data/radar/knmi" for folder in Path(__file__).resolve().parents]
 KNMI = next(filter(Path.is_dir, NEAR), None)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def pysteps():
-    return pytest.importorskip("pysteps")
 
 
 @pytest.fixture
@@ -276,7 +272,7 @@ def test_a_value_that_does_not_fit_is_counted(tmp_path, capsys):
 
 
 @pytest.mark.skipif(KNMI is None, reason="shared/data/radar/knmi is not there")
-def test_real_composites(tmp_path, pysteps):
+def test_real_composites(tmp_path):
     """Each frame is pysteps's own, as a rate, and its blocks' means are those of the known."""
     make_record(str(KNMI / "*0826053[05]*.h5"), tmp_path / "a.nc")
     make_record(str(KNMI / "*0826053[05]*.h5"), tmp_path / "b.nc", Choices(coarsen=7))

@@ -89,7 +89,6 @@ def test_the_example_in_short(tmp_path, rain):
     csi = (told & came).sum((0, 2, 3)) / (told | came).sum((0, 2, 3))
     np.testing.assert_allclose(result["forecasts"]["persistence"]["at"]["1"]["csi"], csi)
 
-    pytest.importorskip("pysteps")
     yardstick = ["--extrapolation", "--no-climatology", "--plot", tmp_path / "rain.png"]
     output = run_here("test.py", "--pretrained_model", folder / "best.ckpt", *scores, *yardstick)
     assert "extrapolation: optical flow of the input frames moves the last one" in output.stdout
