@@ -16,6 +16,8 @@ from src.runtime.files import is_hidden, natural_order
 
 CF = "cf"
 FORMATS = (*KINDS, CF)
+# Suffixes of files about composites, which lie in a folder beside them.
+ABOUT = (".csv", ".htm", ".html", ".json", ".md", ".md5", ".pdf", ".sha256", ".txt", ".xml", ".yml")
 ZARR = (".zgroup", "zarr.json")
 # Beginnings of files that are known and not read, and what to do about them.
 REFUSED = {
@@ -49,6 +51,8 @@ DIRECTIVES = {
 def find_files(source):
     """The files in a folder and in those below it, or those that a pattern matches, sorted by name.
 
+    Of a folder, texts about the composites are left out; a line names them.
+
     Raises:
         InputError: there are none.
     """
@@ -59,6 +63,10 @@ def find_files(source):
         paths = [path for path in folder.rglob("*") if path.is_file()]
         hidden = [path for path in paths if any(map(is_hidden, _within(path, folder)))]
         paths = sorted(set(paths) - set(hidden), key=natural_order)
+        texts = [path for path in paths if path.suffix.lower() in ABOUT]
+        if texts:
+            print(f"left out, as no composites: {', '.join(map(str, texts))}")
+        paths = [path for path in paths if path not in texts]
     else:
         found = sorted(map(Path, glob.glob(source, recursive=True)), key=natural_order)
         paths = [path for each in found for path in find_files(each)]

@@ -84,6 +84,20 @@ def test_a_record_beside_its_files(folder, raw):
         assert dataset.sizes["time"] == len(raw)
 
 
+def test_a_folder_with_texts_and_folders(folder, tmp_path, raw, capsys):
+    """As services deliver: a folder a day, a read-me, a list of sums, hidden files."""
+    (folder / "2010").mkdir()
+    (folder / "8.h5").rename(folder / "2010" / "8.h5")
+    for name in ("README.md", "2010/files.MD5", "._9.h5", ".DS_Store"):
+        (folder / name).write_text("about")
+    make_record(str(folder), tmp_path / "a.nc")
+    with xarray.open_dataset(tmp_path / "a.nc") as dataset:
+        assert dataset.sizes["time"] == len(raw)
+    printed = capsys.readouterr().out
+    assert f"left out, as no composites: {folder / 'README.md'}, " in printed
+    assert "DS_Store" not in printed
+
+
 def test_the_project_reads_it(folder, tmp_path, raw):
     make_record(str(folder), tmp_path / "a.nc")
     reader = open_reader(tmp_path / "a.nc", ReadOptions())
@@ -164,7 +178,7 @@ def duplicate(folder):
 
 
 def other_kind(folder):
-    (folder / "7.h5").write_text("Source: KNMI open data")
+    (folder / "7.h5").write_text("<html>404: not found</html>")
 
 
 WRONG = [
