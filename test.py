@@ -3,6 +3,7 @@
 python test.py                                                         # weights/small.ckpt
 python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # mnist_test_seq.npy in DIR
 python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE --thresholds 1 5 10   # events
+python test.py --pretrained_model runs/NAME/best.ckpt --thresholds 1 5 --extrapolation     # pysteps
 python test.py --limit 500 --baselines --json result.json --plot frames.png
 """
 
@@ -51,6 +52,19 @@ def make_parser():
         help="also measure trivial forecasts: zeros, the last frame, the mean image",
     )
     cli.add_score_flags(parser)
+    add(
+        "--climatology",
+        action=cli.Switch,
+        default=True,
+        help="compare with climatology, the mean of the training split; pixels without any value "
+        "there are then scored for nobody (default: true)",
+    )
+    add(
+        "--extrapolation",
+        action=cli.Switch,
+        help="compare with an extrapolation of rain by optical flow, for which pysteps has to be "
+        "installed; pixels that move in from outside are then scored for nobody",
+    )
     add("--json", metavar="FILE", help="also write the result to this file")
     add(
         "--plot",

@@ -146,6 +146,8 @@ def lines(result, leads=None):
     yield "scores in the data's own units at each lead time, in frames; –: undefined"
     if result["climatology"]:
         yield f"climatology: {result['climatology']}"
+    if "extrapolation" in result:
+        yield describe_extrapolation(**result["extrapolation"])
     for name, scores in forecasts.items():
         if any(scores["non_finite"]):
             yield describe_non_finite(name, scores["non_finite"])
@@ -174,16 +176,26 @@ def describe_non_finite(name, counts):
     return f"{name}: {sum(counts):,} values are not finite, at lead time {leads}: no score there"
 
 
+def describe_extrapolation(ms_per_sequence, without_value):
+    """A line about an extrapolation."""
+    return (
+        f"extrapolation: optical flow of the input frames moves the last one, by pysteps, "
+        f"{ms_per_sequence:.0f} ms a sequence; nobody is scored at the {without_value:.1%} of the "
+        "pixels that move in from outside"
+    )
+
+
 def _table(heads, rows):
     """Yields the lines of a table with a column for each lead time, ten side by side; `heads` are
     the lead times in frames and in units.
     """
+    width = max(12, *(len(name) + 1 for _, name in rows))
     for start in range(0, len(heads["lead time"]), LEADS_IN_A_ROW):
         some = slice(start, start + LEADS_IN_A_ROW)
         for head, lead_times in heads.items():
-            yield f"{head:27}" + "".join(f"{lead:>9}" for lead in lead_times[some])
+            yield f"{head:{15 + width}}" + "".join(f"{lead:>9}" for lead in lead_times[some])
         for (key, name), values in rows.items():
-            yield f"{key:15}{name:12}" + "".join(_cell(value) for value in values[some])
+            yield f"{key:15}{name:{width}}" + "".join(_cell(value) for value in values[some])
 
 
 def _cell(value):

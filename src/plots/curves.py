@@ -36,6 +36,7 @@ LOOKS = {
     "model": {"color": COLOURS[0], "linestyle": "-", "marker": "o"},
     "persistence": {"color": COLOURS[1], "linestyle": "--", "marker": "s"},
     "climatology": {"color": COLOURS[2], "linestyle": "-.", "marker": "d"},
+    "extrapolation": {"color": COLOURS[3], "linestyle": ":", "marker": "^"},
 }
 TITLES = {
     "mse": "mean squared error",
@@ -236,7 +237,9 @@ def score_figure(result, title, errors, event_scores, leads=None):
         axes.set_visible(axes.has_data())
     figure.suptitle(title, fontsize=9, wrap=True)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(LOOKS), frameon=False)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=max(3, len(handles)), frameon=False
+    )
     return figure
 
 

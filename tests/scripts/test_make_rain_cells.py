@@ -88,3 +88,11 @@ def test_the_example_in_short(tmp_path, rain):
     told, came = test[:, [2] * 3] >= 1, test[:, 3:] >= 1
     csi = (told & came).sum((0, 2, 3)) / (told | came).sum((0, 2, 3))
     np.testing.assert_allclose(result["forecasts"]["persistence"]["at"]["1"]["csi"], csi)
+
+    yardstick = ["--extrapolation", "--no-climatology", "--plot", tmp_path / "rain.png"]
+    output = run_here("test.py", "--pretrained_model", folder / "best.ckpt", *scores, *yardstick)
+    assert "extrapolation: optical flow of the input frames moves the last one" in output.stdout
+    result = json.loads((tmp_path / "rain.json").read_text())["scores"]
+    assert set(result["forecasts"]) == {"model", "persistence", "extrapolation"}
+    assert 0 < result["extrapolation"]["without_value"] < 0.5
+    assert (tmp_path / "rain.png").stat().st_size > 10000
