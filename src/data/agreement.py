@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from src.errors import InputError
-from src.formats.grid import Identity
-from src.formats.units import RAIN_RATE, UnitsError, conversion, is_known
+from src.formats.cf.grid import Identity
+from src.formats.cf.units import RAIN_RATE, UnitsError, conversion, is_known
 
 
 def check_alike(first, other):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.formats.frequency import Months, Step
+from src.formats.cf.frequency import Months, Step
 from src.formats.writers import UNITS, in_longest_unit
 
 

@@ -17,9 +17,9 @@ from src.data.sequences import SPLITS, OwnSequences, axes_used, warn_of_scale
 from src.data.time_steps import TimeSteps, time_steps
 from src.errors import InputError
 from src.formats.arrays import SAMPLED, collect_statistics
-from src.formats.frequency import Step
+from src.formats.cf.frequency import Step
+from src.formats.cf.times import as_numbers, joined, time_order
 from src.formats.readers import open_readers
-from src.formats.times import as_numbers, joined, time_order
 
 # If a larger fraction of the training split is beyond the value range, a warning is printed.
 CLIPPED = 0.01

@@ -9,7 +9,7 @@ from src.data.codes import sample_of, warn_of_codes
 from src.data.dataset import Dataset
 from src.errors import InputError
 from src.formats.arrays import Statistics, check_values, fingerprint, out_of_range, read_array
-from src.formats.missing import without_nodata
+from src.formats.cf.missing import without_nodata
 
 SPLITS = ("train", "validation", "test")
 # Values that span less than this fraction of the value range suggest that it is a wrong one.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.errors import InputError
-from src.formats import frequency
-from src.formats.times import as_numbers, is_dated, time_order
+from src.formats.cf import frequency
+from src.formats.cf.times import as_numbers, is_dated, time_order
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 
 from src.errors import InputError
-from src.formats.units import RAIN_RATE, UnitsError, conversion
+from src.formats.cf.units import RAIN_RATE, UnitsError, conversion
 from src.radar.frames import MARSHALL_PALMER, to_rate
 from src.radar.importers import INSTALL, import_pysteps
 

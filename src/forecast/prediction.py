@@ -14,8 +14,8 @@ from src.errors import InputError
 from src.evaluation.evaluate import batch_shape
 from src.formats import writers
 from src.formats.arrays import check_values, npy_header
+from src.formats.cf.missing import without_nodata
 from src.formats.images import holds_pictures, read_sequences
-from src.formats.missing import without_nodata
 from src.formats.readers import would_read
 from src.model import timed_network
 from src.plots import frames as pictures

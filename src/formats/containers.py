@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import InputError
-from src.formats.axes import TIME
+from src.formats.cf.axes import TIME
 
 # Exceptions that xarray and its engines raise on damaged files, found by fuzzing.
 UNREADABLE = (

@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import InputError
-from src.formats.axes import Axes, single_time
+from src.formats.cf.axes import Axes, single_time
+from src.formats.cf.missing import Decoder, remove_zero_fills, without_nan
+from src.formats.cf.times import decode_cf
 from src.formats.containers import (
     UNREADABLE,
     attribute_time,
@@ -24,8 +26,6 @@ from src.formats.containers import (
     unreadable,
     variable_of,
 )
-from src.formats.missing import Decoder, remove_zero_fills, without_nan
-from src.formats.times import decode_cf
 from src.runtime.memory import KEPT, READING
 
 # Frames are read and kept in blocks of about this size, or of some frames, if those are large, and

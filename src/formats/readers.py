@@ -13,8 +13,8 @@ import numpy as np
 
 from src.errors import InputError
 from src.formats.arrays import RECORD, in_order, is_archive, read_file
-from src.formats.grid import Grid
-from src.formats.missing import without_nodata
+from src.formats.cf.grid import Grid
+from src.formats.cf.missing import without_nodata
 from src.formats.netcdf import XarrayReader
 from src.runtime.files import is_hidden, natural_order
 from src.runtime.memory import KEPT

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from src.errors import InputError
-from src.formats.times import time_order
+from src.formats.cf.times import time_order
 from src.radar.frames import AMOUNT, RATE, REFLECTIVITY
 from src.radar.published import find_files, open_file
 from src.radar.record_file import LARGEST, STEP, RecordFile, check_output

@@ -7,8 +7,8 @@ import pytest
 
 from src.data.dataset import Dataset, First
 from src.data.lead_times import LeadStep, lead_step
-from src.formats import frequency
-from src.formats.grid import Grid
+from src.formats.cf import frequency
+from src.formats.cf.grid import Grid
 
 
 class Times(Dataset):

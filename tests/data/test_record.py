@@ -13,7 +13,7 @@ from src.config.presets import make_config
 from src.data.record import split_by_time
 from src.data.sources import evaluation_source, mean_image_source, training_sources
 from src.errors import InputError
-from src.formats.times import time_order
+from src.formats.cf.times import time_order
 from src.tools.start import resolve_dataset
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from src.data.lead_times import LeadStep
 from src.data.normalizer import Normalizer
-from src.formats.grid import Grid
+from src.formats.cf.grid import Grid
 from src.plots.frames import (
     ColorScale,
     animation_frames,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.errors import InputError
-from src.formats.times import as_numbers, is_dated
+from src.formats.cf.times import as_numbers, is_dated
 
 DAY = 86400.0
 UNITS = {"D": DAY, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}

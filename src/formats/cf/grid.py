@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from src.formats.units import UnitsError, converted, is_known, same_name
+from src.formats.cf.units import UnitsError, converted, is_known, same_name
 
 # Coordinates of two files are the same if they differ by less than this fraction of a pixel.
 SAME_PLACE = 0.05

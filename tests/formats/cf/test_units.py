@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from src.errors import InputError
-from src.formats.units import UnitsError, conversion, same_name
+from src.formats.cf.units import UnitsError, conversion, same_name
 
 SAME = [
     *("mm/h", "mm/hr", "mm/hour", "mm h^-1", "mm.h-1", "mm h**-1", "kg m-2 h-1", "mmh-1", "mmhr-1"),

@@ -7,7 +7,7 @@ Dimensions without a coordinate go by the usual names of dimensions.
 import re
 
 from src.errors import InputError
-from src.formats.grid import Axis, Grid
+from src.formats.cf.grid import Axis, Grid
 
 # As CF spells them, 4.1 and 4.2.
 LATITUDE_UNITS = ("degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN")

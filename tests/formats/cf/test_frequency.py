@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from src.errors import InputError
-from src.formats import frequency
+from src.formats.cf import frequency
 
 
 def dates(step, count, start="2001-01-01"):

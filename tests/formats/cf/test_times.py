@@ -8,8 +8,8 @@ import xarray as xr
 
 from src.data.record import Record
 from src.errors import InputError
+from src.formats.cf.times import as_numbers
 from src.formats.options import ReadOptions
-from src.formats.times import as_numbers
 
 FRAMES = 12
 
