@@ -1,8 +1,12 @@
-"""The interface of all kinds of sequences."""
+"""The interface of all kinds of sequences, and the time from one frame to the next."""
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
+
+from src.formats.cf.frequency import Months, Step
+from src.formats.writers import UNITS, in_longest_unit
 
 
 class Dataset:
@@ -63,3 +67,36 @@ def times_of(source, indices):
     """The times of all frames of several sequences, (B, T), or None if they have no times."""
     times = [source.times(n) for n in indices]
     return None if times[0] is None else np.stack(times)
+
+
+@dataclass(frozen=True)
+class LeadStep:
+    """The time from one frame to the next, as it is shown.
+
+    Args:
+        size: a number of units.
+        unit: "minutes", "hours", "days" or "months", for example.
+    """
+
+    size: float
+    unit: str
+
+    def lead(self, frames):
+        """The lead time after some frames, a number or an array."""
+        return self.size * frames
+
+
+def lead_step(source):
+    """The `LeadStep` of a dataset, or None if its record does not say how long a step is, or if
+    steps differ, as those of 10-day periods.
+    """
+    rule = source.frequency
+    if isinstance(rule, Months):
+        return LeadStep(rule.stride, "months") if len(rule.places) == 1 else None
+    if not isinstance(rule, Step):
+        return None
+    if rule.dated:
+        (size,), unit = in_longest_unit([np.timedelta64(round(rule.length * 1e6), "us")])
+    else:
+        size, unit = rule.length, source.grid.time_attributes.get("units")
+    return LeadStep(int(size) if size == int(size) else size, unit) if unit in UNITS else None

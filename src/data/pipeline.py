@@ -8,7 +8,7 @@ import os
 import mindspore.dataset as ds
 import numpy as np
 
-from src.data.workers import Workers
+from src.runtime.workers import Workers
 
 
 class BatchNumbers:

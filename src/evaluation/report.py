@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from src.data.lead_times import lead_step
+from src.data.dataset import lead_step
 from src.evaluation.scores import CATEGORICAL, CONTINUOUS
 from src.evaluation.verification import MODEL
 from src.model import timed_network

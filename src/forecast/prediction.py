@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from src.data.agreement import check_identity, convert_units
-from src.data.lead_times import lead_step
+from src.data.dataset import lead_step
 from src.data.normalizer import check_value_range
 from src.data.own_data import log_frequency, open_file, with_dataset_named
 from src.data.sequences import OwnSequences, axes_used, warn_of_scale

@@ -12,7 +12,7 @@ import numpy as np
 from mindspore.train import Callback
 
 from src import run_folder
-from src.data.lead_times import lead_step
+from src.data.dataset import lead_step
 from src.errors import DiskError, InputError
 from src.evaluation.evaluate import forecaster_of
 from src.runtime.files import write_atomically

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.lead_times import LeadStep
+from src.data.dataset import LeadStep
 from src.data.normalizer import Normalizer
 from src.formats.cf.grid import Grid
 from src.plots.frames import (

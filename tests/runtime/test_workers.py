@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from src.data.workers import Workers
+from src.runtime.workers import Workers
 from tests.scripts.conftest import ROOT
 
 # A parent of two workers that says who they are, and waits.

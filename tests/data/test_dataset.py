@@ -5,8 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.data.dataset import Dataset, First
-from src.data.lead_times import LeadStep, lead_step
+from src.data.dataset import Dataset, First, LeadStep, lead_step
 from src.formats.cf import frequency
 from src.formats.cf.grid import Grid
 
