@@ -208,6 +208,8 @@ class Record:
         """What is unusual in the times, in words; "" if nothing is."""
         counts = self.steps.counts()
         notes = [f"{counts}, which no window contains"] if counts else []
+        if self.times is None and self.readers[0].has_names:
+            notes.append("no times: frames count as evenly spaced")
         assumed = {reader.grid.time_note for reader in self.readers} - {None}
         return "; ".join([*notes, *sorted(assumed)])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.data.codes import sample_of, warn_of_codes
+from src.data import codes
 from src.data.dataset import Dataset
 from src.errors import InputError
 from src.formats.arrays import Statistics, check_values, fingerprint, out_of_range, read_array
@@ -144,7 +144,7 @@ class SequencesFile:
     def check_values(self, data, normalizer):
         """Raises `InputError` for values beyond the range, and for missing ones unless masked."""
         values = check_values(self.array, self.path, missing=normalizer.fill is not None)
-        self._warn_of_codes(values)
+        self.warn_of_codes(values)
         outside = out_of_range(values, normalizer.value_range)
         if outside:
             raise InputError(
@@ -157,13 +157,13 @@ class SequencesFile:
         """
         values = check_values(self.array, self.path, missing=normalizer.fill is not None)
         if split is None:
-            self._warn_of_codes(values)
+            self.warn_of_codes(values)
         warn_of_scale(values, normalizer.value_range, self.path)
 
-    def _warn_of_codes(self, extremes):
+    def warn_of_codes(self, extremes):
         """Warns of values that look like codes for missing ones."""
-        sample = sample_of(self.array.__getitem__, range(len(self.array)))
-        warn_of_codes(self.path, sample, extremes, self.stored_dtype)
+        sample = codes.sample_of(self.array.__getitem__, range(len(self.array)))
+        codes.warn_of_codes(self.path, sample, extremes, self.stored_dtype)
 
     def split(self, data, split, normalizer, size=None, seed=None):
         """A split of the file, "train", "validation" or "test", as a dataset."""

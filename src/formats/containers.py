@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import InputError
-from src.formats.cf.axes import TIME
+from src.formats.cf.axes import LEVELS, TIME
 
 # Exceptions that xarray and its engines raise on damaged files, found by fuzzing.
 UNREADABLE = (
@@ -244,6 +244,13 @@ def _is_position(variable):
     )
 
 
+def _is_level(name, variable):
+    """Whether a scalar is the level of the values, though none of them says so."""
+    units = str(variable.attrs.get("units", "1"))
+    named = LEVELS.match(name) and units not in ("", "1")
+    return named or variable.attrs.get("axis") == "Z" or "positive" in variable.attrs
+
+
 def _is_time(dataset, dim):
     attributes = dataset.variables[dim].attrs if dim in dataset.variables else {}
     is_named = TIME.fullmatch(str(dim).lower()) or attributes.get("standard_name") == "time"
@@ -263,7 +270,7 @@ def own_part(dataset, variable):
         for name, v in variables.items()
         if name != variable
         and set(v.dims) <= dims
-        and (name in (*dims, *listed) or (v.ndim and _is_position(v)))
+        and (name in (*dims, *listed) or (_is_position(v) if v.ndim else _is_level(name, v)))
     ]
     besides = _words(variables[variable].attrs, "grid_mapping")
     besides |= set().union(*(_words(variables[n].attrs, *REFERENCES[1:3]) for n in coordinates))

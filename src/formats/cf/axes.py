@@ -290,16 +290,19 @@ class Axes:
 
     def _levels(self):
         """The coordinates that say at which level, or the like, the values are, by name."""
-        array, channels = self.array, self.dims[1]
+        array, (time, channels, *_) = self.array, self.dims
         vertical = array.cf.axes.get("Z", []) + array.cf.coordinates.get("vertical", [])
         found = {}
         for name, c in array.coords.items():
             units = str(c.attrs.get("units", "")).strip()
+            is_named = name in vertical or LEVELS.match(str(name))
+            if is_named and c.dims == (time,) and (c.values == c.values[0]).all():
+                c = c[0]
             has_place = set(c.dims) & set(self.dims) - {channels}
             if has_place or c.ndim > 1 or c.dtype.kind not in "iuf" or PLACE.match(units):
                 continue
             has_units = units not in ("", "1") and not PERIODS.match(units)
-            if has_units or channels in c.dims or name in vertical or LEVELS.match(str(name)):
+            if has_units or channels in c.dims or is_named:
                 found[str(name)] = Axis(tuple(map(str, c.dims)), c.values, dict(c.attrs))
         return found
 
