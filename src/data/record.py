@@ -18,7 +18,7 @@ from src.data.time_steps import TimeSteps, split_by_time, time_steps
 from src.errors import InputError
 from src.formats.arrays import SAMPLED, collect_statistics
 from src.formats.cf.frequency import Step
-from src.formats.cf.times import as_numbers, joined, time_order
+from src.formats.cf.times import as_numbers, is_dated, joined, time_order
 from src.formats.readers import open_readers
 
 # If a larger fraction of the training split is beyond the value range, a warning is printed.
@@ -190,6 +190,9 @@ class Record:
         notes = [f"{counts}, which no window contains"] if counts else []
         if self.times is None and self.readers[0].has_names:
             notes.append("no times: frames count as evenly spaced")
+        elif self.times is not None and not is_dated(self.times):
+            units = self.grid.time_attributes.get("units")
+            notes.append(f"times are plain numbers, {units or 'without units'}, and no dates")
         assumed = {reader.grid.time_note for reader in self.readers} - {None}
         return "; ".join([*notes, *sorted(assumed)])
 

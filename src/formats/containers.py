@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import InputError
-from src.formats.cf.axes import LEVELS, TIME
+from src.formats.cf.axes import LEVELS, TIME, has_role
 
 # Exceptions that xarray and its engines raise on damaged files, found by fuzzing.
 UNREADABLE = (
@@ -235,20 +235,14 @@ def _words(attributes, *names):
 
 def _is_position(variable):
     """Whether attributes say that a variable holds positions in space or time."""
-    from cf_xarray.criteria import coordinate_criteria
-
-    return any(
-        str(variable.attrs.get(attribute)) in values
-        for role in ("latitude", "longitude", "time", "X", "Y", "T")
-        for attribute, values in coordinate_criteria[role].items()
-    )
+    return has_role(variable.attrs, "latitude", "longitude", "time", "X", "Y", "T")
 
 
 def _is_level(name, variable):
     """Whether a scalar is the level of the values, though none of them says so."""
     units = str(variable.attrs.get("units", "1"))
-    named = LEVELS.match(name) and units not in ("", "1")
-    return named or variable.attrs.get("axis") == "Z" or "positive" in variable.attrs
+    is_named = LEVELS.match(str(name)) and units not in ("", "1")
+    return is_named or has_role(variable.attrs, "vertical", "Z")
 
 
 def _is_time(dataset, dim):

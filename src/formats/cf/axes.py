@@ -9,9 +9,6 @@ import re
 from src.errors import InputError
 from src.formats.cf.grid import Axis, Grid
 
-# As CF spells them, 4.1 and 4.2.
-LATITUDE_UNITS = ("degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN")
-LONGITUDE_UNITS = ("degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE")
 # Coordinates that are no level: of place and of time.
 PLACE = re.compile(r"degrees?_?(n|e|north|east)$|.* since ", re.I)
 PERIODS = re.compile(r"(s|secs?|seconds?|min(ute)?s?|h|hrs?|hours?|d|days?|months?|years?)$", re.I)
@@ -264,7 +261,8 @@ class Axes:
         """
         found = dict(self.array.coords)
         for name, variable in dataset.variables.items():
-            if _is_of_globe(variable.attrs) and set(variable.dims) <= set(self.array.dims):
+            is_place = has_role(variable.attrs, "latitude", "longitude")
+            if is_place and set(variable.dims) <= set(self.array.dims):
                 found.setdefault(name, dataset[name])
         found.pop(self.time, None)
         return {name: c for name, c in found.items() if self._is_fixed(c)}
@@ -353,7 +351,12 @@ def _attributes(variable):
     return dict(variable.attrs) | {name: value for name, value in moved.items() if value}
 
 
-def _is_of_globe(attributes):
-    """Whether attributes are of a latitude or a longitude."""
-    of_name = attributes.get("standard_name") in ("latitude", "longitude")
-    return of_name or attributes.get("units") in (*LATITUDE_UNITS, *LONGITUDE_UNITS)
+def has_role(attributes, *roles):
+    """Whether attributes say that a variable is a coordinate of one of some roles, of cf_xarray."""
+    from cf_xarray.criteria import coordinate_criteria
+
+    return any(
+        str(attributes.get(name)) in values
+        for role in roles
+        for name, values in coordinate_criteria[role].items()
+    )

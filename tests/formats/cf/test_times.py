@@ -203,3 +203,13 @@ def test_a_record_without_times_says_so(tmp_path):
     assert opened(tmp_path / "r.nc").notes() == "no times: frames count as evenly spaced"
     np.save(tmp_path / "r.npy", frames)
     assert opened(tmp_path / "r.npy").notes() == ""
+
+
+@pytest.mark.parametrize(
+    ("units", "said"),
+    [("hours after 2001-02-03", "hours after 2001-02-03"), (None, "without units")],
+)
+def test_numbers_that_are_no_dates_are_named(tmp_path, units, said):
+    record = opened(write(tmp_path / "r.nc", np.arange(5.0), units))
+    assert record.notes() == f"times are plain numbers, {said}, and no dates"
+    assert str(record.steps.frequency) == "1"
