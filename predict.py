@@ -93,8 +93,7 @@ def main(args):
     else:
         path = checkpoint.checkpoint_path(args.pretrained_model)
         model = predictor.from_checkpoint(path, args.forecast_frames)
-    if model.config:
-        model.config = model.config.reading(vars(args))
+    model.set_reading(vars(args))
     if args.input:
         axes = getattr(args, "axes", None)
         source = prediction.sequences_of_input(

@@ -10,6 +10,7 @@ import typing
 from src.config.fields import names
 from src.config.presets import DEFAULT_PRESET, PRESETS, RECIPES
 from src.config.schema import DataConfig, ModelConfig, TrainingConfig
+from src.data.own_data import check_reading
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
 from src.runtime import signals
 from src.runtime.files import remove_half_written
@@ -167,10 +168,15 @@ def add_reading_flags(parser, file):
 
 
 def check_reading_flags(args, file):
-    """Raises `InputError` for a flag of `add_reading_flags` without the flag named `file`."""
+    """Raises `InputError` for a flag of `add_reading_flags` without the flag named `file`, or that
+    its data cannot follow.
+    """
+    path = getattr(args, file.lstrip("-"))
     for name in (*names(DataConfig, reads_file=True), "any_step"):
-        if getattr(args, name, None) and getattr(args, file.lstrip("-")) is None:
+        if getattr(args, name, None) and path is None:
             raise InputError(f"--{name} is given without {file}, to which it belongs")
+    if path is not None:
+        check_reading(path, vars(args))
 
 
 def add_value_range_flag(parser, file):

@@ -23,11 +23,15 @@ from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
 from src.errors import InputError
 from src.formats.arrays import check_axes, read_file
+from src.formats.images import holds_pictures
 from src.formats.options import ReadOptions
 from src.formats.readers import files_of, is_array
 
 # Checkpoints from before this version do not say how their dataset was read (read_by).
 READ_DIFFERENTLY = "0.3.0"
+# The settings of how own data are read, and those of them that only files with names have.
+READING = {f.name for f in dataclasses.fields(ReadOptions)}
+OF_NAMES = {"variable", "group", "time", "latitude", "longitude"}
 # The most windows that a mean image is computed from.
 SAMPLED_WINDOWS = 1000
 
@@ -67,6 +71,26 @@ def log_frequency(file, known):
     """Prints the frequency of a file's times unless it is that which a checkpoint has."""
     if file.frequency not in (known, None):
         print(f"frequency: {file.frequency}, found in {file.path}")
+
+
+def check_reading(path, given):
+    """Raises `InputError` for a setting of how own data are read that the data cannot follow.
+
+    Args:
+        path: a file, a folder, or a pattern.
+        given: the settings that were given, by name.
+    """
+    given = {name for name, value in given.items() if value} & READING
+    if not given:
+        return
+    if holds_pictures(path):
+        what, wrong = "is made of pictures", given - {"nodata"}
+    elif all(map(is_array, files_of(path))):
+        what, wrong = "is neither NetCDF nor Zarr: its axes have no names", given & OF_NAMES
+    else:
+        what, wrong = "has names of its axes, and axes is for .npy and .npz", given & {"axes"}
+    if wrong:
+        raise InputError(f"{path}: {what}; leave --{' and --'.join(sorted(wrong))} out")
 
 
 def _holds_sequences(dimensions, data):
@@ -169,13 +193,15 @@ def _source_of_other(file, data, normalizer, grown):
             "trained on, whose training and validation splits are left out"
         )
         return file.after_training(data, normalizer)
-    if data.dataset_size is None and str(Path(file.path).absolute()) == data.dataset:
-        print(
-            f"{file.path}: is not as it was when the network was trained on it: frames that it was "
-            "trained on may be among those that are measured"
-        )
     source = file.whole(data, normalizer)
     file.warn_of_values(data, normalizer)
+    is_there = str(Path(file.path).absolute()) == data.dataset
+    if data.dataset_size is None and (is_there or (data.read_by is None and file.changes)):
+        gone = "is not as it was when the network was trained on it"
+        print(
+            f"{file.path}: {_difference(file, data, gone)}: frames that it was trained on may be "
+            "among those that are measured"
+        )
     return source
 
 

@@ -13,36 +13,16 @@ import numpy as np
 
 from src.data.agreement import check_alike, conversions_to_first
 from src.data.codes import sample_of, warn_of_codes
-from src.data.sequences import SPLITS, OwnSequences, axes_used, warn_of_scale
-from src.data.time_steps import TimeSteps, time_steps
+from src.data.sequences import Windows, axes_used, warn_of_scale
+from src.data.time_steps import TimeSteps, split_by_time, time_steps
 from src.errors import InputError
 from src.formats.arrays import SAMPLED, collect_statistics
 from src.formats.cf.frequency import Step
-from src.formats.cf.times import as_numbers, joined, time_order
+from src.formats.cf.times import as_numbers, is_dated, joined, time_order
 from src.formats.readers import open_readers
 
 # If a larger fraction of the training split is beyond the value range, a warning is printed.
 CLIPPED = 0.01
-
-
-def split_by_time(steps, window, held_out):
-    """The frames of each split, a dict of ranges, with a gap of one window between two splits.
-
-    Args:
-        steps: number of frames in the record.
-        window: number of frames in a window.
-        held_out: fraction of the frames for validation, and the same again for testing. Each split
-            has at least one window.
-
-    Raises:
-        ValueError: the record is shorter than five windows.
-    """
-    if steps < 5 * window:
-        raise ValueError(f"{steps} frames are fewer than five windows of {window}")
-    held = min(max(window, round(held_out * steps)), (steps - 3 * window) // 2)
-    test, validation = steps - held, steps - 2 * held - window
-    splits = (0, validation - window), (validation, validation + held), (test, steps)
-    return {name: range(*split) for name, split in zip(SPLITS, splits, strict=True)}
 
 
 class Record:
@@ -208,42 +188,13 @@ class Record:
         """What is unusual in the times, in words; "" if nothing is."""
         counts = self.steps.counts()
         notes = [f"{counts}, which no window contains"] if counts else []
+        if self.times is None and self.readers[0].has_names:
+            notes.append("no times: frames count as evenly spaced")
+        elif self.times is not None and not is_dated(self.times):
+            units = self.grid.time_attributes.get("units")
+            notes.append(f"times are plain numbers, {units or 'without units'}, and no dates")
         assumed = {reader.grid.time_note for reader in self.readers} - {None}
         return "; ".join([*notes, *sorted(assumed)])
-
-
-class Windows(OwnSequences):
-    """Windows of a record; each is used once before any is used again.
-
-    Args:
-        record: the `Record`.
-        indices: the numbers of the windows' first frames.
-        frames: number of frames in a window.
-        normalizer, name, size, seed: as in `OwnSequences`.
-    """
-
-    @property
-    def grid(self):
-        """The `Grid` of the frames; None for files of NumPy, which have none."""
-        return self.array.grid if self.array.readers[0].has_names else None
-
-    def frame_shape(self):
-        """(C, H, W) of a frame."""
-        return self.array.frame_shape
-
-    @property
-    def frequency(self):
-        """The rule of the record's times; None if they have none, or are unknown."""
-        return self.array.steps.frequency
-
-    def times(self, index):
-        """The times of a window's frames, as in the files; None if they have none."""
-        start, times = self.indices[index], self.array.times
-        return None if times is None else times[start : start + self.shape[0]]
-
-    def read(self, indices):
-        """The windows that start at these frames of the record, (B, T, C, H, W)."""
-        return np.stack([self.array.read(start, start + self.shape[0]) for start in indices])
 
 
 class RecordFile:

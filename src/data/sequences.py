@@ -1,17 +1,17 @@
-"""Own data: whole sequences in one file, split by sequence."""
+"""Own data as sequences: those of one file, split at random, and windows of a record."""
 
 import sys
 from dataclasses import dataclass
 
 import numpy as np
 
-from src.data.codes import sample_of, warn_of_codes
+from src.data import codes
 from src.data.dataset import Dataset
+from src.data.time_steps import SPLITS
 from src.errors import InputError
 from src.formats.arrays import Statistics, check_values, fingerprint, out_of_range, read_array
 from src.formats.cf.missing import without_nodata
 
-SPLITS = ("train", "validation", "test")
 # Values that span less than this fraction of the value range suggest that it is a wrong one.
 NARROW = 0.02
 
@@ -86,6 +86,40 @@ class OwnSequences(Dataset):
         return np.random.default_rng((self.seed, number)).permutation(self.indices)
 
 
+class Windows(OwnSequences):
+    """Windows of a record; each is used once before any is used again.
+
+    Args:
+        record: the `Record`.
+        indices: the numbers of the windows' first frames.
+        frames: number of frames in a window.
+        normalizer, name, size, seed: as in `OwnSequences`.
+    """
+
+    @property
+    def grid(self):
+        """The `Grid` of the frames; None for files of NumPy, which have none."""
+        return self.array.grid if self.array.readers[0].has_names else None
+
+    def frame_shape(self):
+        """(C, H, W) of a frame."""
+        return self.array.frame_shape
+
+    @property
+    def frequency(self):
+        """The rule of the record's times; None if they have none, or are unknown."""
+        return self.array.steps.frequency
+
+    def times(self, index):
+        """The times of a window's frames, as in the files; None if they have none."""
+        start, times = self.indices[index], self.array.times
+        return None if times is None else times[start : start + self.shape[0]]
+
+    def read(self, indices):
+        """The windows that start at these frames of the record, (B, T, C, H, W)."""
+        return np.stack([self.array.read(start, start + self.shape[0]) for start in indices])
+
+
 class SequencesFile:
     """A file of whole sequences as own data; `RecordFile` has the same methods.
 
@@ -144,7 +178,7 @@ class SequencesFile:
     def check_values(self, data, normalizer):
         """Raises `InputError` for values beyond the range, and for missing ones unless masked."""
         values = check_values(self.array, self.path, missing=normalizer.fill is not None)
-        self._warn_of_codes(values)
+        self.warn_of_codes(values)
         outside = out_of_range(values, normalizer.value_range)
         if outside:
             raise InputError(
@@ -157,13 +191,13 @@ class SequencesFile:
         """
         values = check_values(self.array, self.path, missing=normalizer.fill is not None)
         if split is None:
-            self._warn_of_codes(values)
+            self.warn_of_codes(values)
         warn_of_scale(values, normalizer.value_range, self.path)
 
-    def _warn_of_codes(self, extremes):
+    def warn_of_codes(self, extremes):
         """Warns of values that look like codes for missing ones."""
-        sample = sample_of(self.array.__getitem__, range(len(self.array)))
-        warn_of_codes(self.path, sample, extremes, self.stored_dtype)
+        sample = codes.sample_of(self.array.__getitem__, range(len(self.array)))
+        codes.warn_of_codes(self.path, sample, extremes, self.stored_dtype)
 
     def split(self, data, split, normalizer, size=None, seed=None):
         """A split of the file, "train", "validation" or "test", as a dataset."""

@@ -66,6 +66,8 @@ def sequences_of_input(predictor, path, value_range=None, truth=False, axes=None
     start = array.shape[1] - needed
     used = array[:, start:]
     values = check_values(used, path, start, missing=normalizer.fill is not None)
+    if file:
+        file.warn_of_codes(values)
     warn_of_scale(values, scale, path)
     order = axes_used(config.data) if file else ""
     name = (

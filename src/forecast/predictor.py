@@ -9,8 +9,9 @@ from mindspore import nn
 from mindspore.train.mind_ir_pb2 import ModelProto
 
 from src import checkpoint
+from src.config.fields import names
 from src.config.presets import make_config
-from src.config.schema import Config
+from src.config.schema import Config, DataConfig
 from src.data.normalizer import PIXELS, Normalizer, make_normalizer
 from src.data.sequences import check_frames
 from src.errors import InputError
@@ -47,6 +48,20 @@ class Predictor:
         if self.config is None:
             return make_config("small", {**names, "image_size": tuple(size), "channels": channels})
         return dataclasses.replace(self.config, data=dataclasses.replace(self.config.data, **names))
+
+    def set_reading(self, flags):
+        """Sets how own data are read, by the flags that were given; raises `InputError` for those
+        that a network of unknown settings cannot follow.
+        """
+        if self.config:
+            self.config = self.config.reading(flags)
+            return
+        for name in (*names(DataConfig, reads_file=True), "any_step"):
+            if name != "axes" and flags.get(name):
+                raise InputError(
+                    f"{self.name}: does not say how its network was trained, so it forecasts "
+                    f"arrays and pictures as they are: leave --{name} out"
+                )
 
     def normalizer(self, frame_size, value_range):
         """The `Normalizer` for frames of (height, width) and a value range."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import InputError
-from src.formats.cf.axes import TIME
+from src.formats.cf.axes import LEVELS, TIME, has_role
 
 # Exceptions that xarray and its engines raise on damaged files, found by fuzzing.
 UNREADABLE = (
@@ -235,13 +235,14 @@ def _words(attributes, *names):
 
 def _is_position(variable):
     """Whether attributes say that a variable holds positions in space or time."""
-    from cf_xarray.criteria import coordinate_criteria
+    return has_role(variable.attrs, "latitude", "longitude", "time", "X", "Y", "T")
 
-    return any(
-        str(variable.attrs.get(attribute)) in values
-        for role in ("latitude", "longitude", "time", "X", "Y", "T")
-        for attribute, values in coordinate_criteria[role].items()
-    )
+
+def _is_level(name, variable):
+    """Whether a scalar is the level of the values, though none of them says so."""
+    units = str(variable.attrs.get("units", "1"))
+    is_named = LEVELS.match(str(name)) and units not in ("", "1")
+    return is_named or has_role(variable.attrs, "vertical", "Z")
 
 
 def _is_time(dataset, dim):
@@ -263,7 +264,7 @@ def own_part(dataset, variable):
         for name, v in variables.items()
         if name != variable
         and set(v.dims) <= dims
-        and (name in (*dims, *listed) or (v.ndim and _is_position(v)))
+        and (name in (*dims, *listed) or (_is_position(v) if v.ndim else _is_level(name, v)))
     ]
     besides = _words(variables[variable].attrs, "grid_mapping")
     besides |= set().union(*(_words(variables[n].attrs, *REFERENCES[1:3]) for n in coordinates))

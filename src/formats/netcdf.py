@@ -16,7 +16,7 @@ import numpy as np
 from src.errors import InputError
 from src.formats.cf.axes import Axes, single_time
 from src.formats.cf.missing import Decoder, remove_zero_fills, without_nan
-from src.formats.cf.times import decode_cf
+from src.formats.cf.times import decode_cf, decode_time
 from src.formats.containers import (
     UNREADABLE,
     attribute_time,
@@ -185,6 +185,7 @@ class XarrayReader:
                     return False
                 shape = _groups(file, layout)[-1].variables[layout.variable].shape
                 times = self._times_of(file, layout)
+                scalars = _scalars_of(file, layout, like.grid.scalars)
         except UNREADABLE:
             return False
         sizes = dict(zip(layout.file_dims, shape, strict=True))
@@ -196,6 +197,8 @@ class XarrayReader:
             own = {k: v for k, v in times.encoding.items() if k in attributes and k in OF_TIME}
             if own != {k: attributes[k] for k in own}:
                 self.grid = replace(like.grid, time_attributes=attributes | own)
+        if any(axis is not like.grid.scalars[name] for name, axis in scalars.items()):
+            self.grid = replace(self.grid, scalars=scalars)
         return self.shape[0] > 0
 
     def _times_of(self, file, layout):
@@ -335,17 +338,6 @@ def decode(dataset):
     return decoded.assign(undecoded).set_coords(coordinates), errors
 
 
-def decode_time(name, values, attributes):
-    """Times, a Variable of (n,), decoded by CF."""
-    import xarray
-
-    raw = xarray.Variable("n", np.reshape(values, -1), dict(attributes))
-    with warnings.catch_warnings():
-        # Dates beyond nanoseconds become cftime objects.
-        warnings.simplefilter("ignore", xarray.SerializationWarning)
-        return decode_cf(xarray.Dataset({name: raw})).variables[name].load()
-
-
 def _open_netcdf(path):
     """Opens a NetCDF file without xarray, which takes much longer; values stay undecoded."""
     import netCDF4
@@ -368,9 +360,22 @@ def _variables(groups):
     return {name: v for group in groups for name, v in group.variables.items()}
 
 
+def _scalars_of(file, layout, scalars):
+    """Scalar coordinates of another file of a layout, by name: those that are times are this one's,
+    such as the time of the analysis, for they are not in the digest.
+    """
+    found, variables = dict(scalars), _variables(_groups(file, layout))
+    for name, axis in scalars.items():
+        if axis.values.dtype.kind in "MO":
+            variable = variables[name]
+            time = decode_time(name, np.asarray(variable[...]), variable.__dict__)
+            found[name] = replace(axis, values=time.values.reshape(axis.values.shape))
+    return found
+
+
 def _digest(file, layout):
     """A hash of all in a NetCDF file that decides how it is read: names, types, sizes, attributes,
-    coordinates; not times, their units and their number.
+    coordinates at the first time; not times, their units and their number.
     """
     found = hashlib.blake2b(digest_size=16)
     time = layout.dims[0]
@@ -382,9 +387,9 @@ def _digest(file, layout):
         for key, value in attributes.items():
             if not (is_time and key in OF_TIME):
                 found.update(repr((key, np.asarray(value).tolist())).encode())
-        fixed = time not in variable.dimensions and not is_time
-        if fixed and (name in layout.coordinates or variable.size == 1):
-            found.update(np.asarray(variable[...]).tobytes())
+        if not is_time and name in layout.coordinates:
+            first = tuple(0 if dim == time else slice(None) for dim in variable.dimensions)
+            found.update(np.asarray(variable[first or ...]).tobytes())
     return found.digest()
 
 

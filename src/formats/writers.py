@@ -15,12 +15,10 @@ import mindspore as ms
 import numpy as np
 
 from src.errors import DiskError, InputError
+from src.formats.containers import REFERENCES
 from src.runtime.files import scratch_folder, write_atomically
 
 PIECE_BYTES = 1 << 24
-# Attributes that refer to variables which the forecast does not contain.
-REFERENCES = ("grid_mapping", "ancillary_variables", "coordinates", "bounds")
-REFERENCES += ("cell_measures", "formula_terms", "climatology")
 # Attributes that describe the record's stored values, which the forecast does not have.
 OF_STORED_VALUES = (
     *("_FillValue", "missing_value", "valid_min", "valid_max", "valid_range", "actual_range"),
@@ -329,6 +327,7 @@ def _valid_times(times, input_frames, frames, source):
 
 
 def _lasting(attributes):
+    # What refers to variables is written for those alone that the forecast has.
     left_out = (*REFERENCES, *OF_STORED_VALUES, *RESERVED)
     return {name: value for name, value in attributes.items() if name not in left_out}
 

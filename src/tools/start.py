@@ -337,16 +337,7 @@ def _check_kind(file, data):
             f"{file.path}: holds whole sequences, and a file's name says the time of one frame; "
             "leave --time_from_name out"
         )
-    for name in ("variable", "group", "time", "latitude", "longitude"):
-        if getattr(data, name) is not None and not file.has_names:
-            raise InputError(
-                f"{file.path}: is neither NetCDF nor Zarr, so its axes have no names; leave "
-                f"--{name} out"
-            )
-    if data.axes and file.has_names:
-        raise InputError(
-            f"{file.path}: has names of its axes; leave --axes out, which is for .npy and .npz"
-        )
+    own_data.check_reading(file.path, vars(data))
 
 
 def _found_in_values(file, data):

@@ -137,6 +137,17 @@ def test_what_a_file_or_a_checkpoint_does_not_say(tmp_path, capsys, rain):
             assert f"units: {new} says none; its values are taken as 'mm h-1'" in said
 
 
+def test_codes_in_new_sequences_are_named(tmp_path, capsys, rain):
+    """Two pixels of -9999 among rain, as a warning says when a forecast begins and in a test."""
+    frames = np.random.default_rng(0).random((4, 5, 1, 8, 12), np.float32)
+    frames[0, 1, 0, 5, :2] = -9999
+    np.save(tmp_path / "new.npy", frames)
+    for read in (whole, end):
+        read(rain, tmp_path / "new.npy")
+        said = capsys.readouterr().err
+        assert "-9999 (0.1% of the values) looks like a code for missing values: if so" in said
+
+
 def from_before(config):
     """The configuration as a version wrote it that did not store what its dataset holds."""
     names = ("found_variable", "standard_name", "levels", "spacing", "dataset_size")
@@ -171,6 +182,25 @@ def test_an_archive_that_a_checkpoint_from_before_knew_shorter(tmp_path, capsys)
     assert not capsys.readouterr().out
     whole(config, written(tmp_path / "r.nc", dataset_of(range(70))))
     assert "frames that it was trained on may be among those" in capsys.readouterr().out
+
+
+def test_a_record_from_before_at_another_place(tmp_path, capsys):
+    """Its copy is read with a mask that the old version did not know: it may hold what was trained
+    on; of a file that is read as ever nothing is said.
+    """
+    limited = dataset_of(scale=1.5, valid_max=np.float32(80))
+    config = from_before(config_of(written(tmp_path / "r.nc", limited), missing="mask"))
+    old = dataclasses.replace(config.data, read_by=None, dataset_crc=1)
+    config = dataclasses.replace(config, data=old)
+    path = written(tmp_path / "copy.nc", limited.isel(time=slice(50)))
+    whole(config, path)
+    said = capsys.readouterr().out
+    assert f"{path}: is read differently since version 0.3.0: values beyond valid_max" not in said
+    limited = dataset_of(range(50), scale=1.5, valid_max=np.float32(50))
+    whole(config, written(path, limited.where(limited.lat > 0, 1.5)))
+    said = capsys.readouterr().out
+    assert f"{path}: is read differently since version 0.3.0: values beyond valid_max" in said
+    assert "frames that it was trained on may be among those that are measured" in said
 
 
 def test_forecasts_are_in_the_units_of_their_file(tmp_path, rain):
@@ -263,6 +293,17 @@ OTHERS = [
         TEMPERATURE.expand_dims(depth=[10.0], axis=1),
         "depth 10, not depth 0.5",
     ),
+    (
+        # A variable without dimensions that nobody names as a coordinate.
+        TEMPERATURE.assign(level=((), 500.0, {"units": "hPa"})),
+        TEMPERATURE.assign(level=((), 850.0, {"units": "hPa"})),
+        "level 850 hPa, not level 500 hPa",
+    ),
+    (
+        TEMPERATURE.assign_coords(plev=("time", np.full(60, 500.0), {"units": "hPa"})),
+        TEMPERATURE.assign_coords(plev=("time", np.full(60, 850.0), {"units": "hPa"})),
+        "plev 850 hPa, not plev 500 hPa",
+    ),
 ]  # fmt: skip
 SAME = [
     (
@@ -277,6 +318,11 @@ SAME = [
     (at_level(TEMPERATURE, "height", 2.0, "m"), TEMPERATURE),
     (at_level(TEMPERATURE, "step", 3, "hours"), at_level(TEMPERATURE, "step", 6, "hours")),
     (at_level(TEMPERATURE, "orbit", 17), at_level(TEMPERATURE, "orbit", 18)),
+    (TEMPERATURE.assign(altitude=((), 500.0)), TEMPERATURE.assign(altitude=((), 850.0))),
+    (
+        TEMPERATURE.assign_coords(height=("time", np.arange(60.0), {"units": "m"})),
+        TEMPERATURE.assign_coords(height=("time", np.arange(60.0) + 9, {"units": "m"})),
+    ),
 ]
 
 
@@ -323,6 +369,62 @@ def test_coordinates_agree_by_tolerance(tmp_path):
         written(tmp_path / "2.nc", moved(fine, lon=change))
         with pytest.raises(InputError, match="2.nc: differs from 1.nc: other values of lon"):
             Record(tmp_path, ReadOptions())
+
+
+def in_files(folder, change):
+    """Writes the second half of a record to a file of the first half's layout, with a change."""
+    halves = dataset_of(range(30)), dataset_of(range(30, 60))
+    for number, half in enumerate(halves):
+        written(folder / f"{number}.nc", change(half, number))
+    return folder
+
+
+def test_latitudes_that_each_frame_has(tmp_path):
+    """WRF repeats XLAT and XLONG in each frame; another file may be of another place."""
+
+    def mesh(half, number, shift=0.0):
+        lat, lon = np.meshgrid(np.arange(8.0) + shift * number, np.arange(12.0), indexing="ij")
+        dims = ("Time", "south_north", "west_east")
+        places = {
+            name: (dims, np.stack([values] * 30), {"units": units})
+            for name, values, units in (
+                ("XLAT", lat, "degrees_north"),
+                ("XLONG", lon, "degrees_east"),
+            )
+        }
+        names = {"time": "Time", "lat": "south_north", "lon": "west_east"}
+        return half.drop_vars(["lat", "lon"]).rename(names).assign_coords(places)
+
+    assert len(Record(in_files(tmp_path, mesh), ReadOptions())) == 60
+    in_files(tmp_path, lambda half, number: mesh(half, number, 3.0))
+    with pytest.raises(InputError, match="1.nc: differs from 0.nc: other values of XLAT"):
+        Record(tmp_path, ReadOptions())
+
+
+def test_projections_that_differ_in_a_number(tmp_path):
+    def projected(half, number, shift=1.0):
+        mapping = {"grid_mapping_name": "mercator", "longitude_of_projection_origin": 10.0}
+        mapping["longitude_of_projection_origin"] += shift * number
+        mapping["comment"] = f"file {number}"
+        half.rain.attrs["grid_mapping"] = "crs"
+        return half.assign(crs=((), 0, mapping))
+
+    with pytest.raises(InputError, match="1.nc: .* crs with longitude_of_pro.* 11.0, not 10.0"):
+        Record(in_files(tmp_path, projected), ReadOptions())
+    in_files(tmp_path, lambda half, number: projected(half, number, 1e-9))
+    assert len(Record(tmp_path, ReadOptions())) == 60
+
+
+@pytest.mark.parametrize(("hours", "kept"), [(6, []), (0, ["analysis"])])
+def test_a_second_time_that_files_do_not_share(tmp_path, hours, kept):
+    """The time of an analysis goes on into the forecast only if all files have the same."""
+
+    def analysed(half, number):
+        units = {"units": "hours since 2001-02-03"}
+        return half.assign_coords(analysis=((), hours * number, units))
+
+    record = Record(in_files(tmp_path, analysed), ReadOptions())
+    assert list(record.grid.scalars) == kept
 
 
 def test_longitudes_from_0_and_from_180(tmp_path):

@@ -12,7 +12,8 @@ from compliance_checker.base import BaseCheck
 from compliance_checker.runner import CheckSuite
 
 from src.data.normalizer import Normalizer
-from src.data.record import Record, Windows
+from src.data.record import Record
+from src.data.sequences import Windows
 from src.errors import InputError
 from src.formats.options import ReadOptions
 from src.formats.writers import check_netcdf, write_netcdf

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from src.data.normalizer import Normalizer
-from src.data.record import Record, Windows
+from src.data.record import Record
+from src.data.sequences import Windows
 from src.formats.options import ReadOptions
 from src.formats.writers import check_netcdf, write_netcdf
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from src.config.presets import make_config
 from src.data.sources import evaluation_source
@@ -20,18 +21,28 @@ def test_set(tmp_path_factory):
     return folder / "mnist_test_seq.npy"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["train.py", "--train_path", "run", "--dataset"],
-        ["test.py", "--dataset"],
-        ["predict.py", "--output", "out", "--input"],
-    ],
-)
+COMMANDS = [
+    ["train.py", "--train_path", "run", "--dataset"],
+    ["test.py", "--dataset"],
+    ["predict.py", "--output", "out", "--input"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_time_first_is_asked_for(tmp_path, test_set, command):
     line = refuse(tmp_path, *command, test_set, "--value_range", 0, 255)
     assert "has the shape (20, 4, 64, 64), which looks like TNHW" in line
     assert line.endswith("say which it is, --axes TNHW or --axes NTHW")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_axes_of_a_file_that_names_them(tmp_path, command):
+    record = xr.Dataset({"rain": (("time", "lat", "lon"), np.zeros((20, 64, 64), np.float32))})
+    record.to_netcdf(tmp_path / "r.nc")
+    line = refuse(tmp_path, *command, "r.nc", "--value_range", 0, 255, "--axes", "THW")
+    assert line.endswith(
+        "r.nc: has names of its axes, and axes is for .npy and .npz; leave --axes out"
+    )
 
 
 def test_the_same_scores_by_either_flag(tmp_path, test_set):

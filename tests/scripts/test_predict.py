@@ -248,6 +248,10 @@ def test_a_mindir_of_somebody_else(tmp_path, pixels, expected, trained):
     other = predictor.from_mindir(tmp_path / "x.mindir")
     assert other.config is None
     assert other.inputs == shape
+    other.set_reading({"axes": "NTHW", "nodata": None})
+    for flag, value in (("nodata", (255.0,)), ("variable", "rain"), ("any_step", True)):
+        with pytest.raises(InputError, match=f"does not say how .* leave --{flag} out"):
+            other.set_reading({flag: value})
     source = prediction.sequences_of_input(other, tmp_path / "x.npy")
     prediction.predict(other, source, tmp_path, batch_size=32, count=0)
     forecast = np.load(tmp_path / "forecast.npy")

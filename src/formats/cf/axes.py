@@ -9,9 +9,6 @@ import re
 from src.errors import InputError
 from src.formats.cf.grid import Axis, Grid
 
-# As CF spells them, 4.1 and 4.2.
-LATITUDE_UNITS = ("degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN")
-LONGITUDE_UNITS = ("degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE")
 # Coordinates that are no level: of place and of time.
 PLACE = re.compile(r"degrees?_?(n|e|north|east)$|.* since ", re.I)
 PERIODS = re.compile(r"(s|secs?|seconds?|min(ute)?s?|h|hrs?|hours?|d|days?|months?|years?)$", re.I)
@@ -264,7 +261,8 @@ class Axes:
         """
         found = dict(self.array.coords)
         for name, variable in dataset.variables.items():
-            if _is_of_globe(variable.attrs) and set(variable.dims) <= set(self.array.dims):
+            is_place = has_role(variable.attrs, "latitude", "longitude")
+            if is_place and set(variable.dims) <= set(self.array.dims):
                 found.setdefault(name, dataset[name])
         found.pop(self.time, None)
         return {name: c for name, c in found.items() if self._is_fixed(c)}
@@ -290,16 +288,19 @@ class Axes:
 
     def _levels(self):
         """The coordinates that say at which level, or the like, the values are, by name."""
-        array, channels = self.array, self.dims[1]
+        array, (time, channels, *_) = self.array, self.dims
         vertical = array.cf.axes.get("Z", []) + array.cf.coordinates.get("vertical", [])
         found = {}
         for name, c in array.coords.items():
             units = str(c.attrs.get("units", "")).strip()
+            is_named = name in vertical or LEVELS.match(str(name))
+            if is_named and c.dims == (time,) and (c.values == c.values[0]).all():
+                c = c[0]
             has_place = set(c.dims) & set(self.dims) - {channels}
             if has_place or c.ndim > 1 or c.dtype.kind not in "iuf" or PLACE.match(units):
                 continue
             has_units = units not in ("", "1") and not PERIODS.match(units)
-            if has_units or channels in c.dims or name in vertical or LEVELS.match(str(name)):
+            if has_units or channels in c.dims or is_named:
                 found[str(name)] = Axis(tuple(map(str, c.dims)), c.values, dict(c.attrs))
         return found
 
@@ -350,7 +351,12 @@ def _attributes(variable):
     return dict(variable.attrs) | {name: value for name, value in moved.items() if value}
 
 
-def _is_of_globe(attributes):
-    """Whether attributes are of a latitude or a longitude."""
-    of_name = attributes.get("standard_name") in ("latitude", "longitude")
-    return of_name or attributes.get("units") in (*LATITUDE_UNITS, *LONGITUDE_UNITS)
+def has_role(attributes, *roles):
+    """Whether attributes say that a variable is a coordinate of one of some roles, of cf_xarray."""
+    from cf_xarray.criteria import coordinate_criteria
+
+    return any(
+        str(attributes.get(name)) in values
+        for role in roles
+        for name, values in coordinate_criteria[role].items()
+    )

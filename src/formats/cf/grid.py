@@ -139,6 +139,17 @@ class Grid:
                 return f"no coordinate {name}"
             if not _same_places(axis, other_axis):
                 return f"other values of {name}"
+        return self._other_mapping(other)
+
+    def _other_mapping(self, other):
+        """How the numbers in another's grid mapping differ, in words; "" if they do not."""
+        for name in self.referenced.keys() & other.referenced.keys():
+            theirs = other.referenced[name].attributes
+            for key, value in self.referenced[name].attributes.items():
+                pair = [np.asarray(each) for each in (value, theirs.get(key, value))]
+                are_numbers = all(each.dtype.kind in "iuf" for each in pair)
+                if are_numbers and not _all_close(*pair):
+                    return f"{name} with {key} {theirs[key]}, not {value}"
         return ""
 
     def shared_with(self, others):
@@ -194,6 +205,10 @@ class Identity:
     def _named(self):
         name = f" ({self.standard_name})" if self.standard_name else ""
         return f"the variable {self.variable}{name}"
+
+
+def _all_close(first, other):
+    return first.shape == other.shape and np.allclose(first, other, 1e-6, 1e-9, equal_nan=True)
 
 
 def _pairs(first, other):

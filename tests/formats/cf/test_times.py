@@ -184,3 +184,32 @@ def test_other_times_are_those_of_xarray(tmp_path, units, fmt):
         times = opened(path).times
         np.testing.assert_array_equal(times, dataset.time.values)
         assert times.dtype == dataset.time.dtype
+
+
+def test_times_that_were_never_written(tmp_path):
+    """They hold the default fill value of NetCDF, in the only file or in a later one."""
+    unwritten, units = netCDF4.default_fillvals["f8"], "hours since 2001-02-03"
+    write(tmp_path / "0.nc", [0.0, 1.0], units)
+    for times in ([unwritten], [2.0, unwritten]):
+        write(tmp_path / "1.nc", times, units)
+        for path in (tmp_path, tmp_path / "1.nc"):
+            with pytest.raises(InputError, match="1.nc.*time has missing times"):
+                opened(path)
+
+
+def test_a_record_without_times_says_so(tmp_path):
+    frames = np.zeros((3, 4, 5))
+    xr.Dataset({"rain": (("time", "y", "x"), frames)}).to_netcdf(tmp_path / "r.nc")
+    assert opened(tmp_path / "r.nc").notes() == "no times: frames count as evenly spaced"
+    np.save(tmp_path / "r.npy", frames)
+    assert opened(tmp_path / "r.npy").notes() == ""
+
+
+@pytest.mark.parametrize(
+    ("units", "said"),
+    [("hours after 2001-02-03", "hours after 2001-02-03"), (None, "without units")],
+)
+def test_numbers_that_are_no_dates_are_named(tmp_path, units, said):
+    record = opened(write(tmp_path / "r.nc", np.arange(5.0), units))
+    assert record.notes() == f"times are plain numbers, {said}, and no dates"
+    assert str(record.steps.frequency) == "1"
