@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from src.config.fields import Checked, from_dict, names, option
 from src.data.moving_mnist import DIGIT_SIZE
 from src.data.normalizer import TRANSFORMS, check_value_range
+from src.data.split_dates import check_dates
 from src.errors import InputError
 
 AUTO = ("auto",)
@@ -344,6 +345,21 @@ class DataConfig(Checked):
         inherited="with_dataset",
         in_graph=False,
     )
+    validate_from: str | None = option(
+        None,
+        "date in ISO 8601, such as 2010-08-26 or 2010-08-26T06:30, from which on a record is for "
+        "validation; with test_from in place of held_out; training ends one window before it",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+    )
+    test_from: str | None = option(
+        None,
+        "date from which on a record is for testing; validation ends one window before it",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+    )
     split_seed: int = option(
         0,
         "seed of the random split of sequences into training, validation and test",
@@ -444,6 +460,7 @@ class DataConfig(Checked):
                 "leave one of them out"
             )
         check_value_range(self.value_range, self.dataset, self.transform)
+        check_dates(self.validate_from, self.test_from)
         if (self.fill is None) == (self.missing == "mask"):
             raise InputError(f"missing is {self.missing!r}: the run was started with another value")
 

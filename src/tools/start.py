@@ -22,6 +22,7 @@ from src.config.schema import AUTO, Config, DataConfig, ModelConfig, TrainingCon
 from src.data import own_data, sources
 from src.data.agreement import convert_units, settings_of
 from src.data.normalizer import check_value_range
+from src.data.split_dates import check_dates
 from src.errors import InputError
 from src.formats.readers import would_read
 from src.model import EncoderForecaster
@@ -222,6 +223,11 @@ def new_config(flags, target, pretrained=None, saved=None):
     if settings.get("dataset") is None:
         _refuse_reading(flags)
     if settings.get("dataset") is not None:
+        if "held_out" in flags and settings.get("validate_from") is not None:
+            raise InputError(
+                f"held_out is given, and validate_from {settings['validate_from']} says where the "
+                "splits begin: leave --held_out out, or name the dataset anew without dates"
+            )
         found = set(names(DataConfig, ModelConfig, found_in_dataset=True))
         lasting = {name: value for name, value in known.items() if name not in found}
         earlier = saved or (pretrained and pretrained.config)
@@ -285,6 +291,7 @@ def resolve_dataset(settings, units=None):
     if data.value_range != AUTO:
         _check_pair(data.value_range)
         check_value_range(data.value_range, data.dataset, data.transform)
+    check_dates(data.validate_from, data.test_from)
     file = own_data.open_file(data.dataset, data)
     _check_kind(file, data)
     channels, *size = file.frame_shape
@@ -331,6 +338,11 @@ def _check_kind(file, data):
         raise InputError(
             f"{file.path}: holds whole sequences, which have no window_stride; leave "
             "--window_stride out"
+        )
+    if not file.is_record and data.validate_from is not None:
+        raise InputError(
+            f"{file.path}: holds whole sequences, which are split at random; leave --validate_from "
+            "and --test_from out"
         )
     if not file.is_record and data.time_from_name is not None:
         raise InputError(
