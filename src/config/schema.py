@@ -414,10 +414,20 @@ class DataConfig(Checked):
     )
     epoch_size: int = option(
         10_000,
-        "training sequences in an epoch; default with --dataset: its whole training split",
+        "training sequences in an epoch; default with --dataset: its whole training split, as "
+        "often as it takes for 200 steps",
         at_least=1,
         in_graph=False,
         found_in_dataset=True,
+    )
+    wet_sampling: float = option(
+        0.0,
+        "fraction of a dataset's training windows that are drawn in proportion to their rain, the "
+        "mean of 1 - exp(-R / (1 mm/h)); the others are drawn evenly; 0: all; no score changes",
+        at_least=0,
+        at_most=1,
+        belongs_to="dataset",
+        in_graph=False,
     )
     eval_size: int | None = option(
         None,
@@ -602,7 +612,11 @@ class TrainingConfig(Checked):
         in_graph=False,
     )
     eval_every: int = option(
-        1, "epochs between evaluations on the validation set", at_least=1, in_graph=False
+        1,
+        "epochs between evaluations on the validation set; default with --dataset: as many as it "
+        "takes for validation to be at most a tenth of the work",
+        at_least=1,
+        in_graph=False,
     )
     early_stop: int = option(
         0,

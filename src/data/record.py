@@ -17,7 +17,7 @@ from src.data.sequences import SPLITS, OwnSequences, axes_used, warn_of_scale
 from src.data.split_dates import split_from
 from src.data.time_steps import TimeSteps, time_steps
 from src.errors import InputError
-from src.formats.arrays import SAMPLED, collect_statistics
+from src.formats.arrays import SAMPLED, collect_statistics, pieces
 from src.formats.cf.frequency import Step
 from src.formats.cf.times import as_numbers, joined, time_order
 from src.formats.readers import open_readers
@@ -262,6 +262,17 @@ class Windows(OwnSequences):
         """The windows that start at these frames of the record, (B, T, C, H, W)."""
         return np.stack([self.array.read(start, start + self.shape[0]) for start in indices])
 
+    def sums(self, measure, title):
+        """As in `OwnSequences`; each frame is read once, whatever the number of its windows."""
+        start, stop, count = self.indices.min(), self.indices.max() + self.shape[0], self.shape[0]
+        measures = [
+            measure(piece)
+            for _, piece in pieces(self.array.read, start, stop, self.array.frame_bytes, title)
+        ]
+        totals = np.cumsum(np.concatenate(measures), 0)
+        totals = np.concatenate([np.zeros_like(totals[:1]), totals])
+        return totals[self.indices - start + count] - totals[self.indices - start]
+
 
 class RecordFile:
     """A record as own data; `SequencesFile` has the same methods.
@@ -311,9 +322,9 @@ class RecordFile:
         """Raises `InputError` unless each split holds a window."""
         self.record.splits(data)
 
-    def training_size(self, data):
-        """The number of windows in the training split."""
-        return len(self._starts(self.record.splits(data)["train"], data))
+    def split_size(self, data, split):
+        """The number of windows in a split."""
+        return len(self._starts(self.record.splits(data)[split], data))
 
     def training_statistics(self, data, value_range=None):
         """The `Statistics` of the training split."""

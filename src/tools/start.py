@@ -17,7 +17,7 @@ import mindspore as ms
 from src import __version__, run_folder
 from src.checkpoint import Checkpoint, check_same_network, different_fields, load
 from src.config.fields import names
-from src.config.presets import DEFAULT_PRESET, RECIPES, make_config
+from src.config.presets import DEFAULT_PRESET, RECIPES, make_config, sequences_per_step
 from src.config.schema import AUTO, Config, DataConfig, ModelConfig, TrainingConfig
 from src.data import own_data, sources
 from src.data.agreement import convert_units, settings_of
@@ -26,6 +26,7 @@ from src.data.split_dates import check_dates
 from src.errors import InputError
 from src.formats.readers import would_read
 from src.model import EncoderForecaster
+from src.tools import epochs
 from src.tools.earlier import Earlier
 from src.tools.state import TrainingState
 from src.tools.train_step import execution_of
@@ -219,6 +220,7 @@ def new_config(flags, target, pretrained=None, saved=None):
         if not preset:
             preset = pretrained.config.preset
             known |= _fields_of(pretrained.config.model)
+    preset = preset or DEFAULT_PRESET[target]
     settings, dataset = known | flags, None
     if settings.get("dataset") is None:
         _refuse_reading(flags)
@@ -235,7 +237,42 @@ def new_config(flags, target, pretrained=None, saved=None):
         settings, dataset = resolve_dataset(lasting | flags, units)
         if settings["dataset_crc"] == known.get("dataset_crc"):
             settings["epoch_size"] = flags.get("epoch_size", known["epoch_size"])
-    return make_config(preset or DEFAULT_PRESET[target], settings, recipe), dataset
+        else:
+            per_step = sequences_per_step(preset, settings, recipe)
+            settings |= _epochs(settings, flags, dataset, per_step)
+    return make_config(preset, settings, recipe), dataset
+
+
+def _epochs(settings, flags, file, per_step):
+    """The settings of how long an epoch is and how often it is validated, those that nobody gave.
+
+    Args:
+        settings: the settings by name, with those of the dataset.
+        flags: the flags by name.
+        file: the dataset.
+        per_step: sequences in a step.
+    """
+    data, found = _data_settings(settings), {}
+    windows = size = settings["epoch_size"]
+    if "epoch_size" not in flags:
+        size = found["epoch_size"] = epochs.epoch_size(windows, per_step)
+    if size > windows:
+        print(f"epoch: {windows:,} training windows, {size // windows} times (--epoch_size)")
+    if "eval_every" not in settings:
+        held_out = data.eval_size or file.split_size(data, "validation")
+        found["eval_every"] = epochs.eval_every(size, held_out)
+        if found["eval_every"] > 1:
+            print(
+                f"validation: every {found['eval_every']} epochs, so that its {held_out:,} windows "
+                "take a tenth of the work (--eval_every)"
+            )
+    return found
+
+
+def _data_settings(settings):
+    """Settings by name with the defaults of `DataConfig`, as an object."""
+    defaults = {f.name: f.default for f in dataclasses.fields(DataConfig)}
+    return SimpleNamespace(**defaults | settings)
 
 
 def _refuse_reading(flags):
@@ -286,8 +323,7 @@ def resolve_dataset(settings, units=None):
     Raises:
         InputError: the dataset cannot be used, or a setting contradicts it.
     """
-    defaults = {f.name: f.default for f in dataclasses.fields(DataConfig)}
-    data = SimpleNamespace(**defaults | settings | {"units": units})
+    data = _data_settings(settings | {"units": units})
     if data.value_range != AUTO:
         _check_pair(data.value_range)
         check_value_range(data.value_range, data.dataset, data.transform)
@@ -317,7 +353,7 @@ def resolve_dataset(settings, units=None):
     }
     if data.value_range == AUTO or data.missing == "mask":
         decided |= _found_in_values(file, data)
-    return {"epoch_size": file.training_size(data)} | settings | decided, file
+    return {"epoch_size": file.split_size(data, "train")} | settings | decided, file
 
 
 def _check_pair(value_range):

@@ -155,7 +155,8 @@ PROPERTIES = {
         "dataset",
     ): "auto_range axes dataset_crc dataset_size fill found_variable frequency group latitude "
     "levels longitude missing nodata pad read_by spacing standard_name test_from "
-    "time time_from_name transform units validate_from value_range variable window_stride",
+    "time time_from_name transform units validate_from value_range variable wet_sampling "
+    "window_stride",
     ("inherited", "always"): "forecast_frames image_size input_frames num_digits",
     ("inherited", "with_dataset"): "dataset held_out missing pad split_seed transform value_range",
     (
@@ -184,7 +185,7 @@ PROPERTIES = {
     "max_work nodata num_digits num_parallel_workers pictures pretrained_model read_by "
     "save_every save_steps seed sink_size spacing split_seed standard_name tensorboard "
     "test_from time time_from_name transform units validate_from value_range variable warmup_steps "
-    "window_stride",
+    "wet_sampling window_stride",
 }
 
 
