@@ -122,7 +122,11 @@ def describe_dry(reached):
     Args:
         reached: the fraction of values at or above each threshold, by threshold.
     """
-    if all(fraction >= RARE for fraction in reached.values()):
+    rare = [f"{float(t):g}" for t, fraction in reached.items() if fraction < RARE]
+    if not rare:
         return ""
     often = ", ".join(f"{float(t):g}: {fraction:.2g}" for t, fraction in reached.items())
-    return f"is dry, so scores there say little; fraction of the values at or above {often}"
+    return (
+        f"is dry at {', '.join(rare)}, so scores there say little; fraction of the values at or "
+        f"above {often}"
+    )

@@ -15,6 +15,7 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize, from_levels_and_colors
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from src.data.normalizer import denormalize, normalize
@@ -54,6 +55,7 @@ RAIN_COLOURS = (
 # Colours of forecast less truth, white at 0: of rain from too dry to too wet, and of other data;
 # they reach to this percentile of the errors above a hundredth of the largest.
 RAIN_ERRORS, ERRORS, PERCENTILE = "BrBG", "RdBu_r", 99
+OUTLINE = {"fill": False, "edgecolor": "#888888", "linewidth": 0.5, "clip_on": False}
 BAR_TICKS = (0, 0.25, 0.5, 0.75, 1)
 INPUT_COLOUR, FORECAST_COLOUR = "#0072b2", "#d55e00"
 
@@ -216,7 +218,7 @@ def strip_figure(inputs, forecast, truth=None, colors=None, step=None):
     columns = max(len(past), len(future))
     figure, grid = _canvas(len(rows), columns, inputs.shape, note, colors, errors)
     for axes, row in zip(grid, rows, strict=True):
-        _draw_row(axes, *row)
+        _draw_row(axes, *row, outlined=not colors.is_of_pixels)
     if truth is not None:
         grid[2].set_xticks([])
         _finish_errors(figure, grid[3], errors)
@@ -276,13 +278,17 @@ def _usual_error(error):
     return float(f"{np.percentile(sizes[sizes >= largest / 100], PERCENTILE):.2g}")
 
 
-def _draw_row(axes, label, images, numbers, colours, norm):
-    """Draws images side by side with a number above each; the units of the axes are pixels."""
+def _draw_row(axes, label, images, numbers, colours, norm, outlined):
+    """Draws images side by side with a number above each, outlined where they may be as white as
+    the page; the units of the axes are pixels.
+    """
     low, high = axes.get_ylim()[::-1]
     width = (high - low) * images.shape[2] / images.shape[1]
     starts = np.arange(len(images)) * (width + GAP)
     for image, start in zip(images, starts, strict=True):
         _show(axes, image, colours, norm, (start, start + width, high, low))
+        if outlined:
+            axes.add_patch(Rectangle((start, low), width, high - low, **OUTLINE))
     axes.set_yticks([])
     axes.set_xticks(starts + width / 2, numbers)
     axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=5)

@@ -153,13 +153,14 @@ def test_a_dry_split_is_a_warning(tmp_path, capsys):
     training_sources(config_of(path))
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        f"warning: {path}: its validation split is dry, so scores there say little; fraction of "
-        "the values at or above 0.1: 1, 1: 0; --validate_from and --test_from choose others"
+        f"warning: {path}: its validation split is dry at 1, so scores there say little; "
+        "fraction of the values at or above 0.1: 1, 1: 0; --validate_from and --test_from choose "
+        "others"
     )
     training_sources(config_of(path, loss="mse", loss_weights=((2.0, 2.0), (4.0, 5.0))))
     lines = capsys.readouterr().err.splitlines()
     assert [("at or above 2: 0, 4: 0" in lines[0]), ("2: 1, 4: 0" in lines[1])] == [True, True]
-    assert "its test split is dry" in lines[1]
+    assert "its test split is dry at 4, so" in lines[1]
     training_sources(config_of(write(tmp_path / "t.nc", values, "K", "t")))
     training_sources(config_of(write(tmp_path / "w.nc", np.full(60, 5.0))))
     assert not capsys.readouterr().err
@@ -179,6 +180,6 @@ def test_test_data_that_are_dry_are_a_warning(capsys):
     result["scores"]["observed"]["5"] = [1e-4, np.nan, 0.0]
     report.warn_if_dry(result)
     assert capsys.readouterr().err == (
-        "warning: r.nc, test split is dry, so scores there say little; fraction of the values at "
-        "or above 1: 0.15, 5: 5e-05\n"
+        "warning: r.nc, test split is dry at 5, so scores there say little; fraction of the "
+        "values at or above 1: 0.15, 5: 5e-05\n"
     )
