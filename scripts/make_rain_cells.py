@@ -10,8 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.config import cli
-from src.data import rain_cells  # noqa: E402
 from src.errors import InputError  # noqa: E402
+from src.radar import rain_cells  # noqa: E402
 from src.runtime.files import check_writable  # noqa: E402
 
 

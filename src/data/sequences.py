@@ -1,43 +1,34 @@
 """Own data as sequences: those of one file, split at random, and windows of a record."""
 
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 
 from src.data import codes
 from src.data.dataset import Dataset
-from src.data.time_steps import SPLITS
+from src.data.splits import SPLITS, Split
 from src.errors import InputError
-from src.formats.arrays import Statistics, check_values, fingerprint, out_of_range, read_array
+from src.formats.arrays import (
+    SHOWN_BYTES,
+    Statistics,
+    check_values,
+    fingerprint,
+    out_of_range,
+    pieces,
+    read_array,
+)
 from src.formats.cf.missing import without_nodata
+from src.runtime.progress import progress
 
 # Values that span less than this fraction of the value range suggest that it is a wrong one.
 NARROW = 0.02
 
 
-@dataclass(frozen=True)
-class Split:
-    """The random split of a file's sequences into training, validation and test."""
-
-    held_out: float
-    seed: int
-
-    def sizes(self, count):
-        """The number of sequences in each of `SPLITS`; validation and test have at least 1."""
-        held_out = max(1, min(round(self.held_out * count), (count - 1) // 2))
-        return count - 2 * held_out, held_out, held_out
-
-    def indices(self, count, split):
-        """The indices in the file of a split's sequences."""
-        order = np.random.default_rng(self.seed).permutation(count)
-        ends = np.cumsum(self.sizes(count))
-        k = SPLITS.index(split)
-        return order[ends[k] - self.sizes(count)[k] : ends[k]]
-
-
 class OwnSequences(Dataset):
     """Some sequences of an array; each is used once before any is used again.
+
+    With `weights` set, one for each index, a pass over n sequences uses one of weight w, of a sum
+    of 1, n w times, rounded up or down at random.
 
     Args:
         array: (N, T, C, H, W), as `read_array` returns it.
@@ -48,6 +39,8 @@ class OwnSequences(Dataset):
         size: sequences in an epoch; default: as many as indices.
         seed: seed of the order, which differs in each pass over the indices; None: in their order.
     """
+
+    weights = None
 
     def __init__(self, array, indices, frames, normalizer, name, size=None, seed=None):
         self.array = array
@@ -83,7 +76,30 @@ class OwnSequences(Dataset):
         """The indices in the order of pass `number`, a pure function of it and the seed."""
         if self.seed is None:
             return self.indices
-        return np.random.default_rng((self.seed, number)).permutation(self.indices)
+        rng = np.random.default_rng((self.seed, number))
+        if self.weights is None:
+            return rng.permutation(self.indices)
+        count = len(self.indices)
+        order = rng.permutation(count)
+        ends = np.cumsum(self.weights[order])
+        places = (np.arange(count) + rng.random()) / count * ends[-1]
+        drawn = np.minimum(np.searchsorted(ends, places, side="right"), count - 1)
+        return self.indices[rng.permutation(order[drawn])]
+
+    def sums(self, measure, title):
+        """The sums of some measures over the frames of each sequence, (len(indices), k).
+
+        Args:
+            measure: a function from frames, (n, C, H, W), to the measures of each, (n, k).
+            title: name of the work in the progress display.
+        """
+        hidden = self.array.nbytes < SHOWN_BYTES
+        with progress(len(self.indices), title, hidden=hidden) as bar:
+            rows = []
+            for index in self.indices:
+                rows.append(measure(self.read([index])[0]).sum(0))
+                bar.update()
+        return np.stack(rows)
 
 
 class Windows(OwnSequences):
@@ -118,6 +134,17 @@ class Windows(OwnSequences):
     def read(self, indices):
         """The windows that start at these frames of the record, (B, T, C, H, W)."""
         return np.stack([self.array.read(start, start + self.shape[0]) for start in indices])
+
+    def sums(self, measure, title):
+        """As in `OwnSequences`; each frame is read once, whatever the number of its windows."""
+        start, stop, count = self.indices.min(), self.indices.max() + self.shape[0], self.shape[0]
+        measures = [
+            measure(piece)
+            for _, piece in pieces(self.array.read, start, stop, self.array.frame_bytes, title)
+        ]
+        totals = np.cumsum(np.concatenate(measures), 0)
+        totals = np.concatenate([np.zeros_like(totals[:1]), totals])
+        return totals[self.indices - start + count] - totals[self.indices - start]
 
 
 class SequencesFile:
@@ -164,9 +191,9 @@ class SequencesFile:
         """None: whole sequences have no windows."""
         return None
 
-    def training_size(self, data):
-        """The number of sequences in the training split."""
-        return _split(data).sizes(len(self.array))[0]
+    def split_size(self, data, split):
+        """The number of sequences in a split."""
+        return _split(data).sizes(len(self.array))[SPLITS.index(split)]
 
     def training_statistics(self, data, value_range=None):
         """The `Statistics` of the training split."""

@@ -1,7 +1,9 @@
 """Pictures of one forecast: a PNG strip of its frames, and an animated GIF.
 
-The colours of the values cover the whole value range, and those of the error its width, so that
-pictures of different epochs and runs are comparable.
+The colours of the values cover the whole value range, so that pictures of different epochs and runs
+are comparable; rain has the colours of weather services, in classes that widen with it. The error
+of pixels is the absolute one, over the whole range too. That of other data is forecast less truth,
+in colours that reach as far as nearly all errors of the picture.
 """
 
 import io
@@ -11,10 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize, from_levels_and_colors
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from src.data.normalizer import denormalize, normalize
+from src.formats.cf.units import RAIN_RATE, is_known, same_spelling
 from src.runtime.files import write_atomically
 
 DPI = 120
@@ -22,13 +27,15 @@ DPI = 120
 # below its number, the gap between frames, the width of a letter.
 PANEL, SCREEN, NARROWEST, GAP, PIXELS_PER_LETTER = 112, 260, 60, 6, 7
 MAX_COLUMNS = 20
-# The width of a colour bar with its numbers and its label.
-BAR_WIDTH = 70
+# The least width of a colour bar with its numbers and its label, that of the bar alone, and the
+# height of a line of its label.
+BAR_WIDTH, BAR, LINE = 70, 10, 13
+NO_BREAK = "\u00a0"
 # Long, narrow frames, a belt of the tropics for example, are enlarged until their shorter side has
 # LOWEST pixels or the row has WIDEST.
 LOWEST, WIDEST = 32, 2400
-# A colour bar below this height has room for two numbers only.
-LOW_BAR = 60
+# A colour bar below the first height has room for two numbers only, one below the second for five.
+LOW_BAR, TALL_BAR = 60, 150
 FRAME_MILLISECONDS = 200
 LAST_FRAME_MILLISECONDS = 1000
 # The lightness of this colour map grows evenly, for every kind of colour vision.
@@ -36,6 +43,19 @@ ERROR_COLOURS = "cividis"
 # So does that of the values' colour map; missing values are grey. Pixels are shown as grey levels.
 VALUE_COLOURS, PIXEL_COLOURS, MISSING = "viridis", "gray", "#b8b8b8"
 PIXEL_RANGES = ((0.0, 1.0), (0.0, 255.0))
+# Limits of the classes of rain, in mm/h and in dBZ, and their colours, the first and the last of
+# which are below and above all limits; after the maps of STEPS-BE, Foresti et al. 2016, Hydrol.
+# Earth Syst. Sci. 20, 505-527.
+RAIN_CLASSES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+DBZ_CLASSES = (5, 10, 15, 20, 25, 30, 35, 40, 45, 50)
+RAIN_COLOURS = (
+    *("white", "cyan", "deepskyblue", "blue", "chartreuse", "green", "yellow", "orange", "red"),
+    *("magenta", "darkmagenta"),
+)
+# Colours of forecast less truth, white at 0: of rain from too dry to too wet, and of other data;
+# they reach to this percentile of the errors above a hundredth of the largest.
+RAIN_ERRORS, ERRORS, PERCENTILE = "BrBG", "RdBu_r", 99
+OUTLINE = {"fill": False, "edgecolor": "#888888", "linewidth": 0.5, "clip_on": False}
 BAR_TICKS = (0, 0.25, 0.5, 0.75, 1)
 INPUT_COLOUR, FORECAST_COLOUR = "#0072b2", "#d55e00"
 
@@ -48,11 +68,13 @@ class ColorScale:
         value_range: the values at the two ends of the colours.
         transform: a transform of `src.data.normalizer`; the colours are even in transformed values.
         label: name and units of the values, "rain (mm h-1)" for example.
+        classes: the limits of the classes of rain, in the units of the values; (): no rain.
     """
 
     value_range: tuple[float, float] = (0.0, 1.0)
     transform: str = "none"
     label: str = ""
+    classes: tuple[float, ...] = ()
 
     @property
     def is_of_pixels(self):
@@ -62,8 +84,22 @@ class ColorScale:
 
     @property
     def colours(self):
-        """The colour map of one channel."""
-        return _colour_map(PIXEL_COLOURS if self.is_of_pixels else VALUE_COLOURS)
+        """The colour map of one channel, and the norm of what `_as_images` returns."""
+        if self.classes:
+            colours, norm = from_levels_and_colors(self.classes, RAIN_COLOURS, extend="both")
+            return colours.with_extremes(bad=MISSING), norm
+        name = PIXEL_COLOURS if self.is_of_pixels else VALUE_COLOURS
+        return _colour_map(name), Normalize(0, 1)
+
+    def ticks(self, height):
+        """The positions and the texts of the numbers beside a colour bar of some pixels' height."""
+        ticks = self.classes or BAR_TICKS
+        if height < LOW_BAR:
+            ticks = (ticks[0], ticks[-1])
+        elif self.classes and height < TALL_BAR:
+            ticks = ticks[::2]
+        values = ticks if self.classes else self.values_at(ticks)
+        return ticks, [f"{value:.4g}" for value in values]
 
     def scaled(self, frames):
         """The values scaled to [0, 1], not clipped; float64 unless they are transformed."""
@@ -80,10 +116,15 @@ class ColorScale:
 def color_scale(source):
     """The `ColorScale` of a source's frames."""
     normalizer, grid = source.normalizer, source.grid
-    label = ""
+    label, classes = "", ()
     if grid is not None:
         label = f"{grid.variable} ({grid.units})" if grid.units else grid.variable
-    return ColorScale(normalizer.value_range, normalizer.transform, label)
+    units = grid.units if grid is not None and is_known(grid.units) else ""
+    if normalizer.transform == "dbz" or same_spelling(units, RAIN_RATE):
+        classes = RAIN_CLASSES
+    elif units.lower() == "dbz":
+        classes = DBZ_CLASSES
+    return ColorScale(normalizer.value_range, normalizer.transform, label, classes)
 
 
 def _colour_map(name):
@@ -160,56 +201,102 @@ def strip_figure(inputs, forecast, truth=None, colors=None, step=None):
     _check(inputs, forecast, truth, colors)
     past, future = _shown(len(inputs)), _shown(len(forecast))
     frames = len(inputs) + 1 + future
-    width = colors.value_range[1] - colors.value_range[0]
     if step:
         frames = _signed(step.lead(1 + future))
     numbers = _signed(step.lead(past + 1 - len(inputs))) if step else past + 1
-    rows = [("input", _as_images(inputs, colors)[past], numbers)]
+    rows = [("input", _as_images(inputs, colors)[past], numbers, *colors.colours)]
     if truth is not None:
-        rows.append(("truth", _as_images(truth, colors)[future], frames))
-    rows.append(("forecast", _as_images(forecast, colors)[future], frames))
+        rows.append(("truth", _as_images(truth, colors)[future], frames, *colors.colours))
+    rows.append(("forecast", _as_images(forecast, colors)[future], frames, *colors.colours))
+    errors = None
     if truth is not None:
-        error = _absolute_errors(forecast, truth)[future] / width
-        rows.append(("absolute\nerror", error, squared_errors(forecast, truth, colors)[future]))
+        errors = _Errors.of(forecast, truth, colors)
+        squared = [f"{n:.1f}" for n in squared_errors(forecast, truth, colors)[future]]
+        rows.append((errors.label, errors.images[future], squared, errors.colours, errors.norm))
     shown = (len(past) + len(future), len(inputs) + len(forecast))
-    note = _note(inputs.shape[1], colors, truth is not None, step, *shown)
+    note = _note(inputs.shape[1], colors, errors, step, *shown)
     columns = max(len(past), len(future))
-    figure, grid = _canvas(len(rows), columns, inputs.shape, note)
-    for axes, (label, images, numbers) in zip(grid, rows, strict=True):
-        if label == "absolute\nerror":
-            numbers = [f"{n:.1f}" for n in numbers]
-        _draw_row(axes, images, label, numbers, colors.colours)
+    figure, grid = _canvas(len(rows), columns, inputs.shape, note, colors, errors)
+    for axes, row in zip(grid, rows, strict=True):
+        _draw_row(axes, *row, outlined=not colors.is_of_pixels)
     if truth is not None:
         grid[2].set_xticks([])
-        _finish_errors(figure, grid[3], width)
+        _finish_errors(figure, grid[3], errors)
     if not colors.is_of_pixels and inputs.shape[1] != 3:
         row = grid[1]
-        box, pixel = row.get_position(), 1 / figure.bbox.width
-        _add_bar(figure, row, box.x0 + row.images[-1].get_extent()[1] * pixel, colors)
+        bar = _add_bar(figure, row, _end_of(row), colors.ticks(row.bbox.height))
+        _label_bar(bar, colors.label)
     return figure
 
 
-def _absolute_errors(forecast, truth):
-    """The absolute errors of the channel that is shown, or their mean over three, (F, H, W)."""
-    error = np.abs(np.asarray(forecast, np.float64) - truth)
-    return error.mean(1) if error.shape[1] == 3 else error[:, 0]
+@dataclass(frozen=True)
+class _Errors:
+    """The errors of a forecast as a strip shows them.
+
+    Args:
+        images: (F, H, W).
+        label: what they are, in the margin.
+        colours, norm: their colour map and its norm.
+        ticks: positions and texts of the numbers beside their colour bar.
+    """
+
+    images: np.ndarray
+    label: str
+    colours: object
+    norm: object
+    ticks: tuple
+
+    @classmethod
+    def of(cls, forecast, truth, colors):
+        """The errors of a forecast (F, C, H, W): absolute ones of pixels and of three channels,
+        whose mean they are; else forecast less truth of the channel that is shown.
+        """
+        error = np.asarray(forecast, np.float64) - truth
+        if colors.is_of_pixels or error.shape[1] == 3:
+            width = colors.value_range[1] - colors.value_range[0]
+            error = np.abs(error).mean(1) if error.shape[1] == 3 else np.abs(error)[:, 0]
+            ticks = [0, 1], ["0", f"{width:.4g}"]
+            colours, norm = _colour_map(ERROR_COLOURS), Normalize(0, 1)
+            return cls(error / width, "absolute\nerror", colours, norm, ticks)
+        largest = _usual_error(error[:, 0])
+        ticks = [-largest, 0, largest]
+        return cls(
+            error[:, 0],
+            "forecast\nless truth",
+            _colour_map(RAIN_ERRORS if colors.classes else ERRORS),
+            Normalize(-largest, largest),
+            (ticks, [f"{tick:+g}" if tick else "0" for tick in ticks]),
+        )
 
 
-def _draw_row(axes, images, label, numbers, colours):
-    """Draws images side by side with a number above each; the units of the axes are pixels."""
+def _usual_error(error):
+    """What all but a few errors stay below, to two digits; 1 if there is none."""
+    sizes = np.abs(error[np.isfinite(error)])
+    largest = sizes.max(initial=0)
+    if not largest:
+        return 1.0
+    return float(f"{np.percentile(sizes[sizes >= largest / 100], PERCENTILE):.2g}")
+
+
+def _draw_row(axes, label, images, numbers, colours, norm, outlined):
+    """Draws images side by side with a number above each, outlined where they may be as white as
+    the page; the units of the axes are pixels.
+    """
     low, high = axes.get_ylim()[::-1]
     width = (high - low) * images.shape[2] / images.shape[1]
     starts = np.arange(len(images)) * (width + GAP)
     for image, start in zip(images, starts, strict=True):
-        _show(axes, image, colours, (start, start + width, high, low))
+        _show(axes, image, colours, norm, (start, start + width, high, low))
+        if outlined:
+            axes.add_patch(Rectangle((start, low), width, high - low, **OUTLINE))
     axes.set_yticks([])
     axes.set_xticks(starts + width / 2, numbers)
     axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=5)
 
 
-def _show(axes, image, colours, place=None):
-    """Draws an image of values in [0, 1] at a place in the axes, or over the whole axes."""
-    shown = axes.imshow(image, cmap=colours, vmin=0, vmax=1, extent=place, aspect="auto")
+def _show(axes, image, colours, norm, place=None):
+    """Draws an image at a place in the axes, or over the whole axes."""
+    shown = axes.imshow(image, cmap=colours, norm=norm, extent=place, aspect="auto")
     left, right = shown.get_extent()[:2]
     if (right - left) / np.ptp(axes.get_xlim()) * axes.bbox.width > image.shape[1] - 1:
         # By default matplotlib blurs images that are not enlarged by a whole number.
@@ -217,10 +304,8 @@ def _show(axes, image, colours, place=None):
     return shown
 
 
-def _finish_errors(figure, axes, width):
-    """Gives the row of errors its colours, the MSE below it, and a bar in the data's units."""
-    for image in axes.images:
-        image.set_cmap(_colour_map(ERROR_COLOURS))
+def _finish_errors(figure, axes, errors):
+    """Puts the MSE below the row of errors, and a bar in the data's units beside it."""
     axes.xaxis.tick_bottom()
     axes.tick_params(length=0, labelsize=8, pad=2)
     axes.annotate(
@@ -233,34 +318,56 @@ def _finish_errors(figure, axes, width):
         va="top",
         fontsize=8,
     )
+    _add_bar(figure, axes, _end_of(axes), errors.ticks)
+
+
+def _end_of(axes):
+    """Where the images of a row end, in the figure's width."""
+    pixel = 1 / axes.figure.bbox.width
+    return axes.get_position().x0 + axes.images[-1].get_extent()[1] * pixel
+
+
+def _add_bar(figure, axes, right, ticks):
+    """Adds a colour bar to an axes whose images end at `right`; `ticks` are positions and texts."""
     box, pixel = axes.get_position(), 1 / figure.bbox.width
-    right = box.x0 + axes.images[-1].get_extent()[1] * pixel
-    bar = figure.add_axes((right + GAP * pixel, box.y0, 10 * pixel, box.height))
-    figure.colorbar(axes.images[0], cax=bar, ticks=[0, 1])
-    bar.set_yticks([0, 1], ["0", f"{width:.4g}"])
+    bar = figure.add_axes((right + GAP * pixel, box.y0, BAR * pixel, box.height))
+    figure.colorbar(axes.images[0], cax=bar, ticks=ticks[0])
+    bar.minorticks_off()
+    bar.set_yticks(*ticks)
     bar.tick_params(labelsize=7, length=2, pad=1)
+    return bar
 
 
-def _add_bar(figure, axes, right, colors):
-    """Adds a colour bar of the values to an axes whose images end at `right`."""
-    box, pixel = axes.get_position(), 1 / figure.bbox.width
-    bar = figure.add_axes((right + GAP * pixel, box.y0, 10 * pixel, box.height))
-    is_low = bar.bbox.height < LOW_BAR
-    ticks = BAR_TICKS[::4] if is_low else BAR_TICKS
-    figure.colorbar(axes.images[0], cax=bar, ticks=ticks)
-    bar.set_yticks(ticks, [f"{value:.4g}" for value in colors.values_at(ticks)])
-    bar.tick_params(labelsize=7, length=2, pad=1)
-    if not is_low:
-        bar.set_ylabel(colors.label, fontsize=7, labelpad=2)
+def _label_bar(bar, label):
+    """Writes a label beside a colour bar, in lines that are no longer than the bar."""
+    bar.set_ylabel("\n".join(_label_lines(label, bar.bbox.height)), fontsize=7, labelpad=2)
 
 
-def _canvas(rows, columns, shape, note):
+def _label_lines(label, height):
+    """The lines of a colour bar's label, with the units in one; none beside a low bar."""
+    if height < LOW_BAR:
+        return []
+    name, bracket, units = label.replace("_", " ").partition(" (")
+    text = name + bracket + units.replace(" ", NO_BREAK)
+    lines = textwrap.wrap(text, max(1, round(height / PIXELS_PER_LETTER)))
+    return [line.replace(NO_BREAK, " ") for line in lines]
+
+
+def _bar_width(height, colors, errors=None):
+    """The width in pixels that the colour bars beside rows of some height need with their texts."""
+    lines = _label_lines(colors.label, height)
+    texts = colors.ticks(height)[1] + (errors.ticks[1] if errors else [])
+    longest = max(map(len, texts)) * PIXELS_PER_LETTER
+    return max(BAR_WIDTH, GAP + BAR + 6 + longest + len(lines) * LINE + GAP)
+
+
+def _canvas(rows, columns, shape, note, colors, errors):
     """A figure with an axes for each row, wide enough for `columns` frames, in whole pixels."""
     height, width = _panel_size(*shape[2:], PANEL)
     larger = min(LOWEST / min(height, width), WIDEST / (columns * width))
     if larger > 1:
         height, width = round(larger * height), round(larger * width)
-    left, right, top, row_gap = 90, BAR_WIDTH, 26, 24
+    left, right, top, row_gap = 90, _bar_width(height, colors, errors), 26, 24
     inner = max(columns, 4) * (width + GAP)
     lines = textwrap.wrap(note, (left + inner + right) // PIXELS_PER_LETTER)
     size = left + inner + right, top + rows * (height + row_gap) + 18 + 14 * len(lines)
@@ -287,18 +394,20 @@ def _panel_size(height, width, longest):
     return round(height * scale), round(width * scale)
 
 
-def _note(channels, colors, has_truth, step, shown, frames):
+def _note(channels, colors, errors, step, shown, frames):
     """The line below a strip that explains its numbers and colours."""
     low, high = colors.value_range
     above = f"{step.unit} from the last input frame" if step else "number of the frame"
     parts = [f"above: {above}"]
-    if has_truth:
+    if errors is not None:
         scale = "" if colors.transform == "none" else f" by transform {colors.transform}"
         if scale or (low, high) != (0, 1):
             scale = f", frames scaled from [{low:g}, {high:g}] to [0, 1]{scale}"
         parts.append(f"MSE: squared error summed over a frame{scale}")
     if colors.label:
         parts.append(f"colours: {colors.label}; grey: missing")
+    if colors.classes and channels != 3:
+        parts.append(f"white: below {colors.classes[0]:g}")
     if channels not in (1, 3):
         parts.append(f"shown: the first of {channels} channels")
     if shown < frames:
@@ -323,13 +432,15 @@ def animation_frames(inputs, forecast, truth=None, colors=None, step=None):
     sides = {"forecast": forecast} if truth is None else {"truth": truth, "forecast": forecast}
     films = [_as_images(np.concatenate((inputs, frames)), colors) for frames in sides.values()]
     has_bar = not colors.is_of_pixels and inputs.shape[1] != 3
-    figure, panels = _screen(len(films), inputs.shape, has_bar * BAR_WIDTH)
+    figure, panels = _screen(len(films), inputs.shape, colors if has_bar else None)
     canvas = FigureCanvasAgg(figure)
     pictures = [
-        _show(panel, film[0], colors.colours) for panel, film in zip(panels, films, strict=True)
+        _show(panel, film[0], *colors.colours) for panel, film in zip(panels, films, strict=True)
     ]
     if has_bar:
-        _add_bar(figure, panels[-1], panels[-1].get_position().x1, colors)
+        ticks = colors.ticks(panels[-1].bbox.height)
+        bar = _add_bar(figure, panels[-1], panels[-1].get_position().x1, ticks)
+        _label_bar(bar, colors.label)
     headline = figure.text(0.5, 1 - 8 / figure.bbox.height, "", ha="center", va="top", fontsize=11)
     for frame in range(len(films[0])):
         is_input = frame < len(inputs)
@@ -347,10 +458,12 @@ def animation_frames(inputs, forecast, truth=None, colors=None, step=None):
         yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _screen(count, shape, right):
-    """A figure with `count` axes side by side, in whole pixels, and `right` pixels beside them."""
+def _screen(count, shape, colors):
+    """A figure with `count` axes side by side, in whole pixels, and room for the colour bar of a
+    `ColorScale` beside them, if there is one.
+    """
     height, width = _panel_size(*shape[2:], SCREEN)
-    margin, top = 18, 72
+    margin, top, right = 18, 72, _bar_width(height, colors) if colors else 0
     size = margin + count * (width + margin) + right, top + height + margin
     figure = Figure((size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
     panels = []
@@ -362,7 +475,11 @@ def _screen(count, shape, right):
 
 
 def _as_images(frames, colors):
-    """Frames as images, (T, H, W), or (T, H, W, 3) for three channels, scaled to [0, 1]."""
+    """Frames as images, (T, H, W), or (T, H, W, 3) for three channels, scaled to [0, 1]; rain
+    stays in its units.
+    """
+    if colors.classes and frames.shape[1] != 3:
+        return np.asarray(frames, np.float64)[:, 0]
     scaled = np.clip(colors.scaled(frames), 0, 1)
     return scaled.transpose(0, 2, 3, 1) if frames.shape[1] == 3 else scaled[:, 0]
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from src.config.presets import make_config
 from src.data.sources import evaluation_source, mean_image_source, training_sources
-from src.data.time_steps import split_by_time
+from src.data.splits import split_by_time
 from src.errors import InputError
 from src.formats.cf.times import time_order
 from src.tools.start import resolve_dataset

@@ -5,8 +5,9 @@ import pytest
 
 from src.config.presets import make_config
 from src.data.normalizer import Normalizer
-from src.data.sequences import SPLITS, OwnSequences, Split
+from src.data.sequences import OwnSequences
 from src.data.sources import evaluation_source, mean_image_source, training_sources
+from src.data.splits import SPLITS, Split
 from src.errors import InputError
 from src.evaluation.verification import mean_image
 from src.tools.start import resolve_dataset

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from src.data.dataset import LeadStep
@@ -64,35 +65,121 @@ def test_a_strip_without_truth(sequence):
 
 
 def test_units_of_the_data(sequence):
-    """The same frames in units of -10 to 60: same picture, same MSE, a bar up to 70."""
+    """The same frames in units of -10 to 60: same picture, same MSE; the error is forecast less
+    truth, in colours up to the 99th percentile of its size.
+    """
     plain = strip_figure(*sequence)
-    figure = strip_figure(*(70 * frames - 10 for frames in sequence), colors=ColorScale((-10, 60)))
-    for ours, theirs in zip(figure.axes[:4], plain.axes[:4], strict=True):
+    inputs, forecast, truth = (70 * frames - 10 for frames in sequence)
+    figure = strip_figure(inputs, forecast, truth, colors=ColorScale((-10, 60)))
+    for ours, theirs in zip(figure.axes[:3], plain.axes[:3], strict=True):
         np.testing.assert_allclose(arrays_in(ours), arrays_in(theirs), atol=1e-12)
+    for ours, theirs in zip(figure.axes[:4], plain.axes[:4], strict=True):
         assert numbers_at(ours) == numbers_at(theirs)
-    assert [label.get_text() for label in figure.axes[4].get_yticklabels()] == ["0", "70"]
+    errors, bar = figure.axes[3:5]
+    assert errors.get_ylabel() == "forecast\nless truth"
+    np.testing.assert_allclose(arrays_in(errors), (forecast - truth)[:, 0])
+    sizes = np.sort(abs(forecast - truth).ravel())
+    sizes = sizes[sizes >= sizes[-1] / 100]
+    largest = float(f"{np.quantile(sizes, 0.99):.2g}")
+    assert {image.get_clim() for image in errors.images} == {(-largest, largest)}
+    texts = [label.get_text() for label in bar.get_yticklabels()]
+    assert texts == [f"-{largest:g}", "0", f"+{largest:g}"]
     assert "scaled from [-10, 60] to [0, 1]" in " ".join(figure.texts[0].get_text().split())
 
 
+def scale_of(units, transform="none", value_range=(0.0, 50.0), name="rain"):
+    """The `ColorScale` of a record in these units; None: of a file without any."""
+    grid = None if units is None else Grid(name, units=units)
+    normalizer = Normalizer(value_range, transform, frame_size=(16, 24))
+    return color_scale(SimpleNamespace(normalizer=normalizer, grid=grid))
+
+
 def test_own_data_has_a_bar_in_its_units(sequence):
-    """Rain on the scale of its transform: dBZ at even steps of the bar are Z = 200 R^1.6."""
-    grid = Grid("rain", units="mm h-1")
-    normalizer = Normalizer((0.0, 50.0), "dbz", frame_size=(16, 24))
-    colors = color_scale(SimpleNamespace(normalizer=normalizer, grid=grid))
+    """A concentration on the scale of its transform: even steps of the bar are equal factors."""
+    colors = scale_of("g m-3", "log", (0.01, 100.0), "dust")
     inputs, forecast, truth = (50 * abs(frames) for frames in sequence)
     forecast[:, :, :4] = inputs[:, :, :4] = np.nan
     *rows, _, bar = strip_figure(inputs, forecast, truth, colors).axes
-    assert bar.get_ylabel() == "rain (mm h-1)"
-    top = 10 * np.log10(200 * 50**1.6)
-    rain = [(10 ** (share * top / 10) / 200) ** (1 / 1.6) for share in (0.25, 0.5, 0.75, 1)]
-    expected = ["0", *(f"{value:.4g}" for value in rain)]
-    assert [label.get_text() for label in bar.get_yticklabels()] == expected
-    decibels = 10 * np.log10(200 * inputs[:, 0] ** 1.6) / top
-    np.testing.assert_allclose(arrays_in(rows[0]), decibels.clip(0, 1), atol=1e-5)
+    assert bar.get_ylabel() == "dust\n(g m-3)"
+    texts = [label.get_text() for label in bar.get_yticklabels()]
+    assert texts == ["0.01", "0.1", "1", "10", "100"]
+    tens = (np.log10(inputs[:, 0]) + 2) / 4
+    np.testing.assert_allclose(arrays_in(rows[0]), tens.clip(0, 1), atol=1e-5)
     # Missing is grey on the screen, and of no colour that a value has.
     pixels = next(animation_frames(inputs, forecast, None, colors))
     assert (pixels[80, 100] == 184).all()
     assert next(animation_frames(*sequence[:2])).shape[1] < pixels.shape[1]
+
+
+RAIN = {0.0: "white", 0.09: "white", 0.1: "cyan", 0.2: "deepskyblue", 0.5: "blue", 1: "chartreuse",
+    2: "green", 5: "yellow", 10: "orange", 20: "red", 50: "magenta", 99: "magenta",
+    100: "darkmagenta", 900: "darkmagenta"}  # fmt: skip
+DBZ = {-32.0: "white", 4.9: "white", 5: "cyan", 24.9: "chartreuse", 25: "green", 50: "darkmagenta"}
+
+
+@pytest.mark.parametrize(
+    ("units", "transform", "colours"),
+    [
+        ("mm/h", "none", RAIN),
+        ("mm h-1", "dbz", RAIN),
+        (None, "dbz", RAIN),
+        ("dBZ", "none", DBZ),
+    ],
+)
+def test_rain_has_colours_of_its_own(units, transform, colours):
+    """Each value that a class begins with is of its colour, seen in the picture."""
+    colors = scale_of(units, transform)
+    frames = np.full((3, 1, 8, 8), np.nan)
+    values = np.array(list(colours))
+    frames[:, 0].reshape(3, -1)[:, : len(values)] = values
+    figure = strip_figure(frames[:1], frames[1:], frames[1:], colors)
+    with Image.open(io.BytesIO(png_of(figure))) as picture:
+        pixels = np.asarray(picture.convert("RGB")) / 255
+    (image,), axes = figure.axes[0].images, figure.axes[0]
+    top, left = round(pixels.shape[0] - axes.bbox.y1), round(axes.bbox.x0)
+    side = (image.get_extent()[1] - image.get_extent()[0]) / 8
+    for k, colour in enumerate([*colours.values(), "#b8b8b8"]):
+        row, column = divmod(k, 8)
+        found = pixels[int(top + (row + 0.5) * side), int(left + (column + 0.5) * side)]
+        np.testing.assert_allclose(found, to_rgb(colour), atol=1 / 255, err_msg=colour)
+    bar = figure.axes[5]
+    texts = [label.get_text() for label in bar.get_yticklabels()]
+    assert texts == (["0.1", "0.5", "2", "10", "50"] if colours is RAIN else
+        ["5", "15", "25", "35", "45"])  # fmt: skip
+    note = " ".join(figure.texts[0].get_text().split())
+    assert note.endswith(f"white: below {texts[0]}")
+    assert {image.get_clim() for image in figure.axes[3].images} == {(-1, 1)}
+
+
+def test_what_is_no_rain_keeps_its_colours():
+    """Amounts, temperatures, values without units; colour pictures of any units."""
+    for units in ("mm", "K", "kg m-2 s-1", "", None):
+        assert scale_of(units).colours[0].name == "viridis"
+    frames = np.random.default_rng(0).random((4, 3, 8, 8))
+    figure = strip_figure(frames[:2], frames[2:], None, scale_of("mm/h", value_range=(0.0, 1.0)))
+    np.testing.assert_array_equal(arrays_in(figure.axes[0])[0], frames[0].transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "value_range", "shape"),
+    [
+        ("rainfall_rate", "mm h-1", (0.0, 100.0), (109, 100)),
+        ("stratiform_precipitation_flux", "kg m-2 s-1", (0.0, 1.2345e-4), (64, 64)),
+        ("sea_surface_temperature", "degrees_Celsius", (-123.4567, 305.6543), (16, 64)),
+        ("x" * 60, "K", (-1.23e-12, 1e-12), (40, 40)),
+    ],
+)
+def test_nothing_is_cut_off(name, units, value_range, shape, rng):
+    """Strip and animation are white all along their edges: no number and no label reaches them."""
+    low, high = value_range
+    frames = low + (high - low) * rng.random((7, 1, *shape))
+    colors = scale_of(units, value_range=value_range, name=name)
+    sequence = frames[:3], frames[3:5], frames[5:], colors, LeadStep(5, "minutes")
+    with Image.open(io.BytesIO(png_of(strip_figure(*sequence)))) as picture:
+        strip = np.asarray(picture.convert("RGB"))
+    for pixels in (strip, next(animation_frames(*sequence))):
+        for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+            assert (edge == 255).all()
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from PIL import Image
 
 from src import checkpoint
 from src.config.presets import make_config
-from src.data.sequences import Split
 from src.data.sources import training_sources
+from src.data.splits import Split
 from src.errors import InputError
 from src.export import exporter
 from src.forecast import prediction, predictor

@@ -234,7 +234,7 @@ def write_netcdf(path, rain, frames):
     dataset.attrs = {
         "Conventions": "CF-1.8",
         "title": "synthetic rain cells, not observed",
-        "source": f"src/data/rain_cells.py, seed {rain.seed}",
+        "source": f"src/radar/rain_cells.py, seed {rain.seed}",
     }
     write_atomically(path, [dataset.to_netcdf(engine="scipy")])
 

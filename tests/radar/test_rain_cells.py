@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.data.rain_cells import RainCells
+from src.radar.rain_cells import RainCells
 
 THRESHOLDS = (1, 5, 10)
 

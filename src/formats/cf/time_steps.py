@@ -1,4 +1,4 @@
-"""A record in time: which rule its steps follow, which frames are in a row by it, its splits."""
+"""The time steps of a record: which rule they follow, which frames are in a row by it."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,6 @@ import numpy as np
 from src.errors import InputError
 from src.formats.cf import frequency
 from src.formats.cf.times import as_numbers, is_dated, time_order
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -86,23 +84,3 @@ def _rule_of(times, steps, known, path):
             any_step="--any_step goes on with the file's own",
         )
     return found or known
-
-
-def split_by_time(steps, window, held_out):
-    """The frames of each split, a dict of ranges, with a gap of one window between two splits.
-
-    Args:
-        steps: number of frames in the record.
-        window: number of frames in a window.
-        held_out: fraction of the frames for validation, and the same again for testing. Each split
-            has at least one window.
-
-    Raises:
-        ValueError: the record is shorter than five windows.
-    """
-    if steps < 5 * window:
-        raise ValueError(f"{steps} frames are fewer than five windows of {window}")
-    held = min(max(window, round(held_out * steps)), (steps - 3 * window) // 2)
-    test, validation = steps - held, steps - 2 * held - window
-    splits = (0, validation - window), (validation, validation + held), (test, steps)
-    return {name: range(*split) for name, split in zip(SPLITS, splits, strict=True)}
