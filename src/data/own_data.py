@@ -21,6 +21,7 @@ from src.data.agreement import check_identity, convert_units, settings_of
 from src.data.normalizer import check_value_range, make_normalizer
 from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
+from src.data.tiles import Tiles
 from src.errors import InputError
 from src.formats.arrays import check_axes, read_file
 from src.formats.options import ReadOptions
@@ -117,6 +118,8 @@ def training_sources(config, file=None):
     normalizer = make_normalizer(config, file.frame_shape[1:])
     file.check_values(data, normalizer)
     train = file.split(data, "train", normalizer, data.epoch_size, config.training.seed)
+    if data.tile:
+        train = Tiles(train, data.tile, config.training.seed)
     return train, file.split(data, "validation", normalizer)
 
 

@@ -155,7 +155,7 @@ PROPERTIES = {
         "dataset",
     ): "auto_range axes dataset_crc dataset_size fill found_variable frequency group latitude "
     "levels longitude missing nodata pad read_by spacing standard_name time time_from_name "
-    "transform units value_range variable window_stride",
+    "tile transform units value_range variable window_stride",
     ("inherited", "always"): "forecast_frames image_size input_frames num_digits",
     ("inherited", "with_dataset"): "dataset held_out missing pad split_seed transform value_range",
     (
@@ -177,7 +177,7 @@ PROPERTIES = {
     (
         "in_graph",
         False,
-    ): "auto_range axes data_path dataset dataset_crc dataset_size decay_start early_stop "
+    ): "auto_range axes best_by data_path dataset dataset_crc dataset_size decay_start early_stop "
     "epoch_size epochs eval_every eval_size fill found_variable frequency group held_out "
     "keep latitude learning_rate levels log_every longitude lr_schedule max_minutes "
     "max_work nodata num_digits num_parallel_workers pictures pretrained_model read_by "
