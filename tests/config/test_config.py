@@ -154,8 +154,8 @@ PROPERTIES = {
         "belongs_to",
         "dataset",
     ): "auto_range axes dataset_crc dataset_size fill found_variable frequency group latitude "
-    "levels longitude missing nodata pad read_by spacing standard_name time time_from_name "
-    "tile transform units value_range variable window_stride",
+    "levels longitude missing nodata pad read_by spacing standard_name tile time time_from_name "
+    "transform units value_range variable window_stride",
     ("inherited", "always"): "forecast_frames image_size input_frames num_digits",
     ("inherited", "with_dataset"): "dataset held_out missing pad split_seed transform value_range",
     (
