@@ -4,7 +4,7 @@ Fitted to the peaks of the resident set of processes on two cores: the three pre
 64x64 to 512x512, batches of 1 to 4; it is within a tenth of each. The estimate is the sum of
 
 - Python, MindSpore and the libraries: `START`;
-- compiling: `GRAPH` for each graph, `STEP` for each step of each of its recurrent layers, 1.7 times
+- compiling: `GRAPH`, for each graph `STEP` for each step of each of its recurrent layers, 1.7 times
   that with `recompute`, and `PER_PARAMETER` numbers for each parameter, its optimizer's included;
 - tensors of a batch: for each pixel a step of a ConvLSTM of h channels keeps 7 h numbers for its
   gradient, 11 h with GroupNorm, 2 h with `recompute`, and the layer at work needs 12 h more for all
@@ -50,7 +50,7 @@ def training_bytes(network, config, batch_size):
     recompute = config.training.recompute
     steps = recurrent * sum(horizon.frames for horizon in horizons)
     parameters = sum(layer.parameters for layer in layers)
-    compiled = len(horizons) * GRAPH + steps * (RECOMPUTED_STEP if recompute else STEP)
+    compiled = GRAPH + steps * (RECOMPUTED_STEP if recompute else STEP)
     compiled += PER_PARAMETER * FLOAT * parameters
     buffers = BUFFERS * FLOAT * len(horizons) * sum(map(_inputs_of_kernel, layers))
     batch = (batch_size, data.input_frames, channels, *config.training_size)
