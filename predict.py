@@ -8,8 +8,8 @@ python predict.py --mindir convlstm.mindir --input FILE --output DIR
 from src import checkpoint
 from src.config import cli
 from src.data.dataset import First
-from src.evaluation import summary
-from src.evaluation.evaluate import warn_if_slow
+from src.evaluation import memory, summary
+from src.evaluation.evaluate import batch_shape, warn_if_slow
 from src.forecast import prediction, predictor
 from src.model import timed_network
 from src.runtime import device
@@ -108,6 +108,9 @@ def main(args):
     print(f"value range: {low:g} becomes 0 for the network, {high:g} becomes 1", flush=True)
     if model.config:
         warn_if_slow(model.config.preset, target, len(source))
+    if not args.mindir:
+        shape = batch_shape(source, args.batch_size, model.inputs[1])
+        memory.warn_of_forecast(model.network, shape, target)
     forecaster = prediction.predict(model, source, folder, args.batch_size, args.pictures)
     print(timed_network.describe(forecaster.timing()))
     print(f"{folder / prediction.FORECAST}: {len(source):,} forecasts")

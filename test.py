@@ -12,7 +12,7 @@ from src.cloud import job as cloud
 from src.config import cli
 from src.data.sources import evaluation_source, mean_image_source
 from src.evaluation import evaluate as evaluation
-from src.evaluation import report, summary, verification
+from src.evaluation import memory, report, summary, verification
 from src.evaluation.evaluate import batch_shape, warn_if_slow
 from src.model import timed_network
 from src.runtime import device, distributed
@@ -102,7 +102,9 @@ def main(args):
     warn_if_slow(config.preset, target, len(source))
 
     shape = batch_shape(source, args.batch_size, config.data.input_frames)
-    forecasters = {"model": timed_network.TimedNetwork(loaded.network(), shape)}
+    network = loaded.network()
+    memory.warn_of_forecast(network, shape, target)
+    forecasters = {"model": timed_network.TimedNetwork(network, shape)}
     if args.baselines:
         forecasters |= verification.baselines(
             frames, train_source and verification.mean_image(train_source)

@@ -12,7 +12,7 @@ python train.py --data_url URL --train_url URL             # a job on OpenI or M
 from src import run_folder
 from src.cloud import job as cloud
 from src.config import cli
-from src.evaluation import summary
+from src.evaluation import memory, summary
 from src.runtime import compile_cache, device, distributed
 from src.tools import optimizers, profiling, recorder
 from src.tools.start import given_flags, resolve_start
@@ -54,6 +54,7 @@ def main(args, job):
         recorder.check_tensorboard()
 
     network = start.network(target)
+    ranks.on_main(memory.check_training, network, config, target, ranks.size)
     ranks.on_main(run_folder.open_run_folder, start.folder, config, args.overwrite, start.earlier())
     print(device.describe(target))
     trainer = Trainer(start, network, sources, ranks)

@@ -10,9 +10,11 @@ import math
 import re
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from src.config.fields import Checked, from_dict, names, option
 from src.data.moving_mnist import DIGIT_SIZE
-from src.data.normalizer import TRANSFORMS, check_value_range
+from src.data.normalizer import TRANSFORMS, check_value_range, normalize
 from src.data.splits import check_dates
 from src.errors import InputError
 
@@ -31,6 +33,8 @@ def threshold_weight(text):
 
 
 number_or_auto.__name__, threshold_weight.__name__ = "float or auto", "A:B"
+# "csi@5", say: the CSI at a threshold.
+CSI_AT = re.compile(r"csi@([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -270,6 +274,15 @@ class DataConfig(Checked):
         belongs_to="dataset",
         inherited="with_dataset",
         reads_file=True,
+    )
+    tile: tuple[int, ...] | None = option(
+        None,
+        "height and width in pixels of the random parts of a dataset's frames that are trained on, "
+        "which saves memory; validation, test and forecasts take whole frames; default: whole "
+        "frames",
+        at_least=1,
+        length=2,
+        belongs_to="dataset",
     )
     auto_range: bool = option(
         False,
@@ -624,6 +637,12 @@ class TrainingConfig(Checked):
         at_least=0,
         in_graph=False,
     )
+    best_by: str = option(
+        "mse",
+        "what best.ckpt is chosen by on the validation set; mse: lowest MSE; csi@T: highest mean "
+        "CSI over lead times at the threshold T, in the units of a dataset's values",
+        in_graph=False,
+    )
     save_every: int = option(
         1, "epochs between checkpoints", at_least=1, may_change=True, in_graph=False
     )
@@ -674,6 +693,11 @@ class TrainingConfig(Checked):
             raise InputError(
                 "epochs is 0: a run without a limit of epochs needs --max_minutes or --max_work"
             )
+        if self.best_by != "mse" and not CSI_AT.fullmatch(self.best_by):
+            raise InputError(
+                f"best_by is {self.best_by!r}: it must be mse, or csi@ and a threshold, csi@5 for "
+                "example"
+            )
         pairs = self.loss_weights or ()
         for k, pair in enumerate(pairs):
             if len(pair) != 2 or not all(map(math.isfinite, pair)) or pair[1] <= 0:
@@ -691,6 +715,12 @@ class TrainingConfig(Checked):
                 "loss_weights is given with loss 'bce', which has no weights: choose --loss mse or "
                 "mse+mae"
             )
+
+    @property
+    def csi_threshold(self):
+        """The threshold of the CSI that best.ckpt is chosen by; None where the MSE chooses."""
+        match = CSI_AT.fullmatch(self.best_by)
+        return float(match[1]) if match else None
 
     def sequences_per_step(self, ranks):
         """Sequences in a step, over all ranks."""
@@ -720,6 +750,8 @@ class Config(Checked):
             )
         self.steps_per_epoch()
         self._check_curriculum()
+        self._check_tile()
+        self._check_best_by()
 
     def reading(self, flags):
         """The `Config` with other settings of how own data are read.
@@ -769,6 +801,40 @@ class Config(Checked):
                 )
             previous = horizon.until
 
+    def _check_tile(self):
+        """Raises `InputError` for a tile that the network cannot read, or larger than a frame."""
+        if self.data.tile is None:
+            return
+        multiple, size = self.model.size_multiple, self.network_size
+        if any(side % multiple for side in self.data.tile):
+            fit = [max(1, side // multiple) * multiple for side in self.data.tile]
+            raise InputError(
+                f"tile is {_by(self.data.tile)}: this network needs multiples of {multiple}, "
+                f"{_by(fit)} for example"
+            )
+        if any(side > most for side, most in zip(self.data.tile, size, strict=True)):
+            padded = ", padded" if size != tuple(self.data.image_size) else ""
+            raise InputError(
+                f"tile is {_by(self.data.tile)}: it must be at most a frame, {_by(size)}{padded}"
+            )
+
+    def _check_best_by(self):
+        """Raises `InputError` for a threshold that no data have, or that divides none of them."""
+        threshold, data = self.training.csi_threshold, self.data
+        if threshold is None:
+            return
+        if data.dataset is None:
+            raise InputError(
+                f"best_by is {self.training.best_by!r}: it can be csi only with --dataset"
+            )
+        low, high = data.value_range
+        within = normalize(np.array([threshold]), (low, high), data.transform)[0]
+        if not 0 < within <= 1:
+            raise InputError(
+                f"best_by is {self.training.best_by!r}: its threshold must be greater than {low:g} "
+                f"and at most {high:g} (value_range), or every forecast is an event, or none"
+            )
+
     @property
     def horizons(self):
         """The horizons that a run trains on: those of the curriculum, then whole sequences."""
@@ -780,6 +846,19 @@ class Config(Checked):
         """(height, width) of the frames that the network reads, after padding."""
         size_multiple = self.model.size_multiple
         return tuple(side + -side % size_multiple for side in self.data.image_size)
+
+    @property
+    def training_size(self):
+        """(height, width) of what the network reads in training: a tile, or a whole frame."""
+        return self.data.tile or self.network_size
+
+    @property
+    def eval_batch_size(self):
+        """Sequences in a batch of the validation: where training reads tiles, so many that the
+        whole frames have no more pixels than the tiles of a training batch, but at least one.
+        """
+        pixels = math.prod(self.training_size) / math.prod(self.network_size)
+        return max(1, int(self.training.batch_size * pixels))
 
     def graph_settings(self, count):
         """The settings that the training graphs of the last `count` horizons depend on, as a dict
@@ -811,3 +890,8 @@ class Config(Checked):
         except (ValueError, RecursionError) as error:
             raise InputError(f"the configuration is not JSON: {error}") from None
         return from_dict(cls, values)
+
+
+def _by(size):
+    """A height and a width as text."""
+    return " ".join(map(str, size))

@@ -22,6 +22,7 @@ from src.data.normalizer import check_value_range, make_normalizer
 from src.data.rain import draw_by_rain, thresholds_of, warn_if_dry
 from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
+from src.data.tiles import Tiles
 from src.errors import InputError
 from src.formats.arrays import check_axes, read_file
 from src.formats.images import holds_pictures
@@ -149,6 +150,8 @@ def training_sources(config, file=None):
     if thresholds:
         warn_if_dry(validation, "validation", thresholds, file.path)
         warn_if_dry(file.split(data, "test", normalizer), "test", thresholds, file.path)
+    if data.tile:
+        train = Tiles(train, data.tile, config.training.seed)
     return train, validation
 
 

@@ -12,7 +12,6 @@ from itertools import pairwise
 import numpy as np
 
 from src.data.agreement import check_alike, conversions_to_first
-from src.data.codes import sample_of, warn_of_codes
 from src.data.sequences import Windows, axes_used, warn_of_scale
 from src.data.splits import split_by_time, split_from
 from src.errors import InputError
@@ -20,6 +19,7 @@ from src.formats.arrays import SAMPLED, collect_statistics
 from src.formats.cf.frequency import Step
 from src.formats.cf.time_steps import TimeSteps, time_steps
 from src.formats.cf.times import as_numbers, is_dated, joined, time_order
+from src.formats.codes import sample_of, warn_of_codes
 from src.formats.readers import open_readers
 
 # If a larger fraction of the training split is beyond the value range, a warning is printed.

@@ -4,10 +4,10 @@ import sys
 
 import numpy as np
 
-from src.data import codes
 from src.data.dataset import Dataset
 from src.data.splits import SPLITS, Split
 from src.errors import InputError
+from src.formats import codes
 from src.formats.arrays import (
     SHOWN_BYTES,
     Statistics,

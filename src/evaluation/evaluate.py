@@ -70,11 +70,14 @@ def forecaster_of(network):
     return lambda inputs: network(ms.Tensor(inputs)).asnumpy()
 
 
-def evaluate_network(network, source, config, description, ranks=None, names=NAMES):
-    """The `FrameMetrics` of a network on a source, with the batch size of its training."""
+def evaluate_network(
+    network, source, config, description, ranks=None, names=NAMES, verification=None
+):
+    """The `FrameMetrics` of a network on a source, in the batches of its validation."""
     forecasters = {MODEL: forecaster_of(network)}
-    sizes = config.training.batch_size, config.data.input_frames
-    return evaluate(forecasters, source, *sizes, description, ranks, names=names)[MODEL]
+    sizes = config.eval_batch_size, config.data.input_frames
+    metrics = evaluate(forecasters, source, *sizes, description, ranks, verification, names)
+    return metrics[MODEL]
 
 
 def batch_shape(source, batch_size, input_frames):

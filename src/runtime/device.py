@@ -1,6 +1,7 @@
 """Device set-up, which every script does before it uses MindSpore."""
 
 import os
+import re
 
 import mindspore as ms
 
@@ -76,3 +77,14 @@ def describe(target):
         limit = os.environ["ONEDNN_MAX_CPU_ISA"]
         text += f", oneDNN limited to {limit} (ONEDNN_MAX_CPU_ISA)"
     return text
+
+
+def available_memory():
+    """Bytes of this machine's memory that this process has or could still take; None if unknown."""
+    try:
+        with open("/proc/meminfo") as system, open("/proc/self/statm") as own:
+            free = re.search(r"MemAvailable:\s+(\d+) kB", system.read())
+            pages = int(own.read().split()[1])
+    except OSError:
+        return None
+    return int(free[1]) * 1024 + pages * os.sysconf("SC_PAGE_SIZE") if free else None

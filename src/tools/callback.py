@@ -13,14 +13,14 @@ from mindspore import ops
 from mindspore.train import Callback
 
 from src import checkpoint, run_folder
-from src.errors import DiskError, InputError, NonFiniteError, StoppedError
+from src.errors import DiskError, NonFiniteError, StoppedError
 from src.runtime import signals
 from src.runtime.distributed import Ranks
 from src.runtime.files import move
+from src.tools.best_by import BestBy
 from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
-from src.tools.state import TrainingState
 
-# The metrics of a validation; each has a column val_... in metrics.csv.
+# The metrics of every validation; each has a column val_... in metrics.csv.
 VALIDATION_METRICS = ("mse", "mae", "ssim")
 
 # How long all signals count as one.
@@ -198,13 +198,14 @@ def non_finite(state, what):
 class Validation(Callback):
     """Evaluates every `eval_every` epochs and at the end of the run.
 
-    The MSE decides which state is the best, when the plateau schedule lowers the learning rate, and
-    when the run stops early.
+    The MSE decides when the plateau schedule lowers the learning rate, and when the run stops
+    early; which state is the best, the score of `best_by`.
 
     Args:
         state: the `TrainingState`.
         training: the `TrainingConfig`.
-        evaluate: a function from the names of metrics to their `FrameMetrics`.
+        evaluate: a function from the names of metrics to a dict of their means, which also has the
+            score of `best_by`.
     """
 
     def __init__(self, state, training, evaluate):
@@ -212,6 +213,7 @@ class Validation(Callback):
         self.state = state
         self.training = training
         self.evaluate = evaluate
+        self.best_by, self.by_mse = BestBy.of(training), BestBy()
         self.result = {}
         self.is_best = False
 
@@ -222,11 +224,10 @@ class Validation(Callback):
         state, training = self.state, self.training
         if not is_due(training.eval_every, state, training):
             return
-        self.result = self.evaluate(VALIDATION_METRICS).means()
-        best, mse = state.best_mse, self.result["mse"]
-        self.is_best = best is None or mse < best or (math.isnan(best) and not math.isnan(mse))
-        if self.is_best:
-            state.best_mse = mse
+        self.result = self.evaluate(VALIDATION_METRICS)
+        is_lowest = self.improves(self.by_mse)
+        self.is_best = is_lowest if self.best_by == self.by_mse else self.improves(self.best_by)
+        if is_lowest:
             state.evaluations_without_improvement = state.plateau_evaluations = 0
             return
         state.evaluations_without_improvement += 1
@@ -238,6 +239,14 @@ class Validation(Callback):
             count = state.evaluations_without_improvement
             print(f"early stop after {count} evaluations without a better MSE")
             run_context.request_stop()
+
+    def improves(self, by):
+        """Whether the result is the best so far by a score, a `BestBy`; the state keeps it then."""
+        score = self.result[by.name]
+        if not by.is_better(score, by.best(self.state)):
+            return False
+        by.set_best(self.state, score)
+        return True
 
 
 class StopSignals(Callback):
@@ -309,7 +318,7 @@ class SaveCheckpoints(Callback):
     far, before a requested stop, and at the end of the run.
 
     best.ckpt is the best state in this folder. It is not the state's best evaluation if that one is
-    in another folder or was set aside. `best_saved` is its validation MSE, or None without one.
+    in another folder or was set aside. `best_saved` is its score, or None without one.
 
     last.ckpt is the newest state and previous.ckpt the one before it. `on_saved` is called after
     files have been written, before a requested stop.
@@ -329,7 +338,7 @@ class SaveCheckpoints(Callback):
         self.optimizer = optimizer
         self.folder = folder
         self.manifest = run_folder.manifest(folder)
-        self.best_saved = mse_of(folder / run_folder.BEST)
+        self.best_saved = validation.best_by.saved(folder / run_folder.BEST)
 
     def on_train_step_end(self, run_context):
         if epoch_ends(self.state, self.config.training):
@@ -350,15 +359,17 @@ class SaveCheckpoints(Callback):
 
     def save_best(self):
         """Writes the best state, or where there is no file of that the best one since."""
-        mse = self.validation.result.get("mse", math.inf)
+        by, is_best = self.validation.best_by, self.validation.is_best
+        score = self.validation.result.get(by.name, by.worst)
         if not (self.folder / run_folder.BEST).is_file():
             self.best_saved = None
-        saved = math.inf if self.best_saved is None else self.best_saved
-        if not self.validation.is_best and not mse < saved:
+        saved = by.worst if self.best_saved is None else self.best_saved
+        if not is_best and not by.sign * score < by.sign * saved:
             return
-        self.state.own_mse = None if self.validation.is_best else mse
+        by.set_own(self.state, None if is_best else score)
         self.save(run_folder.BEST)
-        self.state.own_mse, self.best_saved = None, mse
+        by.set_own(self.state, None)
+        self.best_saved = score
 
     def save_epoch(self, name):
         """Writes an epoch's checkpoint, and removes the run's oldest ones but for `keep`.
@@ -407,12 +418,3 @@ class SaveCheckpoints(Callback):
             checkpoint.save(self.folder / name, self.network, self.optimizer, self.config, state)
         except NonFiniteError as error:
             raise non_finite(self.state, error) from None
-
-
-def mse_of(path):
-    """The validation MSE of a best.ckpt; None where there is none that can be read."""
-    try:
-        state = TrainingState.from_checkpoint(checkpoint.load(path))
-    except InputError:
-        return None
-    return state.best_mse if state.own_mse is None else state.own_mse

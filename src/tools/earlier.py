@@ -3,11 +3,11 @@
 from src import checkpoint, run_folder
 from src.config.schema import Config
 from src.errors import InputError
-from src.tools.recorder import COLUMNS, pictures_after
+from src.tools.recorder import COLUMNS, CSI_COLUMN, pictures_after
 from src.tools.state import TrainingState
 
 # Earlier versions had no column for the work.
-HEADS = (COLUMNS, tuple(name for name in COLUMNS if name != "work"))
+HEADS = (COLUMNS, (*COLUMNS, CSI_COLUMN), tuple(name for name in COLUMNS if name != "work"))
 
 
 class Earlier:

@@ -23,6 +23,8 @@ COLUMNS = (
     "epoch", "step", "sequences", "work", "minutes", "sequences_per_second", "learning_rate",
     "loss", "grad_norm", *(f"val_{name}" for name in VALIDATION_METRICS),
 )  # fmt: skip
+# The last column of a run whose best.ckpt is chosen by the CSI.
+CSI_COLUMN = "val_csi"
 NAME = re.compile(r"sequence_\d+_epoch_(\d+)\.png")
 
 
@@ -49,6 +51,7 @@ class LossLog(Recorder):
         self.training = config.training
         self.validation = validation
         self.path = folder / run_folder.METRICS
+        self.columns = COLUMNS + (CSI_COLUMN,) * (self.training.csi_threshold is not None)
         self.loss = self.norm = math.nan
         self.seen = state.step
         self.mark = self.row = None
@@ -57,9 +60,9 @@ class LossLog(Recorder):
     def open(self):
         """Writes the header of metrics.csv, and the rows up to the checkpoint of a resumed run."""
         text = io.StringIO()
-        rows = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        rows = csv.DictWriter(text, self.columns, lineterminator="\n")
         rows.writeheader()
-        rows.writerows(rows_until(self.path, self.state))
+        rows.writerows(rows_until(self.path, self.state, self.columns))
         write_atomically(self.path, [text.getvalue().encode()])
 
     def on_train_step_end(self, run_context):
@@ -118,7 +121,8 @@ class LossLog(Recorder):
         }
         try:
             with open(self.path, "a", newline="") as file:
-                csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n").writerow(row)
+                writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
+                writer.writerow(row)
         except OSError as error:
             raise DiskError(
                 f"{self.path}: cannot be written: {error.strerror}; the checkpoints are intact"
@@ -128,7 +132,7 @@ class LossLog(Recorder):
         self.row = row
 
 
-def rows_until(path, state):
+def rows_until(path, state, columns=COLUMNS):
     """The complete rows of an existing metrics.csv up to a state; none if there is no file.
 
     At the end of an epoch rows are compared with the state by their epoch only: the number of ranks
@@ -139,7 +143,7 @@ def rows_until(path, state):
     end = state.step if state.step % state.steps_per_epoch else math.inf
     with open(path, newline="", errors="replace") as file:
         rows = list(csv.DictReader(file))
-    rows = [row for row in rows if set(row) == set(COLUMNS) and None not in row.values()]
+    rows = [row for row in rows if set(row) == set(columns) and None not in row.values()]
     rows = [row for row in rows if row["step"].isdecimal() and row["epoch"].isdecimal()]
     return [
         row
@@ -232,7 +236,7 @@ def make_recorders(state, config, network, source, validation, folder):
     recorders = [log]
     if training.pictures:
         batches = first_batches(
-            source, training.pictures, training.batch_size, config.data.input_frames
+            source, training.pictures, config.eval_batch_size, config.data.input_frames
         )
         pictures = Pictures(state, validation, forecaster_of(network), source, batches, folder)
         recorders.append(pictures)
@@ -336,7 +340,7 @@ class TensorBoard(Recorder):
         from tensorboardX.proto.summary_pb2 import Summary
 
         self.row = self.log.row
-        columns = [name for name in COLUMNS if name != "step"]
+        columns = [name for name in self.log.columns if name != "step"]
         numbers = {name: self.row[name] for name in columns if self.row.get(name, "") != ""}
         values = [Summary.Value(tag=name, simple_value=number) for name, number in numbers.items()]
         self.write(step=self.row["step"], summary=Summary(value=values))

@@ -94,7 +94,7 @@ class Start:
         if not self.resumed:
             return TrainingState(steps_per_epoch, ranks.size, self.config.horizons[-1].frames)
         state = TrainingState.from_checkpoint(self.resumed)
-        state.own_mse = None
+        state.own_mse = state.own_csi = None
         state.change_limits(self.resumed.config.training, self.config.training)
         state.continue_on(ranks.size, steps_per_epoch, self.resumed.path)
         return state

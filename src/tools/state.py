@@ -12,7 +12,14 @@ NAMES_IN_FILES = {
     "lr_reductions": "halvings",
 }
 # What the first version's states did not have, and what it is where it is missing.
-LATER_NAMES = {"own_mse": None, "least_phase": 0, "extended_at": 0.0, "extended_rate": None}
+LATER_NAMES = {
+    "own_mse": None,
+    "least_phase": 0,
+    "extended_at": 0.0,
+    "extended_rate": None,
+    "best_csi": None,
+    "own_csi": None,
+}
 # The limits of a run, of which more extend it.
 LIMITS = ("epochs", "max_minutes", "max_work")
 
@@ -31,7 +38,8 @@ class TrainingState(Checked):
     `plateau_evaluations` and `lr_reductions` belong to the plateau schedule. `loss_sum` and
     `loss_count` cover the steps since the last row of metrics.csv. `own_mse` is the MSE of this
     state where it is in a best.ckpt without being the best: after an earlier state was resumed, or
-    in another folder, the best one is no longer there.
+    in another folder, the best one is no longer there. `best_csi` and `own_csi` are the same of the
+    CSI, in a run whose best.ckpt is chosen by that.
 
     A finished run that is extended has `extended_rate`, the learning rate that it continues with at
     the progress `extended_at`. Whatever limits change, no phase comes before `least_phase`.
@@ -55,6 +63,8 @@ class TrainingState(Checked):
     least_phase: int = 0
     extended_at: float = 0.0
     extended_rate: float | None = None
+    best_csi: float | None = None
+    own_csi: float | None = None
 
     def to_dict(self):
         """The state as plain numbers under their names in a checkpoint."""

@@ -5,6 +5,7 @@ treats each sink as an epoch, so its events come once a sink. On a CPU MindSpore
 and trains step by step.
 """
 
+import sys
 import time
 
 import mindspore as ms
@@ -14,8 +15,9 @@ from mindspore.train import Model
 from src import checkpoint, run_folder
 from src.data.pipeline import make_dataset
 from src.evaluation import evaluate
+from src.evaluation.verification import Verification
 from src.runtime import compile_cache
-from src.tools import callback, loss, optimizers, profiling, recorder, train_step
+from src.tools import best_by, callback, loss, optimizers, profiling, recorder, train_step
 from src.tools.lr_schedule import BY_PROGRESS
 
 EPOCHS_AT_ONCE = 1000
@@ -91,14 +93,14 @@ class Trainer:
 
     def describe_best(self):
         """One line about the best.ckpt of the folder, by what stands in it."""
-        best = self.folder / run_folder.BEST
-        mse, lowest = callback.mse_of(best), self.state.best_mse
-        if mse is None:
+        path, by = self.folder / run_folder.BEST, best_by.BestBy.of(self.config.training)
+        saved, best = by.saved(path), by.best(self.state)
+        if saved is None:
             return f"trained: {self.folder / run_folder.LAST} has the last state"
-        line = f"trained: {best} has validation MSE {mse:.4g}"
-        if lowest is None or not lowest < mse:
+        line = f"trained: {path} has validation {by.label} {saved:.4g}"
+        if best is None or not by.sign * best < by.sign * saved:
             return line
-        return f"{line}; the run had {lowest:.4g} before, in another folder or set aside"
+        return f"{line}; the run had {best:.4g} before, in another folder or set aside"
 
     def make_callbacks(self, signals, on_saved, profile_folder):
         """The callbacks, in the order in which they are called.
@@ -140,10 +142,25 @@ class Trainer:
         return [*callbacks, callback.StopOnRequest(state, training, signals, self.folder)]
 
     def validate(self, names):
-        """The `FrameMetrics` of the validation sequences, with the metrics in `names`."""
-        return evaluate.evaluate_network(
-            self.network, self.validation_source, self.config, "validate", self.ranks, names
-        )
+        """The means over the validation sequences of the metrics in `names`, a dict; with the mean
+        CSI as "csi" if that decides which state is the best.
+        """
+        config, source, scores = self.config, self.validation_source, None
+        threshold = config.training.csi_threshold
+        if threshold is not None:
+            scores = Verification(source, config.data.input_frames, thresholds=[threshold])
+        means = evaluate.evaluate_network(
+            self.network, source, config, "validate", self.ranks, names, scores
+        ).means()
+        if scores is None:
+            return means
+        if self.ranks.is_main and not any(scores.scores.observed[threshold]):
+            print(
+                f"warning: no validation frame has a value at or above {threshold:g}, so best_by "
+                "has nothing to choose by",
+                file=sys.stderr,
+            )
+        return means | {"csi": best_by.mean_csi(scores)}
 
     def compile(self, cache_folder):
         """Compiles the steps of the remaining horizons and prints how long that took.
@@ -161,7 +178,7 @@ class Trainer:
         counts = [data.input_frames, data.forecast_frames]
         if self.train_source.normalizer.has_mask:
             counts.append(sum(counts))
-        size = config.model.channels, *config.network_size
+        size = config.model.channels, *config.training_size
         sequences = config.training.sequences_per_step(1)
         batch = [ops.zeros((sequences, frames, *size)) for frames in counts]
         found = compile_cache.compile_steps(
@@ -193,7 +210,9 @@ class Trainer:
         if self.network.execution.float16:
             print("amp_level O2: convolutions in float16, dynamic loss scale")
         print(f"training data: {self.train_source.name}")
-        print(f"validation data: {self.validation_source.name}")
+        whole = f", whole frames in batches of {self.config.eval_batch_size}"
+        name = self.validation_source.name + (whole if self.config.data.tile else "")
+        print(f"validation data: {name}")
         print(f"run folder: {self.folder}", flush=True)
 
 

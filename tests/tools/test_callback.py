@@ -76,9 +76,7 @@ def validate(scores, **settings):
     validation = Validation(
         state,
         training,
-        lambda names: SimpleNamespace(
-            means=lambda: dict.fromkeys(names, 0) | {"mse": next(results)}
-        ),
+        lambda names: dict.fromkeys(names, 0) | {"mse": next(results)},
     )
     recorder = Recorder(on_epoch=lambda: (state.epoch, validation.is_best))
     train(state, [validation, recorder], [0.0], training.epochs)
@@ -116,7 +114,7 @@ def test_validation_measures_only_what_metrics_csv_shows():
 
     def evaluate(names):
         asked.extend(f"val_{name}" for name in names)
-        return SimpleNamespace(means=lambda: dict.fromkeys(names, 0))
+        return dict.fromkeys(names, 0)
 
     state = TrainingState(1)
     train(state, [Validation(state, TrainingConfig(epochs=1), evaluate)], [0.0])

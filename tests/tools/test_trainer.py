@@ -131,7 +131,7 @@ class Run:
 
     def validate(self, names):
         self.validated.append((self.state.epoch, self.state.step))
-        return SimpleNamespace(means=lambda: dict.fromkeys(names, 1.0))
+        return dict.fromkeys(names, 1.0)
 
     def train(self):
         """What `Trainer.train` does."""
