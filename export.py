@@ -74,4 +74,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    cli.run(main, parse_args())
+    cli.run(main, parse_args)

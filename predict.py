@@ -32,6 +32,7 @@ def make_parser():
     )
     add("--output", metavar="DIR", help="folder for forecast.npy and pictures")
     cli.add_value_range_flag(parser, "--input")
+    cli.add_reading_flags(parser, "--input")
     add(
         "--truth",
         action=cli.Switch,
@@ -83,6 +84,7 @@ def parse_args(argv=None):
 def main(args):
     """Forecasts the sequences and writes the results."""
     target = device.setup_device(args)
+    cli.check_reading_flags(args, "--input")
     if args.summary:
         loaded = checkpoint.load(checkpoint.checkpoint_path(args.pretrained_model))
         return summary.show(loaded.config, loaded.path.stat().st_size, loaded.path)
@@ -91,8 +93,13 @@ def main(args):
     else:
         path = checkpoint.checkpoint_path(args.pretrained_model)
         model = predictor.from_checkpoint(path, args.forecast_frames)
+    if model.config:
+        model.config = model.config.reading(vars(args))
     if args.input:
-        source = prediction.sequences_of_input(model, args.input, args.value_range, args.truth)
+        axes = getattr(args, "axes", None)
+        source = prediction.sequences_of_input(
+            model, args.input, args.value_range, args.truth, axes
+        )
     else:
         source = prediction.sequences_of_test_set(model, args.workroot)
     source = First(source, args.limit) if args.limit else source
@@ -108,4 +115,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    cli.run(main, parse_args())
+    cli.run(main, parse_args)

@@ -3,6 +3,7 @@
 python test.py                                                         # weights/small.ckpt
 python test.py --pretrained_model runs/NAME/best.ckpt --workroot DIR   # mnist_test_seq.npy in DIR
 python test.py --pretrained_model runs/NAME/best.ckpt --dataset FILE --thresholds 1 5 10   # events
+python test.py --pretrained_model runs/NAME/best.ckpt --thresholds 1 5 --extrapolation     # pysteps
 python test.py --limit 500 --baselines --json result.json --plot frames.png
 """
 
@@ -30,6 +31,7 @@ def make_parser():
         "measured (default: the checkpoint's dataset, if it has one)",
     )
     cli.add_value_range_flag(parser, "--dataset")
+    cli.add_reading_flags(parser, "--dataset")
     add(
         "--num_digits",
         type=cli.whole_number(1),
@@ -50,6 +52,19 @@ def make_parser():
         help="also measure trivial forecasts: zeros, the last frame, the mean image",
     )
     cli.add_score_flags(parser)
+    add(
+        "--climatology",
+        action=cli.Switch,
+        default=True,
+        help="compare with climatology, the mean of the training split; pixels without any value "
+        "there are then scored for nobody (default: true)",
+    )
+    add(
+        "--extrapolation",
+        action=cli.Switch,
+        help="compare with an extrapolation of rain by optical flow, for which pysteps has to be "
+        "installed; pixels that move in from outside are then scored for nobody",
+    )
     add("--json", metavar="FILE", help="also write the result to this file")
     add(
         "--plot",
@@ -72,8 +87,9 @@ def main(args):
     """Evaluates the checkpoint and reports the result."""
     target = device.setup_device(args)
     ranks = distributed.init_distributed(args.distribute)
+    cli.check_reading_flags(args, "--dataset")
     loaded = checkpoint.load(checkpoint.checkpoint_path(args.pretrained_model))
-    config, frames = loaded.config, loaded.config.data.forecast_frames
+    config, frames = loaded.config.reading(vars(args)), loaded.config.data.forecast_frames
     if args.summary:
         return summary.show(config, loaded.path.stat().st_size, loaded.path)
     source = evaluation_source(
@@ -94,9 +110,9 @@ def main(args):
     metrics = evaluation.evaluate(forecasters, source, *shape[:2], ranks=ranks, verification=scores)
     if ranks.is_main:
         result = report.make(metrics, source, forecasters["model"].timing(), scores)
-        report.show(result)
         report.write(result, metrics, args.json, args.plot)
+        report.show(result)
 
 
 if __name__ == "__main__":
-    cli.run(cloud.with_evaluation_job(main), parse_args())
+    cli.run(cloud.with_evaluation_job(main), parse_args)

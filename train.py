@@ -9,8 +9,6 @@ python train.py --resume --train_path runs/short           # continue that run
 python train.py --data_url URL --train_url URL             # a job on OpenI or ModelArts
 """
 
-import mindspore as ms
-
 from src import run_folder
 from src.cloud import job as cloud
 from src.config import cli
@@ -55,7 +53,6 @@ def main(args, job):
     if config.training.tensorboard:
         recorder.check_tensorboard()
 
-    ms.set_seed(config.training.seed)
     network = start.network(target)
     ranks.on_main(run_folder.open_run_folder, start.folder, config, args.overwrite, start.earlier())
     print(device.describe(target))
@@ -64,4 +61,4 @@ def main(args, job):
 
 
 if __name__ == "__main__":
-    cli.run(cloud.with_cloud_job(main), parse_args())
+    cli.run(cloud.with_cloud_job(main), parse_args)

@@ -3,4 +3,4 @@
 from train import cli, cloud, main, parse_args
 
 if __name__ == "__main__":
-    cli.run(cloud.with_cloud_job(main), parse_args())
+    cli.run(cloud.with_cloud_job(main), parse_args)

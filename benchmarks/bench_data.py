@@ -94,4 +94,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    cli.run(main, common.parser(__doc__).parse_args())
+    cli.run(main, common.parser(__doc__).parse_args)

@@ -142,4 +142,4 @@ def main(args):
 if __name__ == "__main__":
     parser = common.parser(__doc__)
     parser.add_argument("--preset", choices=tuple(BATCHES), help="measure this preset only")
-    cli.run(main, parser.parse_args())
+    cli.run(main, parser.parse_args)

@@ -112,4 +112,4 @@ def main(args):
 if __name__ == "__main__":
     flags = common.parser(__doc__)
     flags.add_argument("--repeats", type=int, default=3, help="calls to measure (default: 3)")
-    cli.run(main, flags.parse_args())
+    cli.run(main, flags.parse_args)

@@ -14,6 +14,7 @@ for saving graphs are set.
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -60,7 +61,6 @@ class Graph:
         indices: the constants that are whole numbers, by name.
         launched: the names of the nodes that the runtime executes, in the order of execution.
         result: the name of the node that the graph returns.
-        frontend: the nodes before the passes for a device, which are the same for every device.
     """
 
     nodes: dict[str, Node]
@@ -68,7 +68,6 @@ class Graph:
     indices: dict[str, int]
     launched: list[str]
     result: str
-    frontend: tuple[Node, ...] = ()
 
     def primitives(self):
         """The number of kernels that each primitive launches, a `Counter`."""
@@ -104,11 +103,18 @@ def compiled_graph(build, *inputs):
             for. Another process calls it, because MindSpore reads the environment only once.
         inputs: the arguments of `build`.
     """
+    with saved_graphs(build, *inputs) as folder:
+        return read_graph(folder)
+
+
+@contextlib.contextmanager
+def saved_graphs(build, *inputs):
+    """A folder with the graphs of a Cell, as MindSpore saves them; see `compiled_graph`."""
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         with concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
             pool.submit(_compile, folder, build, inputs).result()
-        return read_graph(Path(folder))
+        yield Path(folder)
 
 
 def _compile(folder, build, inputs):
@@ -147,8 +153,21 @@ def read_graph(folder):
         indices={c.key: c.value.int_val for c in graph.const_vals},
         launched=[names[name] for _, name in sorted(launched, key=lambda pair: int(pair[0]))],
         result=graph.outputs[0].name,
-        frontend=tuple(map(_node, _read(folder / "ms_output_optimize.pb").node)),
     )
+
+
+def read_parts(folder):
+    """The nodes of each graph that MindSpore saved in a folder, as pairs: before the passes for a
+    device and after them. Control flow divides a Cell into several graphs.
+    """
+    count = len(list(folder.glob("ms_output_vm_build_*.pb")))
+    return [
+        [
+            list(map(_node, _read(folder / f"ms_output_{stage}_{number}.pb").node))
+            for stage in ("before_opt", "vm_build")
+        ]
+        for number in range(count)
+    ]
 
 
 def _read(path):

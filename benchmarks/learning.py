@@ -375,4 +375,4 @@ if __name__ == "__main__":
     )
     add("--results", type=Path, default=RESULTS, help=f"results file (default: {RESULTS.name})")
     add("--plot", metavar="FILE", help="draw the curves of the trials at the budget to this file")
-    cli.run(main, parser.parse_args())
+    cli.run(main, parser.parse_args)

@@ -7,12 +7,14 @@ On several hosts, run the same command on each, with --worker_num, the number of
 hosts, --master_addr and --node_rank; host 0 is the master.
 
 msrun starts the processes and exits. Then this script prints the log of this host's first rank and
-passes SIGTERM and Ctrl-C on to all ranks; if a rank dies, it ends the others and says which one
-died. A second signal ends everything at once. If this script is killed, the system kills the ranks.
+passes SIGTERM, Ctrl-C and SIGHUP on to all ranks; if a rank dies, it ends the others and says which
+one died. A second signal, at least five seconds after the first, ends everything at once; so does a
+first one before the ranks have started. If this script is killed, the system kills the ranks.
 """
 
 import contextlib
 import ctypes
+import math
 import os
 import re
 import signal
@@ -25,6 +27,10 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from src.config import cli  # noqa: E402
+from src.runtime import signals  # noqa: E402
+
 MSRUN_FLAGS = (
     "worker_num",
     "local_worker_num",
@@ -38,6 +44,8 @@ MSRUN_FLAGS = (
 SCHEDULER = "the scheduler"
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 0.1
+# For so long all signals count as one: `timeout` and Slurm send them to a process and to its group.
+SIGNAL_SECONDS = 5
 # How long the other ranks may take to end by themselves when one has failed.
 GRACE_SECONDS = 3
 # How long a scheduler may take to notice that the ranks of other hosts have ended.
@@ -96,7 +104,8 @@ class Job:
         self.own_prefix = f"{Path(command[0]).name}: "
         self.names = {}
         self.ended = {}
-        self.signals = 0
+        self.msrun = self.signal = None
+        self.ends_at_once = math.inf
         self.shown = 0
 
     def start(self):
@@ -105,8 +114,7 @@ class Job:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             usage_error(f"{self.logs}: cannot be written (log_dir): {error.strerror}")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.pass_on)
+        signals.on_stop(self.pass_on)
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         binaries = str(Path(sys.executable).parent)
         # msrun calls "python", which must be the interpreter that runs this script.
@@ -119,27 +127,30 @@ class Job:
         flags = [word for name, value in self.flags.items() for word in (f"--{name}", value)]
         own_log = self.logs / f"msrun_{self.flags.get('node_rank', 0)}.log"
         with own_log.open("w") as log:
-            code = subprocess.run(
+            self.msrun = subprocess.Popen(
                 [f"{binaries}/msrun", *flags, *self.command],
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            ).returncode
-        for process in psutil.Process().children():
-            with contextlib.suppress(psutil.Error):
-                variables = process.environ()
-                is_scheduler = variables["MS_ROLE"] == "MS_SCHED"
-                name = SCHEDULER if is_scheduler else f"rank {variables['RANK_ID']}"
-                self.names[process.pid] = name
+                env=environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+            code = self.msrun.wait()
+        self.names = names_of_processes()
+        if self.signal:
+            self.end()
+            print(f"launch.py: ended by {self.signal.name} before the ranks ran", file=sys.stderr)
+            sys.exit(128 + self.signal)
         if code:
             self.end()
             usage_error(f"msrun failed: {last_line(own_log)}")
 
     def pass_on(self, number, frame):
-        """Handles a signal: the first asks all ranks to save and stop, the second kills them."""
-        self.signals += 1
-        self.send(signal.SIGTERM if self.signals == 1 else signal.SIGKILL)
+        """Handles a signal: the first asks all ranks to save and stop, a later one kills them."""
+        if self.signal is None:
+            self.signal = signal.Signals(number)
+            self.ends_at_once = time.monotonic() + SIGNAL_SECONDS
+            self.send(signal.SIGTERM)
+            if self.msrun and not self.names:
+                self.msrun.kill()
+        elif time.monotonic() > self.ends_at_once:
+            self.send(signal.SIGKILL)
 
     def send(self, number):
         """Sends a signal to the running ranks; SIGKILL also to their children and the scheduler."""
@@ -152,9 +163,11 @@ class Job:
 
     def end(self):
         """Kills all processes and waits until they have ended."""
-        self.send(signal.SIGKILL)
-        while self.reap(0):
-            pass
+        while children := psutil.Process().children(recursive=True):
+            for process in children:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            self.reap(0)
 
     def reap(self, options=os.WNOHANG):
         """Records one process that has ended; returns whether there was one."""
@@ -236,19 +249,30 @@ class Job:
         return code if code > 0 else 128 - code
 
 
+def names_of_processes():
+    """The process ids of what msrun has left to this process, with their names."""
+    names = {}
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, KeyError):
+            known = process.environ()
+            first = known["MS_ROLE"] == "MS_SCHED"
+            names[process.pid] = SCHEDULER if first else f"rank {known['RANK_ID']}"
+    return names
+
+
 def last_line(log):
     """The last line of a log."""
     return (log.read_text(errors="replace").splitlines() or ["it printed nothing"])[-1]
 
 
 def main(argv):
-    """Starts the job and waits for its end."""
+    """Starts the job, waits for its end, and ends with its exit code."""
     flags, (script, *arguments) = parse(argv)
     path = script if Path(script).is_file() else str(ROOT / script)
     job = Job(flags, [path, *arguments])
     job.start()
-    return job.watch()
+    sys.exit(job.watch())
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    cli.run(main, lambda: sys.argv[1:])

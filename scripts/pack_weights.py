@@ -65,4 +65,4 @@ def measure(loaded):
 
 
 if __name__ == "__main__":
-    cli.run(main, parse_args())
+    cli.run(main, parse_args)

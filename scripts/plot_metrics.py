@@ -53,4 +53,4 @@ def named(runs):
 
 
 if __name__ == "__main__":
-    cli.run(main, parse_args())
+    cli.run(main, parse_args)

@@ -1,9 +1,12 @@
 """Sets the device up once, and gives the tests real digits and small networks."""
 
+import functools
 import os
+import re
 
 import numpy as np
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from src.config.schema import ModelConfig, Stage
 from src.data.moving_mnist import read_idx_images
@@ -25,20 +28,30 @@ NARROW = {
 }
 
 
-# Fixtures of a module that train or compile for long.
-COSTLY = {"compiled", "converted", "found", "network", "one", "reference", "two"}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Under `--dist loadgroup`, tests that share a costly fixture run in one process, which makes
-    it once; all others go to whichever process is free.
+class Scheduler(LoadScopeScheduling):
+    """Gives one process all tests of a group, largest groups first; all tests of no group go one by
+    one to whichever process is free.
     """
-    for item in items:
-        if "trained" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("trained"))
-        elif COSTLY.intersection(item.fixturenames):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+
+    def _split_scope(self, nodeid):
+        return group_of(self.config.rootpath / nodeid.partition("::")[0]) or nodeid
+
+
+@functools.cache
+def group_of(module):
+    """The group of a module's tests, which share what takes long to make: a module with fixtures of
+    its own is one, and all that use `trained` are one; None where nothing is shared.
+    """
+    text = module.read_text()
+    if re.search(r"^def .*\btrained\b", text, re.M):
+        return "trained"
+    return str(module) if 'scope="module"' in text else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """`--dist loadgroup` by modules: xdist 3.8 does not see groups of marked tests in pytest 9."""
+    return Scheduler(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,21 +2,32 @@
 
 python tests/crash_test.py --kills 100 --seed 0 --workers 2
 
-Each life of the training ends by SIGKILL: at any moment of its life, start-up included, a little
-after its first new step, or inside a save. In the end all weights, moments and the training state,
-and metrics.csv but for its times, have to be those of the run that nobody killed.
+Each life of the training ends by SIGKILL to its main process, or by SIGTERM to all of its
+processes, as from `timeout`, Slurm or systemd: at any moment of its life, start-up included, a
+little after its first new step, or inside a save. No process may outlive it. In the end all
+weights, moments and the training state, and metrics.csv but for its times, have to be those of the
+run that nobody killed.
+
+--kills N     how many lives there are before the last one (default: 10)
+--seed S      decides when and how each of them ends (default: 0)
+--workers W   processes that make sequences (default: 1: none but the main process)
 """
 
 import argparse
+import contextlib
 import csv
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -40,8 +51,10 @@ TINY = [
 ]
 TIMES = ("minutes", "sequences_per_second")
 PATIENCE_SECONDS = 300
-# Short beside a save, inside of which a kill has to fall.
-POLL_SECONDS = 0.005
+# How long a process may take to notice that its run is over.
+LEFT_SECONDS = 5
+# SIGKILL, SIGTERM while Python loads, SIGTERM before the training listens, stopped and saved.
+ENDS = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM, 3)
 
 
 def start(folder, kills, workers, resume):
@@ -55,7 +68,8 @@ def start(folder, kills, workers, resume):
     again = [] if fresh else ["--resume"]
     log = open(folder.with_suffix(".log"), "a")  # noqa: SIM115
     command = [sys.executable, ROOT / "train.py", *fresh, *again, *options, "--train_path", folder]
-    return subprocess.Popen(list(map(str, command)), stdout=log, stderr=log), state
+    streams = {"stdout": log, "stderr": log, "start_new_session": True}
+    return subprocess.Popen(list(map(str, command)), **streams), state
 
 
 def wait_for(process, condition):
@@ -64,7 +78,7 @@ def wait_for(process, condition):
     while process.poll() is None and time.monotonic() < end:
         if condition():
             return True
-        time.sleep(POLL_SECONDS)
+        time.sleep(0.001)
     return False
 
 
@@ -76,8 +90,10 @@ def written_at(path):
         return None
 
 
-def live_and_die(folder, kills, workers, how, rng):
-    """One life; returns whether it was killed, and whether that was inside a save."""
+def live_and_die(folder, kills, workers, how, to_group, rng):
+    """One life; returns whether it was ended as it should, whether that was inside a save, and how
+    many processes outlived it.
+    """
     process, last = start(folder, kills, workers, resume=True)
     before = written_at(last)
     unfinished = unfinished_name(folder / run_folder.NEXT)
@@ -87,9 +103,30 @@ def live_and_die(folder, kills, workers, how, rng):
     wait_for(process, lambda: time.monotonic() > pause)
     if how == "save":
         wait_for(process, unfinished.exists)
-    process.kill()
-    killed = process.wait() == -9
-    return killed, killed and unfinished.exists()
+    if to_group:
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        process.kill()
+    killed = process.wait() in ENDS
+    return killed, killed and unfinished.exists(), len(left_over(process))
+
+
+def left_over(process):
+    """The processes of the session of one that has ended, once they had time to end too."""
+    end = time.monotonic() + LEFT_SECONDS
+    while (left := processes_of(process.pid)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left
+
+
+def processes_of(session):
+    """The processes of a session that run."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def differences(folder, reference):
@@ -114,24 +151,33 @@ def rows_of(folder):
 
 
 def crash_test(kills, seed, workers, scratch):
-    """Runs the test in a folder; returns kills, kills inside a save, and what differs."""
-    rng = random.Random(seed)
+    """Runs the test in a folder; returns counts, of kills by what they were, and what was wrong."""
+    rng, counts = random.Random(seed), Counter()
     reference, folder = scratch / "reference", scratch / "killed"
     process, _ = start(reference, kills, workers, resume=False)
     if process.wait():
-        return 0, 0, [f"the reference run failed: {reference.with_suffix('.log').read_text()}"]
-    done = inside = 0
-    while done < kills:
+        return counts, [f"the reference run failed: {reference.with_suffix('.log').read_text()}"]
+    while counts["kills"] < kills:
         how = rng.choices(("start", "soon", "save"), (2, 4, 4))[0]
-        killed, saving = live_and_die(folder, kills, workers, how, rng)
+        to_group = rng.random() < 0.3
+        killed, saving, left = live_and_die(folder, kills, workers, how, to_group, rng)
         if not killed:
-            return done, inside, [f"a run ended by itself: {tail(folder)}"]
-        done, inside = done + killed, inside + saving
-        print(f"kill {done} of {kills}, {inside} inside a save", flush=True)
+            return counts, [f"a run ended by itself: {tail(folder)}"]
+        counts += Counter(kills=1, group=int(to_group), saving=int(saving), left=left)
+        print(describe(counts), flush=True)
     process, _ = start(folder, kills, workers, resume=True)
     if process.wait():
-        return done, inside, [f"the last resume failed: {tail(folder)}"]
-    return done, inside, list(differences(folder, reference))
+        return counts, [f"the last resume failed: {tail(folder)}"]
+    outlived = ["a process outlived its run"] if counts["left"] else []
+    return counts, outlived + list(differences(folder, reference))
+
+
+def describe(counts):
+    """Counts in words."""
+    return (
+        f"{counts['kills']} kills, {counts['group']} of them SIGTERM to the group, "
+        f"{counts['saving']} inside a save, {counts['left'] or 'no'} processes left"
+    )
 
 
 def tail(folder):
@@ -141,16 +187,17 @@ def tail(folder):
 
 def main():
     """Parses the arguments, runs the test, says how it ended."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1, help="processes that make sequences")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in (("kills", 10), ("seed", 0), ("workers", 1)):
+        parser.add_argument(f"--{name}", type=int, default=default, help=argparse.SUPPRESS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        done, inside, different = crash_test(args.kills, args.seed, args.workers, Path(scratch))
-    verdict = "different: " + ", ".join(different[:5]) if different else "identical"
-    print(f"crash test: {done} kills, {inside} inside a save, {verdict}")
-    return 1 if different else 0
+        counts, wrong = crash_test(args.kills, args.seed, args.workers, Path(scratch))
+    verdict = "different: " + ", ".join(wrong[:5]) if wrong else "identical"
+    print(f"crash test: {describe(counts)}, {verdict}")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

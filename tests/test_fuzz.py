@@ -21,7 +21,7 @@ from src.data.moving_mnist import SequenceFile, read_idx_images
 from src.data.record import Record
 from src.errors import InputError
 from src.formats.arrays import read_array
-from src.formats.readers import AxisNames
+from src.formats.options import ReadOptions
 from src.model import EncoderForecaster
 from src.tools.optimizers import make_optimizer
 from src.tools.state import TrainingState
@@ -149,7 +149,7 @@ def netcdf_file(tmp_path_factory):
 @pytest.mark.filterwarnings("ignore")
 def test_netcdf(tmp_path, netcdf_file, changes, in_header):
     def reader(path):
-        record = Record(path, AxisNames())
+        record = Record(path, ReadOptions())
         record.read(0, len(record))
 
     read(tmp_path / "rain.nc", mutate(netcdf_file, changes, in_header), reader)

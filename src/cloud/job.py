@@ -16,7 +16,6 @@ import importlib.util
 import os
 import shutil
 import sys
-import tempfile
 import time
 import zipfile
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from src import run_folder
 from src.cloud.storage import StoreError, join, run_subprocess, store_of
 from src.data.sources import TEST_FILE, TRAINING_FILE
 from src.errors import DiskError, InputError
-from src.runtime.files import is_hidden
+from src.runtime.files import is_hidden, scratch_folder
 
 # The fast local disk that jobs on ModelArts and OpenI may have.
 CACHE = Path("/cache")
@@ -107,10 +106,10 @@ def cloud_job(args):
             "--distribute: a cloud job copies its data in once, not for each rank; use --data_path "
             "and --train_path instead"
         )
-    with tempfile.TemporaryDirectory(dir=fast_disk()) as scratch:
+    with scratch_folder(within=fast_disk()) as scratch:
         job = CloudJob()
         if by_urls:
-            job = _job_of_urls(args, Path(scratch))
+            job = _job_of_urls(args, scratch)
         elif is_left_to_c2net(args):
             job = _job_of_c2net(args)
         if job.upload is None:
@@ -132,12 +131,12 @@ def with_evaluation_job(main):
             return main(args)
         if args.distribute:
             raise InputError("distribute: a cloud job copies its data in once, not once a rank")
-        with tempfile.TemporaryDirectory(dir=fast_disk()) as scratch:
+        with scratch_folder(within=fast_disk()) as scratch:
             settings, store = {"json": args.json or f"{scratch}/{RESULT}"}, None
             if args.train_url:
                 store = store_of(args.train_url, "train_url")
             if args.data_url:
-                settings |= _test_set(args, Path(scratch))
+                settings |= _test_set(args, scratch)
             main(argparse.Namespace(**{**vars(args), **settings}))
             if store:
                 with _storage("train_url"):

@@ -7,9 +7,13 @@ import sys
 import types
 import typing
 
+from src.config.fields import names
 from src.config.presets import DEFAULT_PRESET, PRESETS, RECIPES
 from src.config.schema import DataConfig, ModelConfig, TrainingConfig
 from src.errors import DiskError, ExportError, InputError, NonFiniteError, StoppedError
+from src.runtime import signals
+from src.runtime.files import remove_half_written
+from src.runtime.streams import Output
 
 JIT_LEVELS = ("O0", "O1", "O2")
 EXIT_CODES = {InputError: 2, StoppedError: 3, NonFiniteError: 4, DiskError: 5, ExportError: 1}
@@ -143,8 +147,30 @@ def add_device_flags(parser):
         "--jit_level",
         choices=JIT_LEVELS,
         help="how graphs are compiled; O0: kernel by kernel; O1: with fused operators; O2: as a "
-        "whole, by an Ascend's graph engine (default: MindSpore's choice)",
+        "whole, by an Ascend's graph engine (default: O0 on an Ascend)",
     )
+
+
+def add_reading_flags(parser, file):
+    """Adds the flags that say how own data are read, in the file of the flag named `file`."""
+    group = parser.add_argument_group(f"how {file} is read, where not as the checkpoint says")
+    hints = typing.get_type_hints(DataConfig)
+    for f in dataclasses.fields(DataConfig):
+        if f.metadata["reads_file"]:
+            _add_flag(group, f, hints[f.name])
+    group.add_argument(
+        "--any_step",
+        action=Switch,
+        help="also take a file whose frames have another time step than those of the training: "
+        "forecasts have the file's own",
+    )
+
+
+def check_reading_flags(args, file):
+    """Raises `InputError` for a flag of `add_reading_flags` without the flag named `file`."""
+    for name in (*names(DataConfig, reads_file=True), "any_step"):
+        if getattr(args, name, None) and getattr(args, file.lstrip("-")) is None:
+            raise InputError(f"--{name} is given without {file}, to which it belongs")
 
 
 def add_value_range_flag(parser, file):
@@ -279,12 +305,40 @@ def _text(value):
     return str(value)
 
 
-def run(main, args):
-    """Runs an entry script's `main`; reports the errors of `EXIT_CODES` in one line each."""
-    try:
+def run(main, parse):
+    """Runs an entry script's `main(parse())`; reports the errors of `EXIT_CODES` in one line each.
+
+    SIGINT, SIGTERM and SIGHUP end it with one line and 130, 143 or 129, unless `main` handles them.
+    A closed pipe or terminal ends nothing: the work goes on, to its own exit code. A full disk
+    under stdout or stderr is reported when the work is done.
+    """
+    signals.on_stop(signals.end_at_once)
+    sys.stdout, sys.stderr = outputs = Output(sys.stdout, "stdout"), Output(sys.stderr, "stderr")
+    known = []
+
+    def work():
+        args = parse()
+        known.extend(getattr(args, "flags", ()))
         main(args)
+
+    try:
+        code = _exit_code(work, known)
+    finally:
+        remove_half_written()
+    code = code or _exit_code(lambda: [out.check() for out in outputs], known)
+    if code:
+        sys.exit(code)
+
+
+def _exit_code(action, flags):
+    """Runs something and returns its exit code, after it has said why that is not 0."""
+    try:
+        action()
+    except SystemExit as end:
+        return end.code
     except tuple(EXIT_CODES) as error:
         script = sys.argv[0].rsplit("/", 1)[-1]
-        text = error.text_for(args.flags) if isinstance(error, InputError) else str(error)
+        text = error.text_for(flags) if isinstance(error, InputError) else str(error)
         print(f"{script}: {' '.join(text.split())}", file=sys.stderr)
-        sys.exit(EXIT_CODES[type(error)])
+        return EXIT_CODES[type(error)]
+    return 0

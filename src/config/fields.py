@@ -27,6 +27,7 @@ def option(
     may_change=False,
     in_graph=True,
     is_path=False,
+    reads_file=False,
 ):
     """A dataclass field with its help text, limits and properties.
 
@@ -46,6 +47,8 @@ def option(
         in_graph: whether compiled graphs depend on it.
         is_path: whether it names a file or folder, which is kept as an absolute path: a checkpoint
             has to find it from any folder.
+        reads_file: whether it says how the dataset's files are read: every script that reads such a
+            file has its flag.
     """
     metadata = dict(locals())
     return field(default=metadata.pop("default"), metadata=metadata)

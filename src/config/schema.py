@@ -166,17 +166,30 @@ class DataConfig(Checked):
     )
     variable: str | None = option(
         None,
-        "variable of a NetCDF or Zarr dataset; default: the only one with three or more dimensions",
+        "variable of a NetCDF or Zarr dataset; default: the only one with three or more "
+        "dimensions, else with two, in files of one frame each",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
+        reads_file=True,
+    )
+    group: str | None = option(
+        None,
+        "group of a NetCDF or Zarr dataset that holds the variable; default: the only one that "
+        "does",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+        reads_file=True,
     )
     time: str | None = option(
         None,
-        "name of the dataset's time axis; default: found by the CF conventions",
+        "name of the dataset's time axis, or of the variable or attribute of a file that says the "
+        "time of its frame; default: found by the CF conventions",
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
+        reads_file=True,
     )
     latitude: str | None = option(
         None,
@@ -184,6 +197,7 @@ class DataConfig(Checked):
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
+        reads_file=True,
     )
     longitude: str | None = option(
         None,
@@ -191,6 +205,34 @@ class DataConfig(Checked):
         belongs_to="dataset",
         inherited="with_file",
         in_graph=False,
+        reads_file=True,
+    )
+    time_from_name: str | None = option(
+        None,
+        "pattern, as of strptime, of the times in the names of a dataset's files, which hold one "
+        "frame each, such as %%Y%%m%%d%%H%%M or radar_%%d-%%b-%%Y.nc",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+        reads_file=True,
+    )
+    nodata: tuple[float, ...] | None = option(
+        None,
+        "values that stand for missing ones beside those that the dataset's files declare, as the "
+        "files store them: packed if they are, 255 for example",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+        reads_file=True,
+    )
+    axes: str | None = option(
+        None,
+        "order of the axes of a dataset in .npy or .npz: N sequences (without it one record), T "
+        "frames, C channels, H rows, W columns, such as TNHW or THWC; default: THW, NTHW or NTCHW",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+        reads_file=True,
     )
     window_stride: int | None = option(
         None,
@@ -234,6 +276,7 @@ class DataConfig(Checked):
         "forecasts to the frames' own size",
         belongs_to="dataset",
         inherited="with_dataset",
+        reads_file=True,
     )
     auto_range: bool = option(
         False,
@@ -259,6 +302,48 @@ class DataConfig(Checked):
         in_graph=False,
         found_in_dataset=True,
     )
+    frequency: str | None = option(
+        None,
+        "rule of the times of the dataset's frames",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    found_variable: str | None = option(
+        None,
+        "name of the variable of the dataset's values",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    standard_name: str | None = option(
+        None,
+        "the variable's standard name, as of CF",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    levels: tuple[str, ...] | None = option(
+        None,
+        "levels of the dataset's values, such as 'pressure 500 hPa'",
+        flag=False,
+        may_be_empty=True,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    spacing: tuple[str, ...] | None = option(
+        None,
+        "spacing of the dataset's rows and columns, such as 'rows 1000 m'",
+        flag=False,
+        may_be_empty=True,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
     held_out: float = option(
         0.1,
         "fraction of the dataset for validation; the same fraction again is for testing",
@@ -278,6 +363,22 @@ class DataConfig(Checked):
     dataset_crc: int | None = option(
         None,
         "fingerprint of the dataset for which the split was made",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    read_by: str | None = option(
+        None,
+        "version of this project that read the dataset when the run began; none: before 0.3.0",
+        flag=False,
+        belongs_to="dataset",
+        in_graph=False,
+        found_in_dataset=True,
+    )
+    dataset_size: int | None = option(
+        None,
+        "number of the dataset's frames or sequences",
         flag=False,
         belongs_to="dataset",
         in_graph=False,
@@ -330,7 +431,7 @@ class DataConfig(Checked):
         super().__post_init__()
         if self.dataset is None:
             defaults = {f.name: f.default for f in fields(self)}
-            for name in names(DataConfig, belongs_to="dataset"):
+            for name in names(DataConfig, belongs_to="dataset", reads_file=False):
                 if getattr(self, name) != defaults[name]:
                     raise InputError(
                         f"{name} is {getattr(self, name)}: it can be set only with --dataset"
@@ -596,6 +697,22 @@ class Config(Checked):
             )
         self.steps_per_epoch()
         self._check_curriculum()
+
+    def reading(self, flags):
+        """The `Config` with other settings of how own data are read.
+
+        Args:
+            flags: the settings by name; others than those are ignored. With "any_step" the
+                frequency is that of the file, whatever it was in training.
+        """
+        given = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in flags.items()
+            if name in names(DataConfig, reads_file=True)
+        }
+        if flags.get("any_step"):
+            given["frequency"] = None
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, **given))
 
     def steps_per_epoch(self, ranks=1):
         """Steps in an epoch; raises `InputError` if an epoch has fewer sequences than a step."""

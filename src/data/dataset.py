@@ -1,20 +1,25 @@
-"""The interface of all kinds of sequences."""
+"""The interface of all kinds of sequences, and the time from one frame to the next."""
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
+
+from src.formats.cf.frequency import Months, Step
+from src.formats.writers import UNITS, in_longest_unit
 
 
 class Dataset:
     """Base of all datasets: `len(dataset)` is an epoch's size, `dataset[indices]` (B, T, C, H, W).
 
     The sequences depend only on `epoch` and the indices. A subclass sets `shape`, (T, C, H, W) of
-    a sequence; `normalizer`, the `Normalizer` of its values; `name`, its name in messages; and
-    `grid`, the `Grid` of its frames, if its files have one.
+    a sequence; `normalizer`, the `Normalizer` of its values; `name`, its name in messages; `grid`,
+    the `Grid` of its frames, if its files have one; and `frequency`, the rule of their times.
     """
 
     epoch = 0
     grid = None
+    frequency = None
 
     @property
     def value_range(self):
@@ -44,6 +49,7 @@ class First(Dataset):
         self.shape = source.shape
         self.normalizer = source.normalizer
         self.grid = source.grid
+        self.frequency = source.frequency
 
     def __len__(self):
         return min(self.limit, len(self.source))
@@ -56,12 +62,41 @@ class First(Dataset):
         """The times of a sequence of the wrapped dataset."""
         return self.source.times(index)
 
-    def record_times(self):
-        """All times of the wrapped dataset's record."""
-        return self.source.record_times()
-
 
 def times_of(source, indices):
     """The times of all frames of several sequences, (B, T), or None if they have no times."""
     times = [source.times(n) for n in indices]
     return None if times[0] is None else np.stack(times)
+
+
+@dataclass(frozen=True)
+class LeadStep:
+    """The time from one frame to the next, as it is shown.
+
+    Args:
+        size: a number of units.
+        unit: "minutes", "hours", "days" or "months", for example.
+    """
+
+    size: float
+    unit: str
+
+    def lead(self, frames):
+        """The lead time after some frames, a number or an array."""
+        return self.size * frames
+
+
+def lead_step(source):
+    """The `LeadStep` of a dataset, or None if its record does not say how long a step is, or if
+    steps differ, as those of 10-day periods.
+    """
+    rule = source.frequency
+    if isinstance(rule, Months):
+        return LeadStep(rule.stride, "months") if len(rule.places) == 1 else None
+    if not isinstance(rule, Step):
+        return None
+    if rule.dated:
+        (size,), unit = in_longest_unit([np.timedelta64(round(rule.length * 1e6), "us")])
+    else:
+        size, unit = rule.length, source.grid.time_attributes.get("units")
+    return LeadStep(int(size) if size == int(size) else size, unit) if unit in UNITS else None

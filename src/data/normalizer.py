@@ -181,13 +181,18 @@ def make_normalizer(config, frame_size, value_range=None):
     Args:
         config: the `Config`.
         frame_size: (height, width) of the data's frames.
-        value_range: the value range to use instead of the configuration's.
+        value_range: the value range to use instead of the configuration's, of data in other units;
+            where they are missing, the network reads the same number as in training.
     """
     data = config.data
+    scale, fill = tuple(value_range or data.value_range or PIXELS), data.fill
+    if fill is not None and scale != data.value_range:
+        number = normalize(np.array([fill]), data.value_range, data.transform)
+        fill = float(denormalize(number, scale, data.transform)[0])
     return Normalizer(
-        tuple(value_range or data.value_range or PIXELS),
+        scale,
         data.transform,
-        data.fill,
+        fill,
         tuple(frame_size),
         config.model.size_multiple if data.pad else 1,
         data.window_stride is not None,

@@ -7,59 +7,89 @@
 | .npy, .npz of (N, T, H, W)                      | sequences; with window_stride a record of    |
 |                                                 | (T, C, H, W)                                 |
 | .npy, .npz of (N, T, C, H, W)                   | sequences                                    |
+| .npy, .npz with axes                            | sequences if they have N, else a record      |
 """
 
+import copy
+import dataclasses
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from src.data.agreement import check_identity, convert_units, settings_of
 from src.data.normalizer import check_value_range, make_normalizer
 from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
 from src.errors import InputError
-from src.formats.arrays import read_file
-from src.formats.readers import AxisNames, files_of, is_array
+from src.formats.arrays import check_axes, read_file
+from src.formats.options import ReadOptions
+from src.formats.readers import files_of, is_array
 
-# Spellings of mm/h; a kilogram of rain on a square metre is a millimetre.
-MILLIMETRES_PER_HOUR = (
-    "mm/h",
-    "mm/hr",
-    "mm/hour",
-    "mm h-1",
-    "mm hr-1",
-    "mm hour-1",
-    "mm h^-1",
-    "mm.h-1",
-    "mm h**-1",
-    "kg m-2 h-1",
-)
+# Checkpoints from before this version do not say how their dataset was read (read_by).
+READ_DIFFERENTLY = "0.3.0"
 # The most windows that a mean image is computed from.
 SAMPLED_WINDOWS = 1000
 
 
-def open_file(path, data):
+def open_file(path, data, needed=None):
     """The `SequencesFile` or `RecordFile` at a path.
 
     Args:
         path: a file, a folder or a pattern.
-        data: a `DataConfig`, or an object with its fields about what to read in the file.
+        data: a `DataConfig`, or an object with its fields that `ReadOptions` has and `frequency`.
+        needed: the number of frames that are needed of a sequence; default: all that the network
+            reads and forecasts.
     """
-    names = AxisNames(data.variable, data.time, data.latitude, data.longitude)
-    if files_of(path) == [Path(path)] and is_array(path):
-        dimensions = read_file(path).ndim
-        if dimensions == 5 or (dimensions == 4 and data.window_stride is None):
-            return SequencesFile(path)
-    return RecordFile(path, names)
+    files, options = files_of(path), ReadOptions.of(data)
+    is_one_array = files == [Path(path)] and is_array(path)
+    if is_one_array and _holds_sequences(read_file(path).ndim, data):
+        frames = data.input_frames + data.forecast_frames
+        return SequencesFile(path, options, (frames, needed or frames))
+    if not all(file.is_file() for file in files):
+        return RecordFile(path, options, data.frequency)
+    found = [file.stat() for file in files]
+    stamps = tuple((status.st_ino, status.st_size, status.st_mtime_ns) for status in found)
+    file = copy.copy(_open_record(path, options, data.frequency, stamps))
+    file.record = copy.copy(file.record)
+    return file
 
 
-def check_units(file, transform):
-    """Raises `InputError` unless a file has the units that a transform needs."""
-    if transform != "dbz" or file.units in MILLIMETRES_PER_HOUR or not file.has_names:
-        return
-    has = f"has the units {file.units!r}" if file.units else "has no units"
-    raise InputError(
-        f"{file.path}: {has}, and transform dbz needs rain in mm/h: convert the values and set "
-        "the variable's attribute units = 'mm/h'"
+@lru_cache(maxsize=1)
+def _open_record(path, options, frequency, stamps):
+    """The `RecordFile` at a path, opened once as long as its files have the same stamps: a record
+    of ten thousand files takes a while.
+    """
+    return RecordFile(path, options, frequency)
+
+
+def log_frequency(file, known):
+    """Prints the frequency of a file's times unless it is that which a checkpoint has."""
+    if file.frequency not in (known, None):
+        print(f"frequency: {file.frequency}, found in {file.path}")
+
+
+def _holds_sequences(dimensions, data):
+    """Whether an array is of whole sequences, not one record."""
+    if data.axes:
+        return "N" in check_axes(data.axes)
+    return dimensions == 5 or (dimensions == 4 and data.window_stride is None)
+
+
+def _difference(file, data, words="is another file than the run began with"):
+    """Why a dataset has not the fingerprint that a checkpoint holds, in words.
+
+    Args:
+        file: the dataset.
+        data: the checkpoint's `DataConfig`.
+        words: what is said of a dataset that the checkpoint's version reads as this one does.
+    """
+    if data.read_by is not None or not file.has_names:
+        return words
+    changes = "; ".join(file.changes) or "times, missing values, axes and units as CF says"
+    return (
+        f"is read differently since version {READ_DIFFERENTLY}: {changes}; or it has changed since "
+        "the run began"
     )
 
 
@@ -78,10 +108,12 @@ def training_sources(config, file=None):
         file = open_file(data.dataset, data)
         if file.fingerprint() != data.dataset_crc:
             raise InputError(
-                f"{file.path}: is another file than the run began with (dataset): its split into "
-                "training, validation and test would differ"
+                f"{file.path}: {_difference(file, data)} (dataset): its split into training, "
+                "validation and test would differ"
             )
         file.check_length(data)
+        log_frequency(file, data.frequency)
+        convert_units(file, data, known=True)
     normalizer = make_normalizer(config, file.frame_shape[1:])
     file.check_values(data, normalizer)
     train = file.split(data, "train", normalizer, data.epoch_size, config.training.seed)
@@ -102,25 +134,79 @@ def evaluation_source(config, dataset=None, value_range=None):
     file = open_file(path, data)
     known = file.fingerprint() == data.dataset_crc
     if not known and dataset is None:
+        gone = "is no longer the file that the checkpoint was trained on"
         raise InputError(
-            f"{path}: is no longer the file that the checkpoint was trained on, so its test split "
-            "is unknown; to use all of it, name it with test.py --dataset or predict.py --input"
+            f"{path}: {_difference(file, data, gone)}, so its test split is unknown; to use all of "
+            "it, name it with test.py --dataset or predict.py --input"
         )
-    if known and scale != data.value_range:
+    check_frames(file.frame_shape, path, config)
+    if not known:
+        data = with_dataset_named(data, file)
+        check_identity(file, data)
+    grown = not known and _begins_with_dataset(file, data)
+    if (known or grown) and scale != data.value_range:
         low, high = data.value_range
         raise InputError(
             f"{path}: was trained on with value_range {low:g} {high:g}; leave --value_range out"
         )
-    check_frames(file.frame_shape, path, config)
-    check_units(file, data.transform)
+    log_frequency(file, data.frequency)
+    convert_units(file, data, value_range, known or grown)
     normalizer = make_normalizer(config, file.frame_shape[1:], scale)
-    if known:
-        file.check_length(data)
-        file.warn_of_values(data, normalizer, "test")
-        return file.split(data, "test", normalizer)
+    if not known:
+        return _source_of_other(file, data, normalizer, grown)
+    file.check_length(data)
+    file.warn_of_values(data, normalizer, "test")
+    return file.split(data, "test", normalizer)
+
+
+def _source_of_other(file, data, normalizer, grown):
+    """What is measured of another file than that of the training: all, or if it has grown from that
+    one what was not trained on; says so.
+    """
+    if grown:
+        print(
+            f"{file.path}: its first {data.dataset_size:,} are the dataset that the network was "
+            "trained on, whose training and validation splits are left out"
+        )
+        return file.after_training(data, normalizer)
+    if data.dataset_size is None and str(Path(file.path).absolute()) == data.dataset:
+        print(
+            f"{file.path}: is not as it was when the network was trained on it: frames that it was "
+            "trained on may be among those that are measured"
+        )
     source = file.whole(data, normalizer)
     file.warn_of_values(data, normalizer)
     return source
+
+
+def with_dataset_named(data, file):
+    """A `DataConfig` with what its dataset holds, if it is from before that was stored.
+
+    Args:
+        data: the `DataConfig` of a checkpoint.
+        file: the new file that will be compared with it.
+
+    Returns:
+        `data` itself if it is complete, or its dataset is no longer where and what it was.
+    """
+    if data.found_variable or data.dataset_crc is None or not file.has_names:
+        return data
+    try:
+        dataset = open_file(data.dataset, data)
+    except InputError:
+        return data
+    if not dataset.has_names or dataset.fingerprint() != data.dataset_crc:
+        return data
+    found = settings_of(dataset)
+    found["units"] = data.units or found["units"]
+    print(f"variable: {found['found_variable']}, in {found['units']}, as {data.dataset} says")
+    return dataclasses.replace(data, **found)
+
+
+def _begins_with_dataset(file, data):
+    """Whether a file goes on from the dataset that a network was trained on."""
+    size = data.dataset_size
+    return bool(size and size < len(file) and file.fingerprint(size) == data.dataset_crc)
 
 
 def training_split(config, dataset=None):
@@ -137,6 +223,7 @@ def training_split(config, dataset=None):
     file = open_file(dataset or data.dataset, data)
     if file.fingerprint() != data.dataset_crc:
         return None
+    convert_units(file, data, known=True, quiet=True)
     normalizer = make_normalizer(config, file.frame_shape[1:])
     source = file.split(data, "train", normalizer)
     spread = np.linspace(0, len(source) - 1, min(len(source), SAMPLED_WINDOWS)).astype(int)

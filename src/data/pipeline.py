@@ -8,6 +8,8 @@ import os
 import mindspore.dataset as ds
 import numpy as np
 
+from src.runtime.workers import Workers
+
 
 class BatchNumbers:
     """Yields the (epoch, batch) of some steps; every pass over them is the same.
@@ -40,6 +42,14 @@ class BatchMaker:
         self.num_shards = num_shards
         self.shard_id = shard_id
         self.exact = exact
+
+    def shapes(self):
+        """The shapes of what it makes."""
+        frames, channels, *size = self.source.shape
+        normalizer, inputs = self.source.normalizer, self.input_frames
+        size = [n + more for n, more in zip(size, normalizer.padding, strict=True)]
+        counts = (inputs, frames - inputs) + (frames,) * normalizer.has_mask
+        return tuple((self.batch_size, count, channels, *size) for count in counts)
 
     def __call__(self, number):
         epoch, batch = number.tolist()
@@ -85,14 +95,14 @@ def make_dataset(
             MindSpore allows at most one per core, so a larger number is reduced to that.
     """
     workers = min(num_parallel_workers, os.cpu_count() or 1)
+    make = BatchMaker(source, batch_size, input_frames, num_shards, shard_id, keep_all)
     per_step = batch_size * num_shards
     batches = -(-len(source) // per_step) if keep_all else len(source) // per_step
     steps = range(batches) if steps is None else steps
     numbers = ds.GeneratorDataset(BatchNumbers(batches, steps), ["number"], shuffle=False)
     return numbers.map(
-        BatchMaker(source, batch_size, input_frames, num_shards, shard_id, keep_all),
+        Workers(make, make.shapes(), workers) if workers > 1 else make,
         input_columns=["number"],
         output_columns=["inputs", "targets"] + ["mask"] * source.normalizer.has_mask,
         num_parallel_workers=workers,
-        python_multiprocessing=workers > 1,
     )

@@ -6,15 +6,20 @@ Instead the record is cut into three parts, training first, with gaps of one win
 
 import sys
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from src.data.sequences import SPLITS, OwnSequences, warn_of_scale
+from src.data.agreement import check_alike, conversions_to_first
+from src.data.codes import sample_of, warn_of_codes
+from src.data.sequences import SPLITS, OwnSequences, axes_used, warn_of_scale
+from src.data.time_steps import TimeSteps, time_steps
 from src.errors import InputError
 from src.formats.arrays import SAMPLED, collect_statistics
-from src.formats.grid import time_order
-from src.formats.readers import files_of, open_reader
+from src.formats.cf.frequency import Step
+from src.formats.cf.times import as_numbers, joined, time_order
+from src.formats.readers import open_readers
 
 # If a larger fraction of the training split is beyond the value range, a warning is printed.
 CLIPPED = 0.01
@@ -45,32 +50,54 @@ class Record:
 
     Args:
         path: what `files_of` takes: a file, a folder or a pattern.
-        names: the `AxisNames` to look for in the files.
+        options: the `ReadOptions` of the files.
+        known: the frequency that a network was trained with, as a text, or None.
 
     Raises:
-        InputError: a file cannot be read, or the files do not belong together.
+        InputError: a file cannot be read, the files do not belong together, or their times follow
+            no rule, or another one than is known.
     """
 
-    def __init__(self, path, names):
+    def __init__(self, path, options, known=None):
         self.path = path
-        self.readers = [open_reader(file, names) for file in files_of(path)]
+        self.readers = open_readers(path, options)
         first = self.readers[0]
         for other in self.readers[1:]:
-            _check_alike(first, other)
-        self.grid = first.grid
+            check_alike(first, other)
+        self.grid = first.grid.shared_with([reader.grid for reader in self.readers])
         self.frame_shape = first.shape[1:]
         self.dtype = np.result_type(*(reader.dtype for reader in self.readers))
         counts = [reader.shape[0] for reader in self.readers]
         files = np.repeat(np.arange(len(counts)), counts)
         self.places = np.stack([files, np.concatenate([np.arange(n) for n in counts])], 1)
         self.known = {}
-        self.times, self.segments = None, np.zeros(len(self.places), int)
-        self.duplicates = self.gaps = 0
-        if all(reader.times is not None for reader in self.readers):
-            times = np.concatenate([reader.times for reader in self.readers])
-            numbers = _as_numbers(times, first)
-            kept, self.segments, self.duplicates, self.gaps = time_order(numbers)
-            self.places, self.times = self.places[kept], times[kept]
+        for note in dict.fromkeys(note for reader in self.readers for note in reader.notes):
+            print(f"{path}: {note}")
+        self.conversion = None
+        self.times, total = joined(self.readers), len(self.places)
+        self.steps = TimeSteps(np.arange(total), np.zeros(total, int))
+        if self.times is not None:
+            self.steps = time_steps(self.times, known, path)
+            self.places = self.places[self.steps.order]
+            self.times = self.times[self.steps.order]
+        self.conversions = conversions_to_first(self.readers, path, self.step)
+        for each in self.conversions.values():
+            self.dtype = each.dtype(self.dtype)
+        self.file_dtype = self.dtype
+
+    @property
+    def step(self):
+        """Seconds from one frame to the next, if that is constant but for gaps; else None."""
+        rule = self.steps.frequency
+        return rule.length if isinstance(rule, Step) and rule.dated else None
+
+    def convert(self, conversion):
+        """Converts all values that are read from now on."""
+        self.conversion = conversion
+        attributes = conversion.attributes(self.grid.attributes)
+        self.grid = replace(self.grid, units=conversion.target, attributes=attributes)
+        self.dtype = conversion.dtype(self.dtype)
+        self.known = {}
 
     def __len__(self):
         return len(self.places)
@@ -82,12 +109,18 @@ class Record:
 
     def read(self, start, stop):
         """Frames start to stop - 1, (n, C, H, W)."""
+        frames = self._read(start, stop)
+        return self.conversion(frames) if self.conversion else frames
+
+    def _read(self, start, stop):
+        """Frames in the units of the first file."""
         places = self.places[start:stop]
         jumps = np.flatnonzero((np.diff(places, axis=0) != (0, 1)).any(1)) + 1
         pieces = []
         for first, last in pairwise((0, *jumps, len(places))):
             (file, begin), count = places[first], last - first
-            pieces.append(self.readers[file].read(begin, begin + count))
+            piece = self.readers[file].read(begin, begin + count)
+            pieces.append(self.conversions[file](piece) if file in self.conversions else piece)
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def windows(self, frames, window, stride):
@@ -95,7 +128,8 @@ class Record:
         or duplicate in it is left out.
         """
         starts = np.arange(frames.start, frames.stop - window + 1, stride)
-        return starts[self.segments[starts] == self.segments[starts + window - 1]]
+        segments = self.steps.segments
+        return starts[segments[starts] == segments[starts + window - 1]]
 
     def splits(self, data):
         """The frames of each split, as `split_by_time` returns them.
@@ -113,10 +147,12 @@ class Record:
         splits = split_by_time(len(self), window, data.held_out)
         for name, frames in splits.items():
             if not len(self.windows(frames, window, data.window_stride or 1)):
+                steps = self.steps
+                short = f", {steps.short_steps} short steps" if steps.short_steps else ""
                 raise InputError(
                     f"{self.path}: its {name} split, {self.describe(frames)}, has no {window} "
-                    f"frames in a row (input_frames + forecast_frames): the record has {self.gaps} "
-                    f"gaps and {self.duplicates} duplicates in time"
+                    "frames in a row (input_frames + forecast_frames): the record has "
+                    f"{steps.gaps} gaps{short} and {steps.duplicates} duplicates in time"
                 )
         return splits
 
@@ -136,13 +172,21 @@ class Record:
             )
         return self.known[key]
 
-    def fingerprint(self):
-        """A CRC-32 of shape, type, times and some frames, which identifies the record."""
-        crc = zlib.crc32(repr((len(self), self.frame_shape, self.dtype.str)).encode())
+    def fingerprint(self, size=None):
+        """A CRC-32 of shape, type, times and some frames, in the units of the files.
+
+        Args:
+            size: the number of frames that count, from the first; default: all.
+        """
+        size, long_steps = size or len(self), self.steps.long_steps
+        crc = zlib.crc32(repr((size, self.frame_shape, self.file_dtype.str)).encode())
         if self.times is not None:
-            crc = zlib.crc32(repr((self.times[0], self.times[-1], self.gaps)).encode(), crc)
-        for t in np.unique(np.linspace(0, len(self) - 1, SAMPLED).astype(int)):
-            crc = zlib.crc32(np.ascontiguousarray(self.read(t, t + 1)), crc)
+            if size < len(self):
+                long_steps = time_order(as_numbers(self.times[:size]))[2]
+            ends = self.times[0], self.times[size - 1], long_steps
+            crc = zlib.crc32(repr(ends).encode(), crc)
+        for t in np.unique(np.linspace(0, size - 1, SAMPLED).astype(int)):
+            crc = zlib.crc32(np.ascontiguousarray(self._read(t, t + 1)), crc)
         return crc
 
     def describe(self, frames):
@@ -161,13 +205,11 @@ class Record:
         return str(time)
 
     def notes(self):
-        """The gaps and duplicates in time, in words; "" if there are none."""
-        found = [
-            f"{count} {name if count > 1 else name.removesuffix('s')}"
-            for count, name in ((self.gaps, "gaps"), (self.duplicates, "duplicates"))
-            if count
-        ]
-        return f"{' and '.join(found)} in time, which no window contains" if found else ""
+        """What is unusual in the times, in words; "" if nothing is."""
+        counts = self.steps.counts()
+        notes = [f"{counts}, which no window contains"] if counts else []
+        assumed = {reader.grid.time_note for reader in self.readers} - {None}
+        return "; ".join([*notes, *sorted(assumed)])
 
 
 class Windows(OwnSequences):
@@ -189,9 +231,10 @@ class Windows(OwnSequences):
         """(C, H, W) of a frame."""
         return self.array.frame_shape
 
-    def record_times(self):
-        """The times of all frames of the record, (T,)."""
-        return self.array.times
+    @property
+    def frequency(self):
+        """The rule of the record's times; None if they have none, or are unknown."""
+        return self.array.steps.frequency
 
     def times(self, index):
         """The times of a window's frames, as in the files; None if they have none."""
@@ -203,57 +246,45 @@ class Windows(OwnSequences):
         return np.stack([self.array.read(start, start + self.shape[0]) for start in indices])
 
 
-def _check_alike(first, other):
-    """Raises `InputError` unless two files have frames on the same grid."""
-    if first.shape[1:] != other.shape[1:]:
-        difference = f"frames (C, H, W) of {other.shape[1:]}, not {first.shape[1:]}"
-    else:
-        difference = first.grid.difference(other.grid)
-    if difference:
-        raise InputError(
-            f"{other.path}: differs from {first.path.name}: {difference}; all files of a record "
-            "must have the same grid"
-        )
-
-
-def _as_numbers(times, reader):
-    """Times as numbers, (T,), float64: in seconds, or unchanged if the files hold plain numbers."""
-    if times.dtype.kind == "M":
-        if np.isnat(times).any():
-            raise InputError(f"{reader.path}: {reader.grid.time_name} has missing times")
-        return times.astype("datetime64[us]").astype(np.int64) / 1e6
-    if times.dtype == object:
-        import cftime
-
-        return np.asarray(cftime.date2num(times, "seconds since 1970-01-01"), np.float64)
-    if not np.isfinite(times).all():
-        raise InputError(f"{reader.path}: {reader.grid.time_name} has missing times")
-    return times.astype(np.float64)
-
-
 class RecordFile:
     """A record as own data; `SequencesFile` has the same methods.
 
     Args:
         path: a file, a folder or a pattern.
-        names: the `AxisNames` to look for in the files.
+        options: the `ReadOptions` of the files.
+        known: the frequency that a network was trained with, as a text, or None.
 
     Raises:
-        InputError: a file cannot be read, or the files do not belong together.
+        InputError: as `Record` does.
     """
 
     is_record = True
 
-    def __init__(self, path, names):
+    def __init__(self, path, options, known=None):
         self.path = path
-        self.record = Record(path, names)
+        self.record = Record(path, options, known)
         self.frame_shape = self.record.frame_shape
-        self.units = self.record.grid.units
         self.has_names = self.record.readers[0].has_names
+        rule = self.record.steps.frequency
+        self.frequency = None if rule is None else str(rule)
 
-    def fingerprint(self):
-        """A CRC-32 that identifies the record."""
-        return self.record.fingerprint()
+    def __len__(self):
+        return len(self.record)
+
+    @property
+    def units(self):
+        """The units of the values as they are read, or None."""
+        return self.record.grid.units
+
+    @property
+    def changes(self):
+        """What is read otherwise than before version 0.3.0, in words, among the frames read."""
+        readers = self.record.readers
+        return list(dict.fromkeys(change for reader in readers for change in reader.changes))
+
+    def fingerprint(self, size=None):
+        """A CRC-32 that identifies the record, or its first `size` frames."""
+        return self.record.fingerprint(size)
 
     def window_stride(self, data):
         """The frames from the start of one window to the next."""
@@ -277,6 +308,7 @@ class RecordFile:
         """
         train = self.record.splits(data)["train"]
         found = self._check(train, normalizer, normalizer.value_range)
+        self._warn_of_codes(train, found)
         self._check(range(train.stop, len(self.record)), normalizer)
         fraction = found.out_of_range / found.values
         if fraction > CLIPPED:
@@ -294,6 +326,7 @@ class RecordFile:
         frames = self.record.splits(data)[split] if split else range(len(self.record))
         found = self._check(frames, normalizer)
         if split is None:
+            self._warn_of_codes(frames, found)
             warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
 
     def _check(self, frames, normalizer, value_range=None):
@@ -304,11 +337,20 @@ class RecordFile:
         self._refuse_empty(found)
         return found
 
+    def _warn_of_codes(self, frames, found):
+        """Warns of values in a range of frames that look like codes for missing ones."""
+        sample = sample_of(lambda t: self.record.read(t, t + 1), frames)
+        reader, extremes = self.record.readers[0], (found.lowest, found.highest)
+        warn_of_codes(
+            self.path, sample, extremes, reader.stored_dtype, reader.stored, reader.grid.units
+        )
+
     def refuse_missing(self, found):
         """Raises an `InputError` that says how many values are missing, and where the first is."""
         frame, channel, row, column = found.first_missing
+        why = f" ({'; '.join(self.changes)})" if self.changes else ""
         raise InputError(
-            f"{self.path}: {found.missing:,} values are missing, the first in frame {frame:,}"
+            f"{self.path}: {found.missing:,} values are missing{why}, the first in frame {frame:,}"
             f"{self._when(frame)}, channel {channel}, row {row}, column {column} (all from 0): "
             "fill them",
             missing="--missing mask leaves them out of loss and scores",
@@ -333,23 +375,51 @@ class RecordFile:
         frames = self.record.splits(data)[split]
         return self._source(data, frames, f"{split} split", normalizer, size, seed)
 
+    def after_training(self, data, normalizer):
+        """The windows of the frames that were not trained on, where the first `data.dataset_size`
+        frames are the record that was: those of its test split, and all later ones.
+        """
+        window = data.input_frames + data.forecast_frames
+        trained = split_by_time(data.dataset_size, window, data.held_out)
+        frames = range(trained["test"].start, len(self))
+        found = self._check(frames, normalizer)
+        warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
+        return self._source(data, frames, "test split and later frames", normalizer)
+
     def end(self, count, normalizer):
         """The last `count` frames of the record as a dataset of one window.
 
         Raises:
-            InputError: there is a gap among them, or values are missing and not masked.
+            InputError: there is a gap among them, or values are missing and not masked; or the
+                times of the frames that follow are unknown.
         """
         frames = range(len(self.record) - count, len(self.record))
         times = self.record.describe(frames)
-        if self.record.segments[frames.start] != self.record.segments[frames.stop - 1]:
+        steps = self.record.steps
+        if steps.segments[frames.start] != steps.segments[frames.stop - 1]:
             raise InputError(
-                f"{self.path}: its last {count} frames, {times}, are not in a row: there is a gap "
-                "or a duplicate in time"
+                f"{self.path}: its last {count} frames, {times}, are not in a row: there is a step "
+                f"that is not {steps.frequency}, or a duplicate in time"
             )
+        self._check_follows()
         found = self._check(frames, normalizer)
+        self._warn_of_codes(frames, found)
         warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
         name = f"{self.path}, its last {count} frames ({times})"
         return Windows(self.record, np.array([frames.start]), count, normalizer, name)
+
+    def _check_follows(self):
+        """Raises `InputError` unless the rule of the times tells which follow the last."""
+        times, rule = self.record.times, self.record.steps.frequency
+        if times is None or (rule is not None and rule.holds(times[-1:]).all()):
+            return
+        problem = (
+            f"is none of {rule}" if rule else "is the only one, and the network's step unknown"
+        )
+        raise InputError(
+            f"{self.path}: its last time, {self.record.time_of(len(times) - 1)}, {problem}, so the "
+            "times of its forecast are unknown: give a file with the frames before it"
+        )
 
     def whole(self, data, normalizer):
         """All windows of the record as a dataset."""
@@ -363,9 +433,9 @@ class RecordFile:
 
     def _source(self, data, frames, what, normalizer, size=None, seed=None):
         starts, window = self._starts(frames, data), data.input_frames + data.forecast_frames
-        notes = self.record.notes()
+        notes, axes = self.record.notes(), "" if self.has_names else axes_used(data)
         name = (
-            f"{self.path}, {what} ({len(starts):,} windows of {window} frames, "
+            f"{self.path}, {what} ({len(starts):,} windows of {window} frames{axes}, "
             f"{self.record.describe(frames)}{notes and '; ' + notes})"
         )
         return Windows(self.record, starts, window, normalizer, name, size, seed)

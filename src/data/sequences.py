@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from src.data.codes import sample_of, warn_of_codes
 from src.data.dataset import Dataset
 from src.errors import InputError
 from src.formats.arrays import Statistics, check_values, fingerprint, out_of_range, read_array
+from src.formats.cf.missing import without_nodata
 
 SPLITS = ("train", "validation", "test")
 # Values that span less than this fraction of the value range suggest that it is a wrong one.
@@ -89,6 +91,8 @@ class SequencesFile:
 
     Args:
         path: the file.
+        options: the `ReadOptions` of the file.
+        frames: as for `read_array`.
 
     Raises:
         InputError: the file cannot be read.
@@ -96,16 +100,22 @@ class SequencesFile:
 
     is_record = False
     has_names = False
-    units = None
+    units = frequency = None
+    changes = ()
 
-    def __init__(self, path):
+    def __init__(self, path, options, frames=()):
         self.path = path
-        self.array = read_array(path)
+        stored = read_array(path, options.axes, frames)
+        self.stored_dtype = stored.dtype
+        self.array = without_nodata(stored, options.nodata)
         self.frame_shape = self.array.shape[2:]
 
-    def fingerprint(self):
-        """A CRC-32 that identifies the file."""
-        return fingerprint(self.array)
+    def __len__(self):
+        return len(self.array)
+
+    def fingerprint(self, size=None):
+        """A CRC-32 that identifies the file, or its first `size` sequences."""
+        return fingerprint(self.array[:size])
 
     def check_length(self, data):
         """Raises `InputError` unless the sequences are enough, and long enough."""
@@ -134,6 +144,7 @@ class SequencesFile:
     def check_values(self, data, normalizer):
         """Raises `InputError` for values beyond the range, and for missing ones unless masked."""
         values = check_values(self.array, self.path, missing=normalizer.fill is not None)
+        self._warn_of_codes(values)
         outside = out_of_range(values, normalizer.value_range)
         if outside:
             raise InputError(
@@ -145,7 +156,14 @@ class SequencesFile:
         hardly fits.
         """
         values = check_values(self.array, self.path, missing=normalizer.fill is not None)
+        if split is None:
+            self._warn_of_codes(values)
         warn_of_scale(values, normalizer.value_range, self.path)
+
+    def _warn_of_codes(self, extremes):
+        """Warns of values that look like codes for missing ones."""
+        sample = sample_of(self.array.__getitem__, range(len(self.array)))
+        warn_of_codes(self.path, sample, extremes, self.stored_dtype)
 
     def split(self, data, split, normalizer, size=None, seed=None):
         """A split of the file, "train", "validation" or "test", as a dataset."""
@@ -156,6 +174,20 @@ class SequencesFile:
             f"{data.split_seed}{_frames_used(array, data)})"
         )
         return OwnSequences(array, indices, _frames(data), normalizer, name, size, seed)
+
+    def after_training(self, data, normalizer):
+        """The sequences that were not trained on, where the first `data.dataset_size` ones are the
+        file that was: those of its test split, and all later ones.
+        """
+        size, count = data.dataset_size, len(self.array)
+        test = _split(data).indices(size, "test")
+        indices = np.concatenate([test, np.arange(size, count)])
+        self.warn_of_values(data, normalizer)
+        name = (
+            f"{self.path}, test split and later ones ({len(indices):,} of {count:,} sequences"
+            f"{_frames_used(self.array, data)})"
+        )
+        return OwnSequences(self.array, indices, _frames(data), normalizer, name)
 
     def whole(self, data, normalizer):
         """All sequences of the file as a dataset."""
@@ -206,4 +238,10 @@ def _frames(data):
 
 def _frames_used(array, data):
     held, needed = array.shape[1], _frames(data)
-    return "" if held == needed else f", the first {needed} of {held} frames"
+    used = "" if held == needed else f", the first {needed} of {held} frames"
+    return axes_used(data) + used
+
+
+def axes_used(data):
+    """The order in which an array's axes were read, in words; "" if it was the usual one."""
+    return f", axes {data.axes.upper()}" if data.axes else ""

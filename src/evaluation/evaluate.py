@@ -61,7 +61,7 @@ def evaluate(
     for each in metrics.values():
         each.merge(ranks, targets.shape[1])
     if verification:
-        verification.scores.merge(ranks, targets.shape[1])
+        verification.merge(ranks, targets.shape[1])
     return metrics
 
 

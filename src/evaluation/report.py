@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from src.data.dataset import lead_step
 from src.evaluation.scores import CATEGORICAL, CONTINUOUS
 from src.evaluation.verification import MODEL
 from src.model import timed_network
@@ -40,6 +41,7 @@ def make(metrics, source, timing, scores=None):
     model, (low, high) = metrics["model"], source.value_range
     result = {"test_set": source.name, "sequences": model.sequences, **model.means()}
     result["per_frame"] = model.per_frame()
+    result["lead_times"] = _lead_times(source, len(result["per_frame"]["mse"]))
     result["non_finite"] = model.non_finite.astype(int).tolist()
     shape = source.shape[1:]
     values = model.values_per_frame
@@ -60,6 +62,12 @@ def make(metrics, source, timing, scores=None):
     if scores:
         result["scores"] = scores.result()
     return result
+
+
+def _lead_times(source, frames):
+    """The lead times of the frames and their unit, or None if the test data do not say."""
+    step = lead_step(source)
+    return step and {"unit": step.unit, "values": [step.lead(k + 1) for k in range(frames)]}
 
 
 def show(result):
@@ -84,7 +92,7 @@ def show(result):
     for name, scores in result.get("baselines", {}).items():
         text = "  ".join(f"{key} {scores[key]:8.4f}" for key in BASELINE_METRICS)
         print(f"baseline {name:11} {text}")
-    for line in lines(result["scores"]) if "scores" in result else ():
+    for line in lines(result["scores"], result["lead_times"]) if "scores" in result else ():
         print(line)
     print(timed_network.describe(result["timing"]))
 
@@ -109,10 +117,11 @@ def write(result, metrics, json_file=None, plot_file=None):
 def _figure(result, metrics):
     """Curves over lead time: of the result's scores if it has them, else of MSE and SSIM."""
     title = f"{result['sequences']:,} sequences of {result['test_set']}"
+    leads = result["lead_times"]
     if "scores" in result:
-        return score_figure(result["scores"], title, CONTINUOUS, CATEGORICAL)
+        return score_figure(result["scores"], title, CONTINUOUS, CATEGORICAL, leads)
     per_frame = {name: m.per_frame() for name, m in metrics.items()}
-    return curves.frame_figure(per_frame, title, result["frame_shape"][1:])
+    return curves.frame_figure(per_frame, title, result["frame_shape"][1:], leads)
 
 
 def as_json(value):
@@ -124,17 +133,26 @@ def as_json(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def lines(result):
-    """Yields the lines of the tables of what `Verification.result` returned."""
-    forecasts = result["forecasts"]
+def lines(result, leads=None):
+    """Yields the lines of the tables of what `Verification.result` returned.
+
+    Args:
+        result: that.
+        leads: the lead times as a dict of "unit" and "values"; None: in frames only.
+    """
+    forecasts, heads = result["forecasts"], {"lead time": result["lead_times"]}
+    if leads:
+        heads[f"  in {leads['unit']}"] = [f"{lead:.6g}" for lead in leads["values"]]
     yield "scores in the data's own units at each lead time, in frames; –: undefined"
     if result["climatology"]:
         yield f"climatology: {result['climatology']}"
+    if "extrapolation" in result:
+        yield describe_extrapolation(**result["extrapolation"])
     for name, scores in forecasts.items():
         if any(scores["non_finite"]):
             yield describe_non_finite(name, scores["non_finite"])
     yield from _table(
-        result["lead_times"],
+        heads,
         {(key, name): scores[key] for key in CONTINUOUS for name, scores in forecasts.items()},
     )
     keys = [*CATEGORICAL, *(f"fss_{n}" for n in result["neighbourhoods"])]
@@ -143,7 +161,7 @@ def lines(result):
         fraction = "–" if np.isnan(fraction) else f"{fraction:.3%}"
         yield f"\nat or above {threshold}: {fraction} of the values"
         yield from _table(
-            result["lead_times"],
+            heads,
             {
                 (key, name): scores["at"][threshold][key]
                 for key in keys
@@ -158,13 +176,26 @@ def describe_non_finite(name, counts):
     return f"{name}: {sum(counts):,} values are not finite, at lead time {leads}: no score there"
 
 
-def _table(lead_times, rows):
-    """Yields the lines of a table with a column for each lead time, ten side by side."""
-    for start in range(0, len(lead_times), LEADS_IN_A_ROW):
+def describe_extrapolation(ms_per_sequence, without_value):
+    """A line about an extrapolation."""
+    return (
+        f"extrapolation: optical flow of the input frames moves the last one, by pysteps, "
+        f"{ms_per_sequence:.0f} ms a sequence; nobody is scored at the {without_value:.1%} of the "
+        "pixels that move in from outside"
+    )
+
+
+def _table(heads, rows):
+    """Yields the lines of a table with a column for each lead time, ten side by side; `heads` are
+    the lead times in frames and in units.
+    """
+    width = max(12, *(len(name) + 1 for _, name in rows))
+    for start in range(0, len(heads["lead time"]), LEADS_IN_A_ROW):
         some = slice(start, start + LEADS_IN_A_ROW)
-        yield f"{'lead time':27}" + "".join(f"{lead:9}" for lead in lead_times[some])
+        for head, lead_times in heads.items():
+            yield f"{head:{15 + width}}" + "".join(f"{lead:>9}" for lead in lead_times[some])
         for (key, name), values in rows.items():
-            yield f"{key:15}{name:12}" + "".join(_cell(value) for value in values[some])
+            yield f"{key:15}{name:{width}}" + "".join(_cell(value) for value in values[some])
 
 
 def _cell(value):

@@ -3,10 +3,12 @@
 import numpy as np
 
 from src.data.dataset import times_of
+from src.evaluation.extrapolation import Extrapolation
 from src.evaluation.scores import Scores
 from src.runtime.progress import progress
 
 MODEL, PERSISTENCE, CLIMATOLOGY = "model", "persistence", "climatology"
+EXTRAPOLATION = "extrapolation"
 # Training sequences of a climatology, evenly spread, and how many of them are read at a time.
 SEQUENCES, AT_A_TIME = 1000, 16
 # Sequences of a mean image that are read at a time.
@@ -16,7 +18,8 @@ NOTHING = np.float32(1e-9)
 
 
 def make_verification(args, config, source, training):
-    """The `Verification` of a run of test.py, or None: Moving MNIST without --thresholds has none.
+    """The `Verification` of a run of test.py, or None: Moving MNIST without --thresholds and
+    --extrapolation has none.
 
     Args:
         args: the parsed flags of test.py.
@@ -25,30 +28,53 @@ def make_verification(args, config, source, training):
         training: the source of the training sequences, or None.
     """
     own = args.workroot is None and (args.dataset or config.data.dataset)
-    if not own and not args.thresholds:
+    if not own and not args.thresholds and not args.extrapolation:
         return None
-    frames = config.data.input_frames
-    return Verification(source, frames, training, args.thresholds, args.neighbourhoods)
+    extrapolation = None
+    if args.extrapolation:
+        units = source.grid.units if source.grid else None
+        extrapolation = Extrapolation(config.data.input_frames, source.shape[1], units)
+    return Verification(
+        source,
+        config.data.input_frames,
+        training if args.climatology else None,
+        args.thresholds,
+        args.neighbourhoods,
+        extrapolation,
+    )
 
 
 class Verification:
-    """Scores the forecasts of a model, persistence and climatology against the truth.
+    """Scores the forecasts of a model, persistence, climatology and an extrapolation.
 
     Persistence repeats the last valid value of each pixel. All forecasters are scored on the same
-    pixels: those where the truth, persistence and climatology have a value. A model's forecast that
-    is not finite there is an error of the model.
+    pixels: those where the truth and all forecasts but the model's have a value. A model's forecast
+    that is not finite there is an error of the model.
 
     Args:
         source: the source of the test sequences.
         input_frames: frames that the forecasters read.
         training: the source of the training sequences, for the `Climatology`; None: without it.
         thresholds, neighbourhoods: those of `Scores`.
+        extrapolation: an `Extrapolation`, or None: without it.
     """
 
-    def __init__(self, source, input_frames, training=None, thresholds=(), neighbourhoods=()):
+    def __init__(
+        self,
+        source,
+        input_frames,
+        training=None,
+        thresholds=(),
+        neighbourhoods=(),
+        extrapolation=None,
+    ):
         self.source = source
         self.input_frames = input_frames
+        self.extrapolation = extrapolation
+        # Values that all others have, and those of them that extrapolation lacks.
+        self.known = self.lacking = 0
         names = [MODEL, PERSISTENCE] + [CLIMATOLOGY] * (training is not None)
+        names += [EXTRAPOLATION] * (extrapolation is not None)
         self.scores = Scores(names, thresholds, neighbourhoods)
         self.climatology = None if training is None else Climatology(training)
 
@@ -63,24 +89,44 @@ class Verification:
         inputs, truth = frames[:, : self.input_frames], frames[:, self.input_frames :]
         references = self.reference_forecasts(indices, inputs, truth.shape)
         valid = np.isfinite(truth)
-        for forecast in references.values():
-            valid = valid & np.isfinite(forecast)
+        for name, forecast in references.items():
+            both = valid & np.isfinite(forecast)
+            if name == EXTRAPOLATION:
+                self.known += int(valid.sum())
+                self.lacking += int((valid & ~both).sum())
+            valid = both
         model = self.source.normalizer.denormalize(forecasts, inputs)
         self.scores.update({MODEL: model, **references}, truth, valid)
 
     def reference_forecasts(self, indices, inputs, shape):
-        """The forecasts of persistence and climatology, a dict by name of (B, T, C, H, W)."""
+        """The forecasts of all but the model, a dict by name of (B, T, C, H, W)."""
         forecasts = {PERSISTENCE: np.broadcast_to(last_valid(inputs), shape)}
         if self.climatology is not None:
             times = times_of(self.source, indices)
             times = None if times is None else times[:, self.input_frames :]
             forecasts[CLIMATOLOGY] = np.broadcast_to(self.climatology(times), shape)
+        if self.extrapolation is not None:
+            forecasts[EXTRAPOLATION] = self.extrapolation(inputs, shape[1])
         return forecasts
 
+    def merge(self, ranks, frames):
+        """Adds what the other ranks have scored; `frames` is the number of forecast frames."""
+        self.scores.merge(ranks, frames)
+        known, lacking = ranks.gather([self.known, self.lacking]).sum(0)
+        self.known, self.lacking = int(known), int(lacking)
+
     def result(self):
-        """What `Scores.result` returns, and the kind of climatology."""
+        """What `Scores.result` returns; the kind of climatology; and, of an extrapolation, its time
+        and the fraction of the pixels at which it has no value.
+        """
         kind = self.climatology.kind if self.climatology is not None else None
-        return {"climatology": kind, **self.scores.result()}
+        result = {"climatology": kind, **self.scores.result()}
+        if self.extrapolation is not None:
+            result[EXTRAPOLATION] = {
+                "ms_per_sequence": self.extrapolation.ms_per_sequence(),
+                "without_value": self.lacking / max(self.known, 1),
+            }
+        return result
 
 
 def last_valid(inputs):

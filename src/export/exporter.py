@@ -1,6 +1,5 @@
 """Exports networks to MINDIR or ONNX and checks the file's output; to AIR on an Ascend."""
 
-import tempfile
 from pathlib import Path
 
 import mindspore as ms
@@ -9,7 +8,7 @@ from mindspore import nn
 
 from src import checkpoint
 from src.errors import ExportError, InputError
-from src.runtime.files import check_writable, is_no_file, write_atomically
+from src.runtime.files import check_writable, is_no_file, scratch_folder, write_atomically
 
 FORMATS = ("MINDIR", "AIR", "ONNX")
 TOLERANCE = 1e-5
@@ -87,8 +86,8 @@ def export(network, inputs, path, file_format, config=None, any_batch=False):
     except OSError as error:
         raise InputError(f"{path}: cannot be written (file_name): {error.strerror}") from None
     check_writable(path, "file_name")
-    with tempfile.TemporaryDirectory() as scratch:
-        name = Path(scratch) / f"model.{file_format.lower()}"
+    with scratch_folder() as scratch:
+        name = scratch / f"model.{file_format.lower()}"
         if file_format == "ONNX":
             write_onnx(network, inputs.shape, name, any_batch)
         else:

@@ -4,14 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
+from src.data.agreement import check_identity, convert_units
+from src.data.dataset import lead_step
 from src.data.normalizer import check_value_range
-from src.data.own_data import check_units, open_file
-from src.data.sequences import OwnSequences, warn_of_scale
+from src.data.own_data import log_frequency, open_file, with_dataset_named
+from src.data.sequences import OwnSequences, axes_used, warn_of_scale
 from src.data.sources import evaluation_source
 from src.errors import InputError
 from src.evaluation.evaluate import batch_shape
 from src.formats import writers
 from src.formats.arrays import check_values, npy_header
+from src.formats.cf.missing import without_nodata
 from src.formats.images import holds_pictures, read_sequences
 from src.formats.readers import would_read
 from src.model import timed_network
@@ -29,7 +32,7 @@ def sequences_of_test_set(predictor, workroot):
     return evaluation_source(predictor.test_config, workroot)
 
 
-def sequences_of_input(predictor, path, value_range=None, truth=False):
+def sequences_of_input(predictor, path, value_range=None, truth=False, axes=None):
     """The source of the last frames of the sequences in a file or folder.
 
     Args:
@@ -37,6 +40,7 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
         path: a path that `read_sequences` can read, or a long record, whose end is one sequence.
         value_range: the two values that become 0 and 1; default: the predictor's.
         truth: take the last frames as the truth; the network reads the frames before them.
+        axes: order of the axes of an array; default: that of the predictor's dataset.
 
     Raises:
         InputError: the file cannot be used.
@@ -46,24 +50,34 @@ def sequences_of_input(predictor, path, value_range=None, truth=False):
     config = predictor.config
     check_value_range(scale, path, config.data.transform if config else "none")
     needed = frames + (predictor.forecast_frames if truth else 0)
-    file = None if config is None or holds_pictures(path) else open_file(path, config.data)
+    file = None if config is None or holds_pictures(path) else open_file(path, config.data, needed)
+    if file is not None:
+        trained = with_dataset_named(config.data, file)
+        check_identity(file, trained)
+        convert_units(file, trained, value_range)
     if file is not None and file.is_record:
         return _end_of_record(predictor, file, needed, scale)
-    array = file.array if file else read_sequences(path, channels)
+    lengths = frames + predictor.forecast_frames, needed
+    array = file.array if file else read_sequences(path, channels, axes, lengths)
+    if not file and config:
+        array = without_nodata(array, config.data.nodata)
     predictor.check(array.shape, path, needed)
     normalizer = predictor.normalizer(array.shape[3:], scale)
     start = array.shape[1] - needed
     used = array[:, start:]
     values = check_values(used, path, start, missing=normalizer.fill is not None)
     warn_of_scale(values, scale, path)
-    name = f"{path} ({len(array):,} sequences, frames {start} to {start + frames - 1} of each)"
+    order = axes_used(config.data) if file else ""
+    name = (
+        f"{path} ({len(array):,} sequences{order}, frames {start} to {start + frames - 1} of each)"
+    )
     return OwnSequences(used, np.arange(len(array)), needed, normalizer, name)
 
 
 def _end_of_record(predictor, file, needed, scale):
     """The source of one sequence, the last frames of a record."""
-    check_units(file, predictor.config.data.transform)
     predictor.check((1, len(file.record), *file.frame_shape), file.path, needed)
+    log_frequency(file, predictor.config.data.frequency)
     return file.end(needed, predictor.normalizer(file.frame_shape[1:], scale))
 
 
@@ -128,17 +142,21 @@ def predict(predictor, source, folder, batch_size, count):
         The `TimedNetwork`, which measured the time.
 
     Raises:
-        InputError: a file that is not of an earlier forecast has the name of one to be written.
+        InputError: a file that is not of an earlier forecast has the name of one to be written, or
+            NetCDF cannot hold what the record says of its frames.
     """
     drawn, names = [], [name.format(n) for n in range(min(count, len(source))) for name in PICTURES]
     names += [NETCDF] if source.grid else []
     _refuse_what_is_in_the_way(folder, names)
     fixed, frames, *_ = predictor.inputs
     shape = batch_shape(source, batch_size, frames)
+    result = len(source), predictor.forecast_frames, *source.shape[1:]
+    if source.grid:
+        writers.check_netcdf(folder / NETCDF, result, source, frames, predictor.name)
     forecaster = timed_network.TimedNetwork(predictor.network, (fixed or shape[0], *shape[1:]))
 
     def pieces():
-        yield npy_header((len(source), predictor.forecast_frames, *source.shape[1:]))
+        yield npy_header(result)
         with progress(len(source), "forecast") as bar:
             for sequences, forecasts in _batches(forecaster, source, frames):
                 drawn.extend(zip(sequences, forecasts, strict=True))
@@ -154,10 +172,10 @@ def predict(predictor, source, folder, batch_size, count):
     if source.grid:
         forecasts = np.load(folder / FORECAST, mmap_mode="r")
         writers.write_netcdf(folder / NETCDF, forecasts, source, frames, predictor.name)
-    colors = pictures.color_scale(source)
+    colors, step = pictures.color_scale(source), lead_step(source)
     for n, (sequence, forecast) in enumerate(drawn):
         inputs, truth = sequence[:frames], sequence[frames:]
-        images = (inputs, forecast, truth if len(truth) else None, colors)
+        images = (inputs, forecast, truth if len(truth) else None, colors, step)
         strip, animation = (folder / name.format(n) for name in PICTURES)
         pictures.draw_strip(strip, *images)
         pictures.draw_animation(animation, *images)

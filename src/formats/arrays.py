@@ -36,6 +36,10 @@ UNREADABLE_ARCHIVE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+# The axes of sequences and of a record: sequence, frame, channel, row, column.
+SEQUENCES, RECORD = "NTCHW", "TCHW"
+# Numbers of channels of pictures, and the shape of mnist_test_seq.npy but for its second axis.
+CHANNELS, MNIST_TEST = (1, 3), (20, 64, 64)
 # The number of sequences or frames in a fingerprint.
 SAMPLED = 16
 # Bytes to read at a time.
@@ -44,23 +48,89 @@ PIECE_BYTES = 1 << 24
 SHOWN_BYTES = 1 << 29
 
 
-def read_array(path):
+def read_array(path, axes=None, frames=()):
     """Reads the sequences of a file, (N, T, C, H, W), in the type in which they are stored.
 
     Args:
-        path: .npy, or .npz with one array; (N, T, H, W) or (N, T, C, H, W).
+        path: .npy, or .npz with one array; (N, T, H, W) or (N, T, C, H, W) unless `axes` is given.
+        axes, frames: as for `in_order`.
 
     Raises:
         InputError: the file is missing, has another shape, or does not hold numbers.
     """
     array = read_file(path)
-    if array.ndim not in (4, 5) or 0 in array.shape:
+    if axes is None and (array.ndim not in (4, 5) or 0 in array.shape):
         remedy = "; save one sequence as array[None], (1, T, H, W)" if array.ndim == 3 else ""
         raise InputError(
             f"{path}: has the shape {array.shape}, and (N, T, H, W) or (N, T, C, H, W) is needed"
             + remedy
         )
-    return array if array.ndim == 5 else array[:, :, None]
+    return in_order(array, path, SEQUENCES, axes, frames)
+
+
+def in_order(array, path, wanted, axes=None, frames=()):
+    """An array with its axes in another order; one that it lacks has the size 1.
+
+    Args:
+        array: the array.
+        path: name of the data in messages.
+        wanted: the order, `SEQUENCES` or `RECORD`.
+        axes: the array's own order, such as "TNHW"; default: as `wanted`, if need be without C.
+        frames: the numbers of frames that a sequence should have, of whole ones first. Without
+            `axes`, an array that fits by another order alone is refused.
+
+    Raises:
+        InputError: the axes are none that the array can have.
+    """
+    shape, usual = array.shape, wanted[-array.ndim :]
+    if array.ndim < len(wanted):
+        usual = wanted.replace("C", "")
+    likely = None if axes else _likely_order(shape, array.dtype, usual, frames)
+    if likely:
+        raise InputError(
+            f"{path}: has the shape {shape}, which looks like {likely}, and without --axes is read "
+            f"as {usual}: say which it is, --axes {likely} or --axes {usual}"
+        )
+    order = check_axes(axes) if axes else usual
+    if len(order) != array.ndim or 0 in shape:
+        raise InputError(f"{path}: has the shape {shape}, and axes is {order}")
+    if not set(order) <= set(wanted):
+        raise InputError(
+            f"{path}: is read as one record, (T, H, W) or (T, C, H, W): axes is {order}"
+        )
+    array = array.transpose([order.index(axis) for axis in wanted if axis in order])
+    return array[tuple(slice(None) if axis in order else None for axis in wanted)]
+
+
+def check_axes(axes):
+    """The order of axes in capital letters; raises `InputError` unless it can be one."""
+    order = axes.upper()
+    if len(set(order)) == len(order) and {*"THW"} <= set(order) <= set(SEQUENCES):
+        return order
+    raise InputError(
+        f"axes is {axes!r}: it must have T (frames), H (rows) and W (columns), and may have N "
+        "(sequences) and C (channels), each once: THW, TNHW or NTHWC for example"
+    )
+
+
+def _likely_order(shape, dtype, usual, frames):
+    """The one order of axes that fits a shape where the usual one does not; else None."""
+    whole = frames[0] if frames else None
+    channels_last = shape[-1] in CHANNELS and shape[-3] == shape[-2]
+    if len(usual) < 4 or usual == RECORD:
+        return "THWC" if usual == RECORD and channels_last else None
+    of_test_set = dtype == np.uint8 and (shape[0], *shape[2:]) == MNIST_TEST
+    time_first = (shape[0] == whole or of_test_set) and shape[1] not in frames
+    if usual == SEQUENCES:
+        if shape[1] in CHANNELS and shape[2] == whole and shape[1] not in frames:
+            return "NCTHW"
+        order = ("TN" if time_first else "NT") + ("HWC" if channels_last else "CHW")
+        return order if order != usual else None
+    time_last = shape[-1] == whole and shape[1] == shape[2] and shape[1] not in frames
+    fitting = {"TNHW": time_first and shape[-1] not in CHANNELS, "NHWT": time_last}
+    fitting["THWC"] = shape[-1] in CHANNELS and shape[1] == shape[2] and not time_last
+    found = [order for order, fits in fitting.items() if fits]
+    return found[0] if len(found) == 1 else None
 
 
 def read_file(path):

@@ -23,7 +23,7 @@ UNREADABLE = (
 DEEP_GREY = ("I", "I;16", "I;16B", "I;16L")
 
 
-def read_sequences(path, channels):
+def read_sequences(path, channels, axes=None, frames=()):
     """Reads the sequences of a file or folder, (N, T, C, H, W), in the type of their pixels.
 
     Args:
@@ -31,6 +31,7 @@ def read_sequences(path, channels):
             of which is one sequence. PNG files are sorted by name, with 2.png before 10.png; hidden
             ones are skipped.
         channels: number of channels of images: 1 for grey, 3 for colour.
+        axes, frames: of arrays, as for `read_array`.
 
     Raises:
         InputError: the path is missing or cannot be read, or its frames differ in size or type.
@@ -40,7 +41,7 @@ def read_sequences(path, channels):
         return _stack(path, _png_frames(path, channels))
     if path.suffix.lower() == ".gif":
         return _stack(path, _gif_frames(path, channels))
-    return read_array(path)
+    return read_array(path, axes, frames)
 
 
 def holds_pictures(path):
@@ -97,8 +98,8 @@ def _unreadable(path, error):
 
 def _pixels(image, channels, path):
     """An image's pixels, (channels, H, W): uint8, or the type of a grey image of more bits."""
-    if channels == 1 and image.mode in DEEP_GREY:
-        return np.array(image)[None]
+    if channels in (1, 3) and image.mode in DEEP_GREY:
+        return np.repeat(np.array(image)[None], channels, 0)
     if channels not in (1, 3):
         raise InputError(
             f"{path}: pictures have 1 or 3 channels, and the network reads {channels}; use .npy"

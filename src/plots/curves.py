@@ -36,6 +36,7 @@ LOOKS = {
     "model": {"color": COLOURS[0], "linestyle": "-", "marker": "o"},
     "persistence": {"color": COLOURS[1], "linestyle": "--", "marker": "s"},
     "climatology": {"color": COLOURS[2], "linestyle": "-.", "marker": "d"},
+    "extrapolation": {"color": COLOURS[3], "linestyle": ":", "marker": "^"},
 }
 TITLES = {
     "mse": "mean squared error",
@@ -118,7 +119,7 @@ def learning_figure(runs, against="sequences"):
     return figure
 
 
-def frame_figure(per_frame, title, image_size):
+def frame_figure(per_frame, title, image_size, leads=None):
     """MSE and SSIM of each forecast frame: of a model, any baselines and, MSE only, 2022's version.
 
     Args:
@@ -126,6 +127,7 @@ def frame_figure(per_frame, title, image_size):
         title: the test set.
         image_size: height and width; the MSE of 2022 is drawn at 64x64 only, where it is
             comparable.
+        leads: the lead times as a dict of "unit" and "values"; None: in frames.
     """
     figure = Figure((10, 4.2), dpi=100, layout="constrained")
     mse, ssim = figure.subplots(1, 2)
@@ -134,7 +136,7 @@ def frame_figure(per_frame, title, image_size):
         for axes, metric in ((mse, "mse"), (ssim, "ssim")):
             values = per_frame[name][metric]
             axes.plot(
-                range(1, len(values) + 1),
+                leads["values"] if leads else range(1, len(values) + 1),
                 values,
                 label=name.replace("_", " "),
                 linewidth=2.4 if name == "model" else 1.4,
@@ -142,7 +144,7 @@ def frame_figure(per_frame, title, image_size):
                 **look,
             )
     note = ""
-    if tuple(image_size) == SIZE_2022:
+    if tuple(image_size) == SIZE_2022 and not leads:
         mse.plot(
             range(1, 11),
             MSE_2022,
@@ -156,7 +158,7 @@ def frame_figure(per_frame, title, image_size):
     titles = "MSE, summed over a frame", f"SSIM{note}"
     for axes, text in zip((mse, ssim), titles, strict=True):
         axes.set_title(text, fontsize=10)
-        axes.set_xlabel("forecast frame")
+        axes.set_xlabel(f"lead time in {leads['unit']}" if leads else "forecast frame")
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(title, fontsize=9, wrap=True)
     _tidy(figure)
@@ -200,7 +202,7 @@ def _kind(path):
     return Path(path).suffix[1:].lower()
 
 
-def score_figure(result, title, errors, event_scores):
+def score_figure(result, title, errors, event_scores, leads=None):
     """The figure of scores over the lead time: errors in the first row, then a row for each score
     of events, with a column for each threshold.
 
@@ -210,7 +212,9 @@ def score_figure(result, title, errors, event_scores):
         result: what `Verification.result` returned.
         title: a line above the panels.
         errors, event_scores: the names of the scores to draw; the FSS comes after them.
+        leads: the lead times as a dict of "unit" and "values"; None: in frames.
     """
+    leads = leads or {"unit": "frames", "values": result["lead_times"]}
     keys = [*event_scores, *(f"fss_{n}" for n in result["neighbourhoods"])]
     rows = 1 + len(keys) * bool(result["thresholds"])
     columns = max(len(errors), len(result["thresholds"]))
@@ -218,12 +222,13 @@ def score_figure(result, title, errors, event_scores):
     figure = Figure(size, dpi=100, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, key in zip(grid[0], errors, strict=False):
-        _draw(axes, result, key, lambda scores, key=key: scores[key])
+        _draw(axes, result, leads, key, lambda scores, key=key: scores[key])
     for row, key in zip(grid[1:], keys, strict=False):
         for axes, threshold in zip(row, result["observed"], strict=False):
             _draw(
                 axes,
                 result,
+                leads,
                 key,
                 lambda scores, t=threshold, key=key: scores["at"][t][key],
                 f", at or above {threshold}",
@@ -232,21 +237,22 @@ def score_figure(result, title, errors, event_scores):
         axes.set_visible(axes.has_data())
     figure.suptitle(title, fontsize=9, wrap=True)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(LOOKS), frameon=False)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=max(3, len(handles)), frameon=False
+    )
     return figure
 
 
-def _draw(axes, result, key, pick, suffix=""):
+def _draw(axes, result, leads, key, pick, suffix=""):
     """Draws one score of all forecasters."""
-    leads = result["lead_times"]
     for name, scores in result["forecasts"].items():
         values = np.array(pick(scores), float)
-        axes.plot(leads, values, label=name, markersize=3, linewidth=1.4, **LOOKS[name])
+        axes.plot(leads["values"], values, label=name, markersize=3, linewidth=1.4, **LOOKS[name])
     name, _, side = key.partition("_") if key.startswith("fss_") else (key, "", "")
     axes.set_title((f"FSS, {side}x{side} pixels" if side else TITLES[key]) + suffix, fontsize=8)
     if name in FRACTIONS:
         axes.set_ylim(-0.03, 1.03)
-    axes.set_xlabel("lead time in frames", fontsize=7)
+    axes.set_xlabel(f"lead time in {leads['unit']}", fontsize=7)
     axes.tick_params(labelsize=7)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)

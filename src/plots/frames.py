@@ -91,7 +91,7 @@ def _colour_map(name):
     return colormaps[name].with_extremes(bad=MISSING)
 
 
-def draw_strip(path, inputs, forecast, truth=None, colors=None):
+def draw_strip(path, inputs, forecast, truth=None, colors=None, step=None):
     """Writes a PNG with rows of frames: inputs, truth, forecast and absolute error.
 
     Without a truth there are inputs and forecast only. Three channels are shown as RGB, otherwise
@@ -103,29 +103,30 @@ def draw_strip(path, inputs, forecast, truth=None, colors=None):
         forecast: (F, C, H, W), not clipped.
         truth: (F, C, H, W), or None.
         colors: the `ColorScale` of the values; default: grey levels in [0, 1].
+        step: the `LeadStep` from frame to frame, by which frames are numbered; None: from 1.
 
     Raises:
         ValueError: the shapes do not match, or the value range is empty.
         DiskError: the file cannot be written.
     """
-    figure = strip_figure(inputs, forecast, truth, colors)
+    figure = strip_figure(inputs, forecast, truth, colors, step)
     write_atomically(path, [png_of(figure)])
 
 
-def draw_animation(path, inputs, forecast, truth=None, colors=None):
+def draw_animation(path, inputs, forecast, truth=None, colors=None, step=None):
     """Writes a GIF of truth and forecast side by side, an image for each frame of the sequence.
 
     Both sides begin with the inputs. Without a truth there is only the forecast.
 
     Args:
         path: the file, *.gif.
-        inputs, forecast, truth, colors: as in `draw_strip`.
+        inputs, forecast, truth, colors, step: as in `draw_strip`.
 
     Raises:
         ValueError, DiskError: as in `draw_strip`.
     """
     first, *others = [
-        Image.fromarray(image) for image in animation_frames(inputs, forecast, truth, colors)
+        Image.fromarray(image) for image in animation_frames(inputs, forecast, truth, colors, step)
     ]
     durations = [FRAME_MILLISECONDS] * len(others) + [LAST_FRAME_MILLISECONDS]
     buffer = io.BytesIO()
@@ -149,7 +150,7 @@ def squared_errors(forecast, truth, colors=None):
     return np.nansum(error**2, (1, 2, 3))
 
 
-def strip_figure(inputs, forecast, truth=None, colors=None):
+def strip_figure(inputs, forecast, truth=None, colors=None, step=None):
     """The figure of `draw_strip`: an axes for each row, with an image for each frame shown.
 
     The numbers are tick labels. After the rows come the axes of the colour bars: of the error and,
@@ -160,7 +161,10 @@ def strip_figure(inputs, forecast, truth=None, colors=None):
     past, future = _shown(len(inputs)), _shown(len(forecast))
     frames = len(inputs) + 1 + future
     width = colors.value_range[1] - colors.value_range[0]
-    rows = [("input", _as_images(inputs, colors)[past], past + 1)]
+    if step:
+        frames = _signed(step.lead(1 + future))
+    numbers = _signed(step.lead(past + 1 - len(inputs))) if step else past + 1
+    rows = [("input", _as_images(inputs, colors)[past], numbers)]
     if truth is not None:
         rows.append(("truth", _as_images(truth, colors)[future], frames))
     rows.append(("forecast", _as_images(forecast, colors)[future], frames))
@@ -168,11 +172,12 @@ def strip_figure(inputs, forecast, truth=None, colors=None):
         error = _absolute_errors(forecast, truth)[future] / width
         rows.append(("absolute\nerror", error, squared_errors(forecast, truth, colors)[future]))
     shown = (len(past) + len(future), len(inputs) + len(forecast))
-    note = _note(inputs.shape[1], colors, truth is not None, *shown)
+    note = _note(inputs.shape[1], colors, truth is not None, step, *shown)
     columns = max(len(past), len(future))
     figure, grid = _canvas(len(rows), columns, inputs.shape, note)
     for axes, (label, images, numbers) in zip(grid, rows, strict=True):
-        numbers = [f"{n:.1f}" if n.dtype.kind == "f" else n for n in numbers]
+        if label == "absolute\nerror":
+            numbers = [f"{n:.1f}" for n in numbers]
         _draw_row(axes, images, label, numbers, colors.colours)
     if truth is not None:
         grid[2].set_xticks([])
@@ -282,10 +287,11 @@ def _panel_size(height, width, longest):
     return round(height * scale), round(width * scale)
 
 
-def _note(channels, colors, has_truth, shown, frames):
+def _note(channels, colors, has_truth, step, shown, frames):
     """The line below a strip that explains its numbers and colours."""
     low, high = colors.value_range
-    parts = ["above: number of the frame"]
+    above = f"{step.unit} from the last input frame" if step else "number of the frame"
+    parts = [f"above: {above}"]
     if has_truth:
         scale = "" if colors.transform == "none" else f" by transform {colors.transform}"
         if scale or (low, high) != (0, 1):
@@ -300,12 +306,17 @@ def _note(channels, colors, has_truth, shown, frames):
     return "; ".join(parts)
 
 
+def _signed(leads):
+    """Lead times as text, the ones after the last input with a plus."""
+    return [f"{lead:+.6g}" if lead else "0" for lead in leads]
+
+
 def _shown(count):
     """The indices of the frames that a row shows: all, or evenly spread ones of a long sequence."""
     return np.unique(np.linspace(0, count - 1, min(count, MAX_COLUMNS)).round().astype(int))
 
 
-def animation_frames(inputs, forecast, truth=None, colors=None):
+def animation_frames(inputs, forecast, truth=None, colors=None, step=None):
     """Yields the images of `draw_animation`, (height, width, 3), uint8."""
     colors = colors or ColorScale()
     _check(inputs, forecast, truth, colors)
@@ -323,7 +334,11 @@ def animation_frames(inputs, forecast, truth=None, colors=None):
     for frame in range(len(films[0])):
         is_input = frame < len(inputs)
         colour = INPUT_COLOUR if is_input else FORECAST_COLOUR
-        headline.set_text(f"frame {frame + 1} of {len(films[0])}")
+        text = f"frame {frame + 1} of {len(films[0])}"
+        if step:
+            (lead,) = _signed([step.lead(frame + 1 - len(inputs))])
+            text += f", {lead} {step.unit}"
+        headline.set_text(text)
         for name, panel, picture, film in zip(sides, panels, pictures, films, strict=True):
             picture.set_data(film[frame])
             panel.set_title("input" if is_input else name, fontsize=11, color=colour, pad=5)

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 import zlib
@@ -25,6 +26,7 @@ import mindspore as ms
 
 from src import ROOT
 from src.errors import InputError
+from src.runtime.files import scratch_folder
 
 OFF = "off"
 SOURCES = ROOT / "src"
@@ -110,18 +112,17 @@ def compile_steps(steps, inputs, settings, folder):
 
 
 def _compile_into(place, steps, inputs):
-    scratch = Path(tempfile.mkdtemp(prefix="new-", dir=place.parent))
-    try:
-        with open(scratch / LOCK, "w") as lock:
-            _is_free(lock)
-            with _cached_in(scratch):
-                _compile(steps, inputs)
-            (scratch / LOCK).unlink()
-            (scratch / SUM).write_text(str(_sum_of(scratch)))
-            with contextlib.suppress(OSError):  # another training was faster
-                scratch.rename(place)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with (
+        scratch_folder(within=place.parent, prefix="new-") as scratch,
+        open(scratch / LOCK, "w") as lock,
+    ):
+        _is_free(lock)
+        with _cached_in(scratch):
+            _compile(steps, inputs)
+        (scratch / LOCK).unlink()
+        (scratch / SUM).write_text(str(_sum_of(scratch)))
+        with contextlib.suppress(OSError):  # another training was faster
+            scratch.rename(place)
 
 
 def prune(folder, keep=None):
@@ -165,9 +166,16 @@ def _is_free(lock):
 
 
 def _compile(steps, inputs):
-    for step in steps:
-        step.set_train()
-        step.compile(*inputs)
+    """MindSpore's cache looks for the files that a graph depends on by making every module anew
+    that ours import; in `sys`, that would undo what was assigned there.
+    """
+    assigned = dict(vars(sys))
+    try:
+        for step in steps:
+            step.set_train()
+            step.compile(*inputs)
+    finally:
+        vars(sys).update(assigned)
 
 
 def key_of(settings):

@@ -18,6 +18,15 @@ def setup_device(args):
     return set_up(args.device_target, None if distribute else args.device_id, args.jit_level)
 
 
+def default_jit_level(target):
+    """How graphs are compiled where nothing is asked for: O0 on an Ascend, else MindSpore's choice.
+
+    MindSpore's own choice on the first Ascend 910 is the graph engine. It is deprecated, has no
+    adapter for GroupNorm, and takes no control flow, which the loss scale of float16 needs.
+    """
+    return "O0" if target == "Ascend" else None
+
+
 def set_up(device_target=None, device_id=0, jit_level=None):
     """Sets the device and graph mode; call it before any operator runs.
 
@@ -28,7 +37,7 @@ def set_up(device_target=None, device_id=0, jit_level=None):
         device_target: "Ascend", "CPU", or None for Ascend if one is usable, else CPU.
         device_id: number of the card; None for the one that msrun gives this process.
         jit_level: how graphs are compiled: "O0" kernel by kernel, "O1" with fused operators, "O2"
-            as a whole by an Ascend's graph engine; None for MindSpore's choice.
+            as a whole by an Ascend's graph engine; None for `default_jit_level`.
 
     Returns:
         The target in use.
@@ -52,6 +61,7 @@ def set_up(device_target=None, device_id=0, jit_level=None):
     if jit_level == "O2" and target == "CPU":
         raise InputError("jit_level is O2: only an Ascend has a graph engine; use O0 or O1 here")
     ms.set_context(mode=ms.GRAPH_MODE)
+    jit_level = jit_level or default_jit_level(target)
     if jit_level:
         ms.set_context(jit_config={"jit_level": jit_level})
     ms.set_device(target, device_id if target == "Ascend" else None)

@@ -1,6 +1,5 @@
 """Ranks: the processes, one per device, that msrun starts to train or evaluate together."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -12,9 +11,9 @@ import numpy as np
 from mindspore import nn, ops
 
 from src.errors import DiskError, InputError
+from src.runtime.signals import end_with_parent, on_stop
 
 LAUNCHER = "CONVLSTM_LAUNCHER"
-PR_SET_PDEATHSIG = 1
 
 
 class Ranks:
@@ -141,6 +140,8 @@ def init_distributed(distribute):
             "--distribute needs msrun: use scripts/run_distribute_train.sh or scripts/launch.py"
         )
     end_with_launcher()
+    if role == "MS_SCHED":  # a signal to all of a job is for the ranks, which it serves to the end
+        on_stop(signal.SIG_IGN)
     ms.communication.init()
     if role == "MS_SCHED":
         sys.exit(0)
@@ -166,6 +167,6 @@ def end_with_launcher():
         except ProcessLookupError:
             sys.exit("the launcher is gone")
         time.sleep(0.05)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     if os.getppid() != launcher:
         sys.exit("the launcher is gone")

@@ -3,9 +3,12 @@
 import errno
 import os
 import re
+import shutil
 import stat
+import tempfile
 import zlib
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from src.errors import DiskError, InputError
@@ -15,6 +18,8 @@ _CHUNK = 1 << 20
 OPEN_FILES = {"/dev/stdout": 1, "/dev/stderr": 2}
 # What a disk answers that is full or fails; anything else means that it has no such operation.
 FAILURES = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EROFS)
+# What would be left over if the process ended now: paths, with a function that removes each.
+_half_written = {}
 
 
 def write_atomically(path, pieces):
@@ -45,6 +50,7 @@ def write_atomically(path, pieces):
 def _replace(path, pieces):
     unfinished = unfinished_name(path)
     size = crc = 0
+    _half_written[unfinished] = unfinished.unlink
     try:
         with unfinished.open("wb") as file:
             for piece in pieces:
@@ -60,6 +66,33 @@ def _replace(path, pieces):
     finally:
         with suppress(OSError):
             unfinished.unlink()
+        del _half_written[unfinished]
+
+
+@contextmanager
+def scratch_folder(within=None, prefix=None):
+    """A folder for the time being, in another one or where the system has them; what of it is moved
+    elsewhere stays.
+    """
+    with tempfile.TemporaryDirectory(dir=within, prefix=prefix) as name:
+        folder = Path(name)
+        _half_written[folder] = partial(shutil.rmtree, folder)
+        try:
+            yield folder
+        finally:
+            del _half_written[folder]
+
+
+def remove_at_end(path, remove):
+    """Has a function called at the end of the process, which removes a file that is of no use."""
+    _half_written[path] = remove
+
+
+def remove_half_written():
+    """Leaves nothing over that is being written, for a process that ends in the middle of it."""
+    for remove in list(_half_written.values()):
+        with suppress(OSError):
+            remove()
 
 
 def check_writable(path, argument):

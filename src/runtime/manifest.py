@@ -4,14 +4,15 @@ import json
 import os
 from pathlib import Path, PurePosixPath
 
-from src.runtime.files import unfinished_name, write_atomically
+from src.runtime.files import remove_at_end, unfinished_name, write_atomically
 
 
 class Manifest:
     """The names of what one kind of job has written into a folder, kept in a hidden file there.
 
     A name is in it before the file is: what a killed job has left is known, and a file that is not
-    named is somebody else's. It is read anew each time, so that any number of objects agree.
+    named is somebody else's. It is read anew each time, so that any number of objects agree. If it
+    names no file that is there, it goes at the end of the process.
 
     Args:
         folder: the folder.
@@ -84,7 +85,13 @@ class Manifest:
 
     def _write(self, names):
         text = json.dumps({"files": names}, indent=1)
+        remove_at_end(self.path, self._remove_if_void)
         write_atomically(self.path, [text.encode() + b"\n"])
+
+    def _remove_if_void(self):
+        """Removes the manifest itself where it names nothing that is there."""
+        if not self.owned():
+            self.path.unlink(missing_ok=True)
 
 
 def manifest_name(kind):

@@ -6,7 +6,6 @@ those that record and save it. `Trainer.make_callbacks` lists them in this order
 
 import math
 import os
-import signal
 import time
 
 import mindspore as ms
@@ -15,6 +14,7 @@ from mindspore.train import Callback
 
 from src import checkpoint, run_folder
 from src.errors import DiskError, InputError, NonFiniteError, StoppedError
+from src.runtime import signals
 from src.runtime.distributed import Ranks
 from src.runtime.files import move
 from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
@@ -22,6 +22,9 @@ from src.tools.state import TrainingState
 
 # The metrics of a validation; each has a column val_... in metrics.csv.
 VALIDATION_METRICS = ("mse", "mae", "ssim")
+
+# How long all signals count as one.
+GRACE_SECONDS = 5
 
 
 def is_due(every, state, training):
@@ -238,27 +241,33 @@ class Validation(Callback):
 
 
 class StopSignals(Callback):
-    """Requests a stop on SIGTERM or SIGINT, once the current step or validation has finished.
+    """Requests a stop on SIGTERM, SIGINT or SIGHUP, once the step or validation has finished.
 
-    A second signal ends the process at once. All ranks stop at the same step, the first at whose
-    end one of them has received a signal.
+    A second signal, at least `GRACE_SECONDS` after the first, ends the process at once. All ranks
+    stop at the same step, the first at whose end one of them has received a signal.
     """
 
     def __init__(self, ranks):
         super().__init__()
         self.ranks = ranks
         self.signal_received = self.stop_requested = False
+        self.grace_ends = math.inf
 
     def listen(self):
-        """Installs the handler of SIGTERM and SIGINT."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.request_stop)
+        """Installs the handler of the signals."""
+        signals.on_stop(self.request_stop)
 
     def request_stop(self, number, frame):
-        """Records the first signal and restores the system's handling of the next."""
-        self.signal_received = True
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_DFL)
+        """Records the first signal; a later one ends the process.
+
+        One request to stop may arrive several times: `timeout` and Slurm send it to a process and
+        to its group.
+        """
+        if not self.signal_received:
+            self.signal_received = True
+            self.grace_ends = time.monotonic() + GRACE_SECONDS
+        elif time.monotonic() > self.grace_ends:
+            signals.end_at_once(number)
 
     def on_train_step_end(self, run_context):
         self.stop_requested = self.ranks.any(self.signal_received)

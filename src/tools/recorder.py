@@ -12,6 +12,7 @@ import numpy as np
 from mindspore.train import Callback
 
 from src import run_folder
+from src.data.dataset import lead_step
 from src.errors import DiskError, InputError
 from src.evaluation.evaluate import forecaster_of
 from src.runtime.files import write_atomically
@@ -185,12 +186,13 @@ class Pictures(Recorder):
         from src.plots.frames import color_scale, png_of, strip_figure
 
         colors, normalizer = color_scale(self.source), self.source.normalizer
+        step = lead_step(self.source)
         for read, inputs, truth in self.batches:
             forecasts = normalizer.denormalize(self.forecaster(read)[: len(inputs)], inputs)
             for k in range(len(inputs)):
                 name = f"sequence_{len(self.drawn) + 1}"
-                png = png_of(strip_figure(inputs[k], forecasts[k], truth[k], colors))
-                self.drawn[name] = png
+                figure = strip_figure(inputs[k], forecasts[k], truth[k], colors, step)
+                self.drawn[name] = png_of(figure)
         self.write()
 
     def write(self):

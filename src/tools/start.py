@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from src import run_folder
+import mindspore as ms
+
+from src import __version__, run_folder
 from src.checkpoint import Checkpoint, check_same_network, different_fields, load
 from src.config.fields import names
 from src.config.presets import DEFAULT_PRESET, RECIPES, make_config
 from src.config.schema import AUTO, Config, DataConfig, ModelConfig, TrainingConfig
 from src.data import own_data, sources
+from src.data.agreement import convert_units, settings_of
 from src.data.normalizer import check_value_range
 from src.errors import InputError
-from src.formats.readers import AxisNames, would_read
+from src.formats.readers import would_read
 from src.model import EncoderForecaster
 from src.tools.earlier import Earlier
 from src.tools.state import TrainingState
@@ -64,11 +67,12 @@ class Start:
         return sources.training_sources(self.config, self.dataset)
 
     def network(self, target):
-        """The `EncoderForecaster` with its initial weights, for training on a device.
+        """The `EncoderForecaster` with its initial weights, which the run's seed determines.
 
         Raises:
             InputError: the pretrained weights are those of another network.
         """
+        ms.set_seed(self.config.training.seed)
         execution = execution_of(self.config.training, target)
         if self.pretrained:
             check_same_network(self.pretrained, self.config)
@@ -215,13 +219,24 @@ def new_config(flags, target, pretrained=None, saved=None):
             preset = pretrained.config.preset
             known |= _fields_of(pretrained.config.model)
     settings, dataset = known | flags, None
+    if settings.get("dataset") is None:
+        _refuse_reading(flags)
     if settings.get("dataset") is not None:
         found = set(names(DataConfig, ModelConfig, found_in_dataset=True))
         lasting = {name: value for name, value in known.items() if name not in found}
-        settings, dataset = resolve_dataset(lasting | flags)
+        earlier = saved or (pretrained and pretrained.config)
+        units = earlier.data.units if earlier and "value_range" not in flags else None
+        settings, dataset = resolve_dataset(lasting | flags, units)
         if settings["dataset_crc"] == known.get("dataset_crc"):
             settings["epoch_size"] = flags.get("epoch_size", known["epoch_size"])
     return make_config(preset or DEFAULT_PRESET[target], settings, recipe), dataset
+
+
+def _refuse_reading(flags):
+    """Raises `InputError` for a flag that says how a dataset is read, where there is none."""
+    for name in names(DataConfig, reads_file=True):
+        if flags.get(name):
+            raise InputError(f"{name} is {flags[name]}: it can be set only with --dataset")
 
 
 def _fields_of(*parts):
@@ -252,11 +267,12 @@ def _inherited(config, flags, all_data=False):
     return _with_absolute_paths(values)
 
 
-def resolve_dataset(settings):
+def resolve_dataset(settings, units=None):
     """Opens the dataset of a new run and adds the settings that it decides.
 
     Args:
         settings: the settings so far, by name.
+        units: units of `value_range`, if it is that of an earlier run; default: the dataset's own.
 
     Returns:
         The settings, and the opened dataset.
@@ -265,7 +281,7 @@ def resolve_dataset(settings):
         InputError: the dataset cannot be used, or a setting contradicts it.
     """
     defaults = {f.name: f.default for f in dataclasses.fields(DataConfig)}
-    data = SimpleNamespace(**defaults | settings)
+    data = SimpleNamespace(**defaults | settings | {"units": units})
     if data.value_range != AUTO:
         _check_pair(data.value_range)
         check_value_range(data.value_range, data.dataset, data.transform)
@@ -279,13 +295,17 @@ def resolve_dataset(settings):
             f"{given[1]}; leave --image_size out"
         )
     file.check_length(data)
-    own_data.check_units(file, data.transform)
-    decided = {
+    if file.frequency:
+        print(f"frequency: {file.frequency}")
+    crc = file.fingerprint()
+    convert_units(file, data)
+    decided = settings_of(file) | {
         "image_size": tuple(size),
         "channels": channels,
-        "dataset_crc": file.fingerprint(),
+        "dataset_crc": crc,
+        "read_by": __version__,
         "window_stride": file.window_stride(data),
-        "units": file.units,
+        "frequency": file.frequency,
         "auto_range": data.value_range == AUTO,
     }
     if data.value_range == AUTO or data.missing == "mask":
@@ -312,12 +332,21 @@ def _check_kind(file, data):
             f"{file.path}: holds whole sequences, which have no window_stride; leave "
             "--window_stride out"
         )
-    for f in dataclasses.fields(AxisNames):
-        if getattr(data, f.name) is not None and not file.has_names:
+    if not file.is_record and data.time_from_name is not None:
+        raise InputError(
+            f"{file.path}: holds whole sequences, and a file's name says the time of one frame; "
+            "leave --time_from_name out"
+        )
+    for name in ("variable", "group", "time", "latitude", "longitude"):
+        if getattr(data, name) is not None and not file.has_names:
             raise InputError(
                 f"{file.path}: is neither NetCDF nor Zarr, so its axes have no names; leave "
-                f"--{f.name} out"
+                f"--{name} out"
             )
+    if data.axes and file.has_names:
+        raise InputError(
+            f"{file.path}: has names of its axes; leave --axes out, which is for .npy and .npz"
+        )
 
 
 def _found_in_values(file, data):

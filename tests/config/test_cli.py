@@ -90,6 +90,6 @@ def test_a_message_names_flags_that_the_script_has(capsys):
 
     for flags, line in ((("--pad",), "x: too wide; --pad pads it"), ((), "x: too wide")):
         with pytest.raises(SystemExit) as stop:
-            cli.run(main, SimpleNamespace(flags=flags))
+            cli.run(main, lambda flags=flags: SimpleNamespace(flags=flags))
         assert stop.value.code == 2
         assert capsys.readouterr().err.endswith(f": {line}\n")

@@ -150,23 +150,39 @@ def test_the_defaults_are_one_place():
 
 # What each property of a setting means, name by name: one that is new belongs into one of these.
 PROPERTIES = {
-    ("belongs_to", "dataset"): "auto_range dataset_crc fill latitude longitude missing pad time "
+    (
+        "belongs_to",
+        "dataset",
+    ): "auto_range axes dataset_crc dataset_size fill found_variable frequency group latitude "
+    "levels longitude missing nodata pad read_by spacing standard_name time time_from_name "
     "transform units value_range variable window_stride",
     ("inherited", "always"): "forecast_frames image_size input_frames num_digits",
     ("inherited", "with_dataset"): "dataset held_out missing pad split_seed transform value_range",
-    ("inherited", "with_file"): "latitude longitude time variable window_stride",
-    ("found_in_dataset", True): "auto_range channels dataset_crc epoch_size fill image_size units",
-    ("may_change", True): "data_path dataset epochs keep learning_rate log_every max_minutes "
-    "max_work num_parallel_workers pictures recompute save_every save_steps sink_size tensorboard",
+    (
+        "inherited",
+        "with_file",
+    ): "axes group latitude longitude nodata time time_from_name variable window_stride",
+    (
+        "found_in_dataset",
+        True,
+    ): "auto_range channels dataset_crc dataset_size epoch_size fill found_variable frequency "
+    "image_size levels read_by spacing standard_name units",
+    (
+        "may_change",
+        True,
+    ): "data_path dataset epochs keep learning_rate log_every max_minutes max_work "
+    "num_parallel_workers pictures recompute save_every save_steps sink_size tensorboard",
+    ("reads_file", True): "axes group latitude longitude nodata pad time time_from_name variable",
     ("is_path", True): "data_path dataset pretrained_model",
     (
         "in_graph",
         False,
-    ): "auto_range data_path dataset dataset_crc decay_start early_stop epoch_size "
-    "epochs eval_every eval_size fill held_out keep latitude learning_rate log_every longitude "
-    "lr_schedule max_minutes max_work num_digits num_parallel_workers pictures pretrained_model "
-    "save_every save_steps seed sink_size split_seed tensorboard time transform units value_range "
-    "variable warmup_steps window_stride",
+    ): "auto_range axes data_path dataset dataset_crc dataset_size decay_start early_stop "
+    "epoch_size epochs eval_every eval_size fill found_variable frequency group held_out "
+    "keep latitude learning_rate levels log_every longitude lr_schedule max_minutes "
+    "max_work nodata num_digits num_parallel_workers pictures pretrained_model read_by "
+    "save_every save_steps seed sink_size spacing split_seed standard_name tensorboard time "
+    "time_from_name transform units value_range variable warmup_steps window_stride",
 }
 
 

@@ -5,7 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from src.data.normalizer import Normalizer, check_value_range, denormalize, normalize
+from src.config.presets import make_config
+from src.data.normalizer import (
+    Normalizer,
+    check_value_range,
+    denormalize,
+    make_normalizer,
+    normalize,
+)
 from src.data.pipeline import make_dataset
 from src.data.sequences import OwnSequences
 from src.errors import InputError
@@ -80,6 +87,30 @@ def test_missing_values(rng):
     expected = np.full((1, 2, 1, 6, 9), 2, np.float32)
     expected[:, :, :, 2, 3] = np.nan
     np.testing.assert_array_equal(forecast, expected)
+
+
+@pytest.mark.parametrize(
+    ("transform", "trained", "given", "convert"),
+    [
+        ("none", (-20.0, 40.0), (253.15, 313.15), lambda x: x + 273.15),
+        ("none", (0.0, 100.0), (0.0, 0.1), lambda x: x / 1000),
+        ("log", (0.1, 50.0), (0.01, 5.0), lambda x: x / 10),
+    ],
+)
+def test_missing_values_in_other_units(rng, transform, trained, given, convert):
+    """The network reads the number that it was trained with: degC and K, mm and m."""
+    frames = rng.uniform(max(trained[0], 1), trained[1], (1, 3, 1, 8, 8))
+    frames[:, :, :, 2, 3] = np.nan
+    config = make_config("small", {"image_size": (32, 32)})
+    data = dataclasses.replace(config.data, dataset="x", dataset_crc=0, value_range=trained,
+        transform=transform, missing="mask", fill=12.5)  # fmt: skip
+    config = dataclasses.replace(config, data=data)
+    own, other = (make_normalizer(config, (8, 8), scale) for scale in (None, given))
+    assert own.fill == 12.5
+    assert other.fill == pytest.approx(convert(12.5), rel=1e-5)
+    np.testing.assert_allclose(
+        other.normalize(convert(frames)), own.normalize(frames), rtol=0, atol=1e-5
+    )
 
 
 def source_of(frames, **changes):

@@ -13,7 +13,7 @@ from src.config.presets import make_config
 from src.data.record import split_by_time
 from src.data.sources import evaluation_source, mean_image_source, training_sources
 from src.errors import InputError
-from src.formats.grid import time_order
+from src.formats.cf.times import time_order
 from src.tools.start import resolve_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,16 +72,16 @@ def test_no_frame_is_in_two_parts(tmp_path, stride, held_out):
     assert windows_of(mean).max() == train.max()
 
 
-def test_order_gaps_and_repeats_by_hand():
-    """Times 0 1 2 | 5 6 (twice) | 7 8: a gap after 2, a repeat after 6."""
+def test_order_and_duplicates_by_hand():
+    """Times 0 1 2 | 5 6 (twice) | 7 8; what is long in months is no 31 days after 30."""
     times = np.array([5, 6, 7, 8, 0, 1, 2, 6])
-    kept, segments, duplicates, gaps = time_order(times)
+    kept, has_duplicate, long_steps = time_order(times)
     assert times[kept].tolist() == [0, 1, 2, 5, 6, 7, 8]
-    assert segments.tolist() == [0, 0, 0, 1, 1, 2, 2]
-    assert (duplicates, gaps) == (1, 1)
+    assert has_duplicate.tolist() == [False] * 4 + [True] + [False] * 2
+    assert long_steps == 1
     months = pd.date_range("2001-01-15", periods=36, freq="MS").values.astype("M8[s]").astype(int)
-    assert time_order(months)[3] == 0
-    assert time_order(np.delete(months, 7))[3] == 1
+    assert time_order(months)[2] == 0
+    assert time_order(np.delete(months, 7))[2] == 1
 
 
 def test_files_in_time_order_and_no_window_across_a_gap(tmp_path):
@@ -158,7 +158,8 @@ def test_the_scale_is_that_of_the_training_part(tmp_path, capsys):
          "rain has no time axis; its dimensions are a, b, c"),
         (lambda d: d.isel(time=slice(24)), {}, "holds 24 frames; .* 5 frames .* need 25"),
         (lambda d: d, {"value_range": (0.0,)}, "value_range is 0.0: it must be two numbers, or"),
-        (lambda d: d, {"transform": "dbz"}, "has the units 'mm', and transform dbz needs .* mm/h"),
+        (lambda d: d.assign(rain=d.rain.assign_attrs(units="dBZ")), {"transform": "dbz"},
+         "has the units 'dBZ', and transform dbz needs .* mm/h"),
         (lambda d: d.assign(rain=d.rain.drop_attrs()), {"transform": "dbz"}, "has no units, and"),
         (lambda d: d, {"value_range": ("auto",), "transform": "log"},
          "value_range is 0 37: transform log needs a first value above 0"),
@@ -199,7 +200,7 @@ def test_files_of_different_grids(tmp_path):
     for change, message in (
         (second.isel(lon=slice(8)), r"2.nc: .* frames .* of \(1, 8, 8\), not \(1, 8, 12\)"),
         (second.assign_coords(lat=second.lat + 1), "2.nc: differs .*: other values of lat; all"),
-        (dataset_of(range(30, 60), "m"), "2.nc: differs from 1.nc: units m, not mm"),
+        (dataset_of(range(30, 60), "K"), "2.nc: differs from 1.nc: units K, not mm"),
     ):
         change.to_netcdf(tmp_path / "2.nc")
         with pytest.raises(InputError, match=message):
@@ -216,11 +217,11 @@ import numpy as np
 from src.config.presets import make_config
 from src.data import own_data
 from src.data.record import Record
-from src.formats.readers import AxisNames
+from src.formats.options import ReadOptions
 
 for path in sys.argv[1:]:
     options = {"dataset": path, "value_range": (0.0, 255.0), "window_stride": 1}
-    options |= {"image_size": (512, 512), "dataset_crc": Record(path, AxisNames()).fingerprint()}
+    options |= {"image_size": (512, 512), "dataset_crc": Record(path, ReadOptions()).fingerprint()}
     config = make_config("small", options)
     train, _ = own_data.training_sources(config)
     last = own_data.evaluation_source(config)[[0]]

@@ -6,6 +6,7 @@ import pytest
 from src.data.dataset import First
 from src.data.normalizer import Normalizer
 from src.data.sequences import OwnSequences
+from src.evaluation.report import lines
 from src.evaluation.scores import CATEGORICAL, CONTINUOUS
 from src.evaluation.verification import Climatology, Verification
 from src.plots.curves import score_figure
@@ -118,6 +119,22 @@ def test_climatology_of_the_same_month(array):
     error = april - array[0, 3]
     bias = verification.result()["forecasts"]["climatology"]["bias"]
     assert bias[0] == pytest.approx(error.mean())
+
+
+def test_lead_times_of_a_record(array):
+    """A second line of the tables' heads, and the axis of the curves; frames stay the first."""
+    verification = Verification(source_of(array), READS, None, (20.0,), (3,))
+    scores_of(verification, None, np.full((6, FORECASTS, 1, 8, 8), 0.5, np.float32))
+    result, leads = verification.result(), {"unit": "minutes", "values": [7.5, 15]}
+    plain, timed = list(lines(result)), list(lines(result, leads))
+    assert [line for line in timed if not line.startswith("  in ")] == plain
+    heads = [timed[n : n + 2] for n, line in enumerate(timed) if line.startswith("lead time")]
+    assert [[line.split() for line in head] for head in heads] == [
+        [["lead", "time", "1", "2"], ["in", "minutes", "7.5", "15"]]
+    ] * 2
+    panel = score_figure(result, "a test", CONTINUOUS, CATEGORICAL, leads).axes[0]
+    assert panel.get_xlabel() == "lead time in minutes"
+    assert panel.lines[0].get_xdata().tolist() == [7.5, 15]
 
 
 def test_curves(array):

@@ -38,6 +38,7 @@ def test_png_of_16_bits(tmp_path, rng):
     pixels = rng.integers(0, 65536, (8, 10), np.uint16)
     Image.fromarray(pixels).save(tmp_path / "x.png")
     np.testing.assert_array_equal(read_sequences(tmp_path, 1)[0, 0, 0], pixels)
+    np.testing.assert_array_equal(read_sequences(tmp_path, 3)[0, 0], [pixels] * 3)
 
 
 def test_what_is_no_picture(tmp_path, frames):

@@ -79,6 +79,15 @@ def test_errors_by_frame():
     assert ssim.get_title() == "SSIM"
 
 
+def test_errors_by_lead_time():
+    """In the record's units where it has some; nothing published stands beside those."""
+    scores = {"model": {"mse": [1.0, 2.0], "ssim": [0.5, 0.25]}}
+    leads = {"unit": "minutes", "values": [5, 10]}
+    mse, ssim = curves.frame_figure(scores, "a test set", (64, 64), leads).axes
+    assert lines_of(mse) == {"model": [[5, 1.0], [10, 2.0]]}
+    assert mse.get_xlabel() == ssim.get_xlabel() == "lead time in minutes"
+
+
 @pytest.mark.parametrize(
     ("name", "start"), [("a.png", b"\x89PNG"), ("a.SVG", b"<?xml"), ("a.pdf", b"%PDF")]
 )

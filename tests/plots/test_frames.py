@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.data.dataset import LeadStep
 from src.data.normalizer import Normalizer
-from src.formats.grid import Grid
+from src.formats.cf.grid import Grid
 from src.plots.frames import (
     ColorScale,
     animation_frames,
@@ -92,6 +93,25 @@ def test_own_data_has_a_bar_in_its_units(sequence):
     pixels = next(animation_frames(inputs, forecast, None, colors))
     assert (pixels[80, 100] == 184).all()
     assert next(animation_frames(*sequence[:2])).shape[1] < pixels.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("step", "inputs", "future", "unit"),
+    [
+        (LeadStep(5, "minutes"), ["-10", "-5", "0"], ["+5", "+10", "+15", "+20"], "minutes"),
+        (LeadStep(1, "months"), ["-2", "-1", "0"], ["+1", "+2", "+3", "+4"], "months"),
+        (LeadStep(0.5, "seconds"), ["-1", "-0.5", "0"], ["+0.5", "+1", "+1.5", "+2"], "seconds"),
+    ],
+)
+def test_lead_times_of_a_record(sequence, step, inputs, future, unit):
+    """Frames are numbered by the time from the last input; errors are what they were."""
+    plain, figure = strip_figure(*sequence), strip_figure(*sequence, step=step)
+    rows = figure.axes
+    assert numbers_at(rows[0]) == inputs
+    assert numbers_at(rows[1]) == future
+    assert numbers_at(rows[3]) == numbers_at(plain.axes[3])
+    assert figure.texts[0].get_text().startswith(f"above: {unit} from the last input frame")
+    assert plain.texts[0].get_text().startswith("above: number of the frame")
 
 
 def test_channels(rng):

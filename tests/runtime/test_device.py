@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.ascend_operators import GRAPH_ENGINE, KERNEL_BY_KERNEL
+from scripts.check_ascend import JIT_LEVELS
 from src.config.presets import PRESETS
 from src.errors import InputError
 from src.runtime import device
@@ -25,10 +27,10 @@ from src.tools.loss import ForecastLoss
 print(device.describe(device.set_up("CPU")))
 for preset in sys.argv[1:]:
     config = make_config(preset, {})
-    network = EncoderForecaster(config.model, 2)
+    network = EncoderForecaster(config.model, 1)
     loss = ForecastLoss(network, config.training.loss, 1.0)
-    frames = ms.ops.zeros((2, 2, 1, 64, 64))
-    ms.value_and_grad(loss, None, network.trainable_params())(frames, frames)[0].asnumpy()
+    frames, target = ms.ops.zeros((2, 2, 1, 64, 64)), ms.ops.zeros((2, 1, 1, 64, 64))
+    ms.value_and_grad(loss, None, network.trainable_params())(frames, target)[0].asnumpy()
 """
 
 
@@ -69,3 +71,10 @@ def test_wrong_devices():
         device.set_up("Ascend")
     with pytest.raises(InputError, match="jit_level is O2: only an Ascend has"):
         device.set_up("CPU", jit_level="O2")
+
+
+def test_an_ascend_runs_kernel_by_kernel_unless_asked_otherwise():
+    """The way for which its check finds the presets ready."""
+    assert JIT_LEVELS[device.default_jit_level("Ascend")] == KERNEL_BY_KERNEL
+    assert JIT_LEVELS["O2"] == GRAPH_ENGINE
+    assert device.default_jit_level("CPU") is None

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from src.runtime.files import remove_half_written
 from src.runtime.manifest import Manifest
 
 
@@ -71,3 +72,13 @@ def test_a_folder_of_a_name_stays(ours):
     (ours.folder / "never written").mkdir()
     ours.remove_owned()
     assert (ours.folder / "never written").is_dir()
+
+
+def test_one_that_names_nothing_goes_at_the_end(ours):
+    """The end of a process, which may be that of a job that has written nothing yet."""
+    ours.remove([ours.folder / "a.txt"])
+    remove_half_written()
+    assert ours.names() == ["sub/b.txt", "never written"]
+    (ours.folder / "sub" / "b.txt").unlink()
+    remove_half_written()
+    assert names_in(ours.folder) == {"theirs.txt"}

@@ -15,13 +15,18 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from src.config.schema import ModelConfig, Stage
+from tests.saved_runs.make import start_checkpoint
+
 ROOT = Path(__file__).resolve().parents[2]
+# Takes half as long to compile as two stages.
+ONE_STAGE = ModelConfig(stages=(Stage(8),), kernel_size=3, patch_size=4, group_norm=True)
 PROFILER_LINE = re.compile(r"\r?\[\d+\] Parsing: [^\n]*\n?")
-TINY = [
-    *("--preset", "small", "--image_size", "32", "32", "--input_frames", "3"),
-    *("--forecast_frames", "3", "--epoch_size", "6", "--eval_size", "3", "--pictures", "0"),
-    "--curriculum",
+FEW = [
+    *("--image_size", "32", "32", "--input_frames", "3", "--forecast_frames", "3"),
+    *("--epoch_size", "6", "--eval_size", "3", "--pictures", "0", "--curriculum"),
 ]
+TINY = ["--preset", "small", *FEW]
 
 
 class Output(NamedTuple):
@@ -121,6 +126,14 @@ def trained(tmp_path_factory, data_path):
     )  # fmt: skip
     (folder / "stdout.log").write_text(result.stdout)
     return folder
+
+
+@pytest.fixture(scope="session")
+def one_stage(tmp_path_factory):
+    """A checkpoint to start from, of a network that compiles and trains faster than any preset."""
+    path = tmp_path_factory.mktemp("begin") / "start.ckpt"
+    start_checkpoint(path, ONE_STAGE)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,9 @@ import psutil
 import pytest
 
 from src import checkpoint
-from src.config.schema import ModelConfig, Stage
-from tests.saved_runs.make import start_checkpoint
 from tests.scripts.conftest import ROOT, run, run_here
 
-# One stage, because ranks keep no compiled graphs: each start compiles on each rank.
-NETWORK = ModelConfig(stages=(Stage(8),), kernel_size=3, patch_size=4, group_norm=True)
+# Ranks keep no compiled graphs: each start compiles on each rank.
 OPTIONS = [
     *("--image_size", "32", "32", "--input_frames", "2", "--forecast_frames", "2"),
     *("--eval_size", "3", "--epoch_size", "20", "--lr_schedule", "plateau"),
@@ -37,11 +34,9 @@ def rows_of(folder):
 
 
 @pytest.fixture(scope="module")
-def begin(tmp_path_factory):
+def begin(one_stage):
     """The flags of a new run: from the same start weights."""
-    path = tmp_path_factory.mktemp("begin") / "start.ckpt"
-    start_checkpoint(path, NETWORK)
-    return ["--pretrained_model", path, *OPTIONS]
+    return ["--pretrained_model", one_stage, *OPTIONS]
 
 
 def start(data_path, folder, *options):
@@ -181,14 +176,36 @@ def test_another_number_of_ranks_goes_on_between_epochs(one, two, tmp_path):
     assert [int(row["sequences"]) for row in rows] == list(range(62, 82, 2))
 
 
+# Holds a rank between making a file and removing it.
+PAUSE = """
+import pathlib, time
+touch = pathlib.Path.touch
+
+def slow_touch(path, *args, **options):
+    touch(path, *args, **options)
+    time.sleep(3)
+
+pathlib.Path.touch = slow_touch
+"""
+
+
+def measure_by_two(folder):
+    """The command that measures on two ranks, with their logs in a folder."""
+    launcher = ["scripts/launch.py", "--local_worker_num", 2, "--log_dir", folder / "log"]
+    return [*launcher, "test.py", "--distribute"]
+
+
 @pytest.mark.parametrize("sequences", [5, 1])
-def test_two_ranks_measure_what_one_process_measures(one, tmp_path, sequences):
-    """Three sequences for rank 0 and two for rank 1, or none: every number to rounding."""
+def test_two_ranks_measure_what_one_process_measures(one, tmp_path, sequences, monkeypatch):
+    """Three sequences for rank 0 and two for rank 1, or none: every number to rounding. The ranks
+    do not meet where the outputs are checked: rank 0 alone does that, however long it takes.
+    """
     options = ["--pretrained_model", one / "best.ckpt", "--limit", sequences, "--batch_size", 2]
     options += ["--thresholds", 9, "--neighbourhoods", 3, "--baselines", "--json"]
     run_here("test.py", *options, tmp_path / "one.json")
-    launcher = ["scripts/launch.py", "--local_worker_num", 2, "--log_dir", tmp_path / "log"]
-    result = run(*launcher, "test.py", "--distribute", *options, tmp_path / "two.json")
+    (tmp_path / "sitecustomize.py").write_text(PAUSE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = run(*measure_by_two(tmp_path), *options, tmp_path / "two.json")
     assert result.stdout.count("mse per frame") == 1
     ours, theirs = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("two", "one"))
     assert ours["sequences"] == theirs["sequences"] == sequences
@@ -209,31 +226,11 @@ def test_two_ranks_measure_what_one_process_measures(one, tmp_path, sequences):
             )
 
 
-# Holds a rank between making a file and removing it.
-PAUSE = """
-import pathlib, time
-touch = pathlib.Path.touch
-
-def slow_touch(path, *args, **options):
-    touch(path, *args, **options)
-    time.sleep(10)
-
-pathlib.Path.touch = slow_touch
-"""
-
-
-def test_ranks_do_not_meet_where_an_output_is_checked(one, tmp_path, monkeypatch):
-    """Rank 0 checks, however long it takes; what it refuses ends both, in a line each."""
-    options = ["--pretrained_model", one / "best.ckpt", "--limit", 2, "--json"]
-    launcher = ["scripts/launch.py", "--local_worker_num", 2, "--log_dir", tmp_path / "log"]
-    command = [*launcher, "test.py", "--distribute", *options]
-    (tmp_path / "sitecustomize.py").write_text(PAUSE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    run(*command, tmp_path / "result.json")
-    assert json.loads((tmp_path / "result.json").read_text())["sequences"] == 2
-
+def test_what_rank_0_refuses_ends_both(one, tmp_path):
+    """In a line each."""
     missing = tmp_path / "nothing" / "result.json"
-    (line,) = run(*command, missing, expect=2).stderr.splitlines()
+    options = ["--pretrained_model", one / "best.ckpt", "--json", missing]
+    (line,) = run(*measure_by_two(tmp_path), *options, expect=2).stderr.splitlines()
     problem = f"test.py: {missing}: cannot be written (json): No such file or directory"
     assert line.startswith(f"{problem} (rank ")
     assert [re.findall("^test.py: .*$", log, re.M) for log in logs_of(tmp_path)] == [[problem]] * 2

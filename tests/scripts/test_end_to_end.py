@@ -100,7 +100,8 @@ def test_export_by_the_script(trained, tmp_path):
 
 def test_fine_tuning_and_alias(trained, tmp_path):
     """train_.py is train.py; preset, frames and weights come from the checkpoint."""
-    options = ["--epoch_size", 2, "--batch_size", 2, "--epochs", 1, "--learning_rate", "1e-20"]
+    options = ["--epoch_size", 2, "--batch_size", 2, "--epochs", 1, "--curriculum"]
+    options += ["--learning_rate", "1e-20"]
     path = tmp_path / "tuned"
     start = trained / "best.ckpt"
     run("train_.py", *options, "--pretrained_model", start, "--train_path", path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from src import checkpoint
-from tests.scripts.conftest import TINY, run
+from tests.scripts.conftest import FEW, TINY, run
 from tests.scripts.test_bad_input import refuse
 
 STEPS = 3  # of an epoch: 6 sequences in batches of 2
@@ -113,8 +113,8 @@ def test_no_limit_of_epochs(tmp_path):
 
 
 FINISHED = [
-    *TINY, "2+1:0.5", "--batch_size", 2, "--lr_schedule", "cosine", "--warmup_steps", 0,
-    "--log_every", 1,
+    *FEW, "1+1:0.5", "--input_frames", 2, "--forecast_frames", 2, "--batch_size", 2,
+    "--lr_schedule", "cosine", "--warmup_steps", 0, "--log_every", 1,
 ]  # fmt: skip
 
 
@@ -127,12 +127,13 @@ def rows_of(folder):
     ]
 
 
-def test_a_finished_run_is_extended(tmp_path):
+def test_a_finished_run_is_extended(tmp_path, one_stage):
     """On whole sequences, which it had come to, and from its last rate down; a run that was stopped
     in what was added ends as one that was not.
     """
     folder, other = tmp_path / "run", tmp_path / "other"
-    run("train.py", *FINISHED, "--epochs", 2, "--train_path", folder)
+    begin = ["--pretrained_model", one_stage, *FINISHED]
+    run("train.py", *begin, "--epochs", 2, "--train_path", folder)
     result = run("train.py", "--resume", "--train_path", folder, "--epochs", 4)
     rows = rows_of(folder)
     before, after = rows[: 2 * STEPS], rows[2 * STEPS :]

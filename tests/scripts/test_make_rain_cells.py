@@ -78,8 +78,8 @@ def test_the_example_in_short(tmp_path, rain):
     run_here("scripts/make_rain_cells.py", file, *size, "--seed", 7)
     recipe = ["--loss", "mse+mae", "--loss_weights", "2:2", "5:5", "10:10", "30:30"]
     frames = ["--input_frames", 3, "--forecast_frames", 3, "--value_range", 0, 60]
-    short = ["--preset", "small", "--batch_size", 8, "--epochs", 1, "--train_path", folder]
-    run("train.py", "--dataset", file, *frames, *recipe, *short)
+    short = ["--preset", "small", "--batch_size", 8, "--epochs", 1, "--curriculum"]
+    run("train.py", "--dataset", file, *frames, *recipe, *short, "--train_path", folder)
     scores = ["--thresholds", 1, 5, "--json", tmp_path / "rain.json"]
     run_here("test.py", "--pretrained_model", folder / "best.ckpt", *scores)
     result = json.loads((tmp_path / "rain.json").read_text())["scores"]
@@ -88,3 +88,11 @@ def test_the_example_in_short(tmp_path, rain):
     told, came = test[:, [2] * 3] >= 1, test[:, 3:] >= 1
     csi = (told & came).sum((0, 2, 3)) / (told | came).sum((0, 2, 3))
     np.testing.assert_allclose(result["forecasts"]["persistence"]["at"]["1"]["csi"], csi)
+
+    yardstick = ["--extrapolation", "--no-climatology", "--plot", tmp_path / "rain.png"]
+    output = run_here("test.py", "--pretrained_model", folder / "best.ckpt", *scores, *yardstick)
+    assert "extrapolation: optical flow of the input frames moves the last one" in output.stdout
+    result = json.loads((tmp_path / "rain.json").read_text())["scores"]
+    assert set(result["forecasts"]) == {"model", "persistence", "extrapolation"}
+    assert 0 < result["extrapolation"]["without_value"] < 0.5
+    assert (tmp_path / "rain.png").stat().st_size > 10000

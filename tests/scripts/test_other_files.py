@@ -16,7 +16,7 @@ from tests.scripts.conftest import TINY, run
 from tests.scripts.test_bad_input import refuse, snapshot
 
 FORECAST = {"forecast.npy", "sequence_0000.png", "sequence_0000.gif"}
-SHORT = [*TINY, "--batch_size", 6, "--epochs", 1, "--pictures", 1]
+SHORT = [*TINY, "--batch_size", 2, "--epochs", 1, "--pictures", 1]
 
 
 def names_in(folder):

@@ -7,6 +7,7 @@ import shutil
 import mindspore as ms
 import numpy as np
 import pytest
+import xarray as xr
 from PIL import Image
 
 from src import checkpoint
@@ -187,6 +188,25 @@ def test_overwrite(tmp_path, pixels, by_checkpoint):
     assert names == kept | {"forecast.npy", "sequence_0000.png", "sequence_0000.gif"}
 
 
+def test_what_cannot_be_written_is_not_forecast(tmp_path):
+    """A name that NetCDF does not allow is known before the network runs."""
+    values = np.zeros((6, 32, 32), np.float32)
+    record = xr.Dataset({"rain": (("time", "y", "x"), values, {"mm/h": 1})})
+    record = record.assign_coords(time=np.arange(6.0))
+    record.to_zarr(tmp_path / "record.zarr", consolidated=False)
+
+    def network(inputs):
+        raise AssertionError("the network has run")
+
+    config = make_config("small", {"input_frames": 3, "forecast_frames": 3, "image_size": (32, 32)})
+    model = predictor.Predictor(network, "tiny", (None, 3, 1, None, None), 3, config)
+    source = prediction.sequences_of_input(model, tmp_path / "record.zarr", (0.0, 1.0))
+    folder = prediction.open_output(tmp_path / "out", overwrite=False)
+    with pytest.raises(InputError, match="out/forecast.nc: NetCDF cannot hold .*'mm/h'"):
+        prediction.predict(model, source, folder, batch_size=1, count=0)
+    assert not list(folder.glob("[!.]*"))
+
+
 def test_what_cannot_be_forecast(tmp_path, pixels, by_checkpoint, by_mindir, mindir, trained):
     def refuses(network, array, message, **options):
         np.save(tmp_path / "x.npy", array)
@@ -241,7 +261,7 @@ def test_own_data_from_training_to_forecast(tmp_path, pixels):
     np.save(tmp_path / "sst.npy", kelvin)
     options = ["--preset", "small", "--input_frames", READS, "--forecast_frames", FORECASTS]
     options += ["--batch_size", 4, "--epochs", 1, "--train_path", tmp_path / "run"]
-    options += ["--loss", "mse", "--loss_weights", "290:2", "300:5.5"]
+    options += ["--loss", "mse", "--loss_weights", "290:2", "300:5.5", "--curriculum"]
     result = run("train.py", "--dataset", "sst.npy", "--value_range", 270, 310, *options,
         cwd=tmp_path)  # fmt: skip
     assert "train split (8 of 10 sequences, split_seed 0, the first 6 of 8 frames)" in result.stdout

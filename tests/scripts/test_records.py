@@ -41,7 +41,7 @@ def test_from_a_netcdf_file_to_a_forecast(tmp_path, rain_file):
     options = ["--preset", "small", "--input_frames", 3, "--forecast_frames", 3, "--batch_size", 4]
     options += ["--dataset", rain_file.name, "--held_out", 0.2, "--train_path", tmp_path / "run"]
     options += ["--value_range", 0, 50, "--transform", "dbz"]
-    options += ["--epochs", 2, "--pad"]
+    options += ["--epochs", 2, "--pad", "--curriculum"]
     folder = rain_file.parent
     assert "972 values are missing, the first in frame 0" in refuse(folder, "train.py", *options)
     result = run("train.py", *options, "--missing", "mask", "--num_parallel_workers", 2, cwd=folder)
@@ -54,6 +54,7 @@ def test_from_a_netcdf_file_to_a_forecast(tmp_path, rain_file):
     scores = json.loads((tmp_path / "r.json").read_text())
     assert "test split (5 windows of 6 frames" in scores["test_set"]
     assert scores["sequences"] == 5
+    assert scores["lead_times"] == {"unit": "minutes", "values": [5, 10, 15]}
     output = ["--output", tmp_path / "out", "--pictures", 1]
     run_here("predict.py", "--pretrained_model", best, *output)
     forecast = np.load(tmp_path / "out" / "forecast.npy")
@@ -91,7 +92,8 @@ def check_netcdf(tmp_path, rain_file, network, forecast):
         assert new.rain.dims == ("time", "y", "x")
         assert (new.rain.attrs["units"], new.attrs["Conventions"]) == ("mm h-1", "CF-1.8")
         assert str(rain_file) in new.attrs["comment"]
-        both = xr.concat([record.rain, new.rain.drop_vars("forecast_reference_time")], "time")
+        ours = ["forecast_reference_time", "forecast_period"]
+        both = xr.concat([record.rain, new.rain.drop_vars(ours)], "time")
         assert (both.time.diff("time") == np.timedelta64(5, "m")).all()
         assert both.shape == (STEPS + 3, HEIGHT, WIDTH)
         for name in "xy":

@@ -19,7 +19,7 @@ def test_the_example_in_short(tmp_path):
     options = ["--preset", "small", "--dataset", RECORD, "--value_range", "auto", "--missing"]
     options += ["mask", "--pad", "--input_frames", 4, "--forecast_frames", 2, "--held_out", 0.2]
     options += ["--residual", "--output_activation", "identity", "--loss", "mse", "--pictures", 1]
-    options += ["--learning_rate", 1e-9, "--epoch_size", 8, "--epochs", 1]
+    options += ["--learning_rate", 1e-9, "--epoch_size", 8, "--epochs", 1, "--curriculum"]
     trained = run("train.py", *options, "--train_path", tmp_path / "sst")
     assert "train split (15 windows of 6 frames, 2006-04-16T00:00 to 2007-11-16T00:00)" in (
         trained.stdout

@@ -1,11 +1,18 @@
-"""Which primitives MindSpore has for an Ascend, as the installed wheel says it.
+"""Which operators MindSpore has for an Ascend, by backend, as the installed wheel says it.
 
-Nothing is listed by hand. What the documentation says of a primitive holds; where it says nothing,
-as of most gradients, a registration for the Ascend is looked for in
+An Ascend runs a graph in one of two ways. Kernel by kernel (jit_level O0 and O1), the host launches
+each operator. The graph engine of CANN, GE (O2), takes the graph as a whole, and needs an adapter
+for each operator.
 
-- the operator adapters that the wheel's headers declare, `op_declare/*.h`;
+Nothing is listed by hand. Where the documentation of an operator names platforms and the Ascend is
+none of them, no backend has it. Else the wheel says it in
+
 - the kernel classes in the Ascend's library, whose names end with `Ascend`;
-- the AI CPU operators of `mindspore.ops._op_impl.aicpu`.
+- the collective operators that its headers register for HCCL, `hccl/*.h`;
+- the adapters to CANN's operators that its headers declare, `op_declare/*.h`, and the names under
+  which they are registered, `op_adapter_map.h`; kernel by kernel calls CANN by them too;
+- the AI CPU operators of `mindspore.ops._op_impl.aicpu`;
+- the documentation, which is about kernel by kernel: MindSpore has deprecated GE since 2.9.
 """
 
 import functools
@@ -19,6 +26,11 @@ import mindspore
 
 WHEEL = Path(mindspore.__file__).parent
 KERNELS = "lib/plugin/libmindspore_ops_ascend.so"
+KERNEL_BY_KERNEL, GRAPH_ENGINE = BACKENDS = ("kernel by kernel", "GE")
+NOT_THERE = {
+    KERNEL_BY_KERNEL: "neither documented nor registered for an Ascend",
+    GRAPH_ENGINE: "no adapter of this name",
+}
 MODULES = [
     importlib.import_module(f"mindspore.ops{name}")
     for name in ("", ".operations", ".auto_generate", ".operations._grad_ops")
@@ -28,27 +40,38 @@ DEBUGGING = importlib.import_module("mindspore.ops.operations.debug_ops")
 
 
 class Evidence(NamedTuple):
-    """Whether a primitive is there for an Ascend, and which part of the wheel says so."""
+    """Whether a backend has an operator, and which part of the wheel says so."""
 
     supported: bool
     source: str
 
 
 @functools.cache
-def evidence(primitive):
-    """The `Evidence` on a primitive, by its name in a graph."""
-    documented = documentation(primitive)
-    if documented:
-        where, platforms = documented
-        return Evidence("Ascend" in platforms, f"{where}: {', '.join(platforms)}")
-    for names, source in (
-        (adapters(), "operator adapter, {}"),
-        (kernels(), "kernel class {} in " + KERNELS),
-        (ai_cpu(), "AI CPU operator, {}"),
-    ):
+def evidence(primitive, backend):
+    """The `Evidence` on an operator, by its name in a graph; `backend` is one of `BACKENDS`."""
+    where, platforms = documentation(primitive) or ("", ["Ascend"])
+    documented = f"{where}: {', '.join(platforms)}"
+    if "Ascend" not in platforms:
+        return Evidence(False, documented)
+    for names, source in registers(backend):
         if primitive in names:
             return Evidence(True, source.format(names[primitive]))
-    return Evidence(False, "neither documented nor registered for an Ascend")
+    if where and backend == KERNEL_BY_KERNEL:
+        return Evidence(True, documented)
+    return Evidence(False, NOT_THERE[backend])
+
+
+def registers(backend):
+    """Where a backend finds an operator that is registered: pairs of names and a text."""
+    adapter = [(adapters(), "adapter, {}")]
+    if backend == GRAPH_ENGINE:
+        return adapter
+    return [
+        (kernels(), "kernel class {} in " + KERNELS),
+        (collectives(), "HCCL kernel, {}"),
+        *adapter,
+        (ai_cpu(), "AI CPU operator, {}"),
+    ]
 
 
 def documentation(primitive):
@@ -81,11 +104,24 @@ def is_host_callback(primitive):
 
 @functools.cache
 def adapters():
-    """Operators with an adapter to the Ascend's graph engine: name to header."""
+    """Operators with an adapter to CANN's: name to header."""
+    return registered("op_adapter_map.h", r'constexpr const char kName\w+\[\] = "(\w+)"') | (
+        registered("op_declare/*.h", r"DECLARE_(?:CUST_)?OP_ADAPTER\((\w+)\)")
+    )
+
+
+@functools.cache
+def collectives():
+    """Operators between ranks: name to the header that registers the kernel."""
+    return registered("hccl/*.h", r"MS_HCCL_REG_KERNEL\((\w+), \w+\);")
+
+
+def registered(pattern, declaration):
+    """The names that the wheel's headers of a pattern declare: name to header."""
     return {
         name: header.name
-        for header in WHEEL.rglob("op_declare/*.h")
-        for name in re.findall(r"DECLARE_(?:CUST_)?OP_ADAPTER\((\w+)\)", header.read_text())
+        for header in WHEEL.rglob(pattern)
+        for name in re.findall(declaration, header.read_text())
     }
 
 

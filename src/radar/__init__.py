@@ -1,0 +1,1 @@
+"""Radar composites as weather services publish them, made into one record."""
