@@ -103,8 +103,8 @@ def test_while_a_script_loads(script, library):
     process = start(script)
     wait_until(lambda: loads(library, process), process)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60) == ("", f"{script}: ended by SIGINT\n")
-    assert process.returncode == 130
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, f"{script}: ended by SIGINT\n")
 
 
 def test_a_stop_that_arrives_twice_and_a_closed_terminal(tmp_path):
