@@ -87,6 +87,13 @@ def make_config(preset, options, recipe="default"):
     return Config(preset, model, data, change(TrainingConfig(), recipe | own))
 
 
+def sequences_per_step(preset, options, recipe="default"):
+    """Sequences in a step of one rank; the arguments are those of `make_config`."""
+    own = PRESETS[preset].training if recipe == "default" else {}
+    sizes = {k: v for k, v in (own | options).items() if k in ("batch_size", "accumulate_steps")}
+    return TrainingConfig(**sizes).sequences_per_step(1)
+
+
 def _horizons_of(curriculum, data):
     """A preset's horizons, cut to the length of the sequences; whole sequences need no phase."""
     whole = (data.input_frames, data.forecast_frames)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from src.config.fields import Checked, from_dict, names, option
 from src.data.moving_mnist import DIGIT_SIZE
 from src.data.normalizer import TRANSFORMS, check_value_range
+from src.data.split_dates import check_dates
 from src.errors import InputError
 
 AUTO = ("auto",)
@@ -352,6 +353,21 @@ class DataConfig(Checked):
         inherited="with_dataset",
         in_graph=False,
     )
+    validate_from: str | None = option(
+        None,
+        "date in ISO 8601, such as 2010-08-26 or 2010-08-26T06:30, from which on a record is for "
+        "validation; with test_from in place of held_out; training ends one window before it",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+    )
+    test_from: str | None = option(
+        None,
+        "date from which on a record is for testing; validation ends one window before it",
+        belongs_to="dataset",
+        inherited="with_file",
+        in_graph=False,
+    )
     split_seed: int = option(
         0,
         "seed of the random split of sequences into training, validation and test",
@@ -406,10 +422,20 @@ class DataConfig(Checked):
     )
     epoch_size: int = option(
         10_000,
-        "training sequences in an epoch; default with --dataset: its whole training split",
+        "training sequences in an epoch; default with --dataset: its whole training split, as "
+        "often as it takes for 200 steps",
         at_least=1,
         in_graph=False,
         found_in_dataset=True,
+    )
+    wet_sampling: float = option(
+        0.0,
+        "fraction of a dataset's training windows that are drawn in proportion to their rain, the "
+        "mean of 1 - exp(-R / (1 mm/h)); the others are drawn evenly; 0: all; no score changes",
+        at_least=0,
+        at_most=1,
+        belongs_to="dataset",
+        in_graph=False,
     )
     eval_size: int | None = option(
         None,
@@ -452,6 +478,7 @@ class DataConfig(Checked):
                 "leave one of them out"
             )
         check_value_range(self.value_range, self.dataset, self.transform)
+        check_dates(self.validate_from, self.test_from)
         if (self.fill is None) == (self.missing == "mask"):
             raise InputError(f"missing is {self.missing!r}: the run was started with another value")
 
@@ -593,7 +620,11 @@ class TrainingConfig(Checked):
         in_graph=False,
     )
     eval_every: int = option(
-        1, "epochs between evaluations on the validation set", at_least=1, in_graph=False
+        1,
+        "epochs between evaluations on the validation set; default with --dataset: as many as it "
+        "takes for validation to be at most a tenth of the work",
+        at_least=1,
+        in_graph=False,
     )
     early_stop: int = option(
         0,

@@ -48,8 +48,9 @@ def denormalize(frames, value_range=PIXELS, transform="none"):
         if transform == "log":
             values = np.exp(values)
         elif transform == "dbz":
-            rain = (10 ** (values / 10) / REFLECTIVITY) ** (1 / EXPONENT)
-            values = np.where(values > 0, rain, np.where(np.isnan(values), np.nan, 0.0))
+            values = np.where(
+                values > 0, rain_rate(values), np.where(np.isnan(values), np.nan, 0.0)
+            )
         return values.astype(np.float32)
 
 
@@ -71,6 +72,11 @@ def transformed(values, transform, low):
         rain = np.maximum(values, DRY, dtype=np.float64)
         return 10 * (np.log10(REFLECTIVITY) + EXPONENT * np.log10(rain))
     return np.asarray(values, np.float64)
+
+
+def rain_rate(reflectivity):
+    """Rain in mm/h of a reflectivity in dBZ."""
+    return (10 ** (reflectivity / 10) / REFLECTIVITY) ** (1 / EXPONENT)
 
 
 def check_value_range(value_range, file, transform="none"):

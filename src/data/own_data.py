@@ -19,6 +19,7 @@ import numpy as np
 
 from src.data.agreement import check_identity, convert_units, settings_of
 from src.data.normalizer import check_value_range, make_normalizer
+from src.data.rain import draw_by_rain, thresholds_of, warn_if_dry
 from src.data.record import RecordFile
 from src.data.sequences import SequencesFile, check_frames
 from src.errors import InputError
@@ -117,7 +118,14 @@ def training_sources(config, file=None):
     normalizer = make_normalizer(config, file.frame_shape[1:])
     file.check_values(data, normalizer)
     train = file.split(data, "train", normalizer, data.epoch_size, config.training.seed)
-    return train, file.split(data, "validation", normalizer)
+    if data.wet_sampling:
+        draw_by_rain(train, file, data.wet_sampling)
+    validation = file.split(data, "validation", normalizer)
+    thresholds = thresholds_of(file, config)
+    if thresholds:
+        warn_if_dry(validation, "validation", thresholds, file.path)
+        warn_if_dry(file.split(data, "test", normalizer), "test", thresholds, file.path)
+    return train, validation
 
 
 def evaluation_source(config, dataset=None, value_range=None):

@@ -14,9 +14,10 @@ import numpy as np
 from src.data.agreement import check_alike, conversions_to_first
 from src.data.codes import sample_of, warn_of_codes
 from src.data.sequences import SPLITS, OwnSequences, axes_used, warn_of_scale
+from src.data.split_dates import split_from
 from src.data.time_steps import TimeSteps, time_steps
 from src.errors import InputError
-from src.formats.arrays import SAMPLED, collect_statistics
+from src.formats.arrays import SAMPLED, collect_statistics, pieces
 from src.formats.cf.frequency import Step
 from src.formats.cf.times import as_numbers, joined, time_order
 from src.formats.readers import open_readers
@@ -132,29 +133,45 @@ class Record:
         return starts[segments[starts] == segments[starts + window - 1]]
 
     def splits(self, data):
-        """The frames of each split, as `split_by_time` returns them.
+        """The frames of each split, a dict of ranges: by the dates that are given for them, else
+        by `split_by_time`.
 
         Raises:
             InputError: a split does not hold a single window.
         """
-        window = data.input_frames + data.forecast_frames
-        if len(self) < 5 * window:
+        window, dates = data.input_frames + data.forecast_frames, None
+        if data.validate_from is not None:
+            dates = data.validate_from, data.test_from
+        if dates is None and len(self) < 5 * window:
             raise InputError(
                 f"{self.path}: holds {len(self)} frames; three splits of at least one window, "
                 f"{window} frames (input_frames + forecast_frames), and two gaps of a window need "
                 f"{5 * window}"
             )
-        splits = split_by_time(len(self), window, data.held_out)
+        if dates:
+            splits = split_from(self, dates, window)
+        else:
+            splits = split_by_time(len(self), window, data.held_out)
         for name, frames in splits.items():
             if not len(self.windows(frames, window, data.window_stride or 1)):
-                steps = self.steps
-                short = f", {steps.short_steps} short steps" if steps.short_steps else ""
-                raise InputError(
-                    f"{self.path}: its {name} split, {self.describe(frames)}, has no {window} "
-                    "frames in a row (input_frames + forecast_frames): the record has "
-                    f"{steps.gaps} gaps{short} and {steps.duplicates} duplicates in time"
-                )
+                self._refuse_split(name, frames, window, dates)
         return splits
+
+    def _refuse_split(self, name, frames, window, dates):
+        """Raises an `InputError` for a split without a window."""
+        steps, where = self.steps, self.describe(frames) if frames else "which is empty"
+        short = f", {steps.short_steps} short steps" if steps.short_steps else ""
+        rule = ""
+        if dates:
+            rule = (
+                f"; with validate_from {dates[0]} and test_from {dates[1]}, and a gap of {window} "
+                "frames before each"
+            )
+        raise InputError(
+            f"{self.path}: its {name} split, {where}, has no {window} "
+            "frames in a row (input_frames + forecast_frames): the record has "
+            f"{steps.gaps} gaps{short} and {steps.duplicates} duplicates in time{rule}"
+        )
 
     def statistics(self, frames, value_range=None):
         """The `Statistics` of a range of frames; they are remembered, so the frames are read once.
@@ -245,6 +262,17 @@ class Windows(OwnSequences):
         """The windows that start at these frames of the record, (B, T, C, H, W)."""
         return np.stack([self.array.read(start, start + self.shape[0]) for start in indices])
 
+    def sums(self, measure, title):
+        """As in `OwnSequences`; each frame is read once, whatever the number of its windows."""
+        start, stop, count = self.indices.min(), self.indices.max() + self.shape[0], self.shape[0]
+        measures = [
+            measure(piece)
+            for _, piece in pieces(self.array.read, start, stop, self.array.frame_bytes, title)
+        ]
+        totals = np.cumsum(np.concatenate(measures), 0)
+        totals = np.concatenate([np.zeros_like(totals[:1]), totals])
+        return totals[self.indices - start + count] - totals[self.indices - start]
+
 
 class RecordFile:
     """A record as own data; `SequencesFile` has the same methods.
@@ -294,9 +322,9 @@ class RecordFile:
         """Raises `InputError` unless each split holds a window."""
         self.record.splits(data)
 
-    def training_size(self, data):
-        """The number of windows in the training split."""
-        return len(self._starts(self.record.splits(data)["train"], data))
+    def split_size(self, data, split):
+        """The number of windows in a split."""
+        return len(self._starts(self.record.splits(data)[split], data))
 
     def training_statistics(self, data, value_range=None):
         """The `Statistics` of the training split."""
@@ -379,9 +407,12 @@ class RecordFile:
         """The windows of the frames that were not trained on, where the first `data.dataset_size`
         frames are the record that was: those of its test split, and all later ones.
         """
-        window = data.input_frames + data.forecast_frames
-        trained = split_by_time(data.dataset_size, window, data.held_out)
-        frames = range(trained["test"].start, len(self))
+        if data.validate_from is None:
+            window = data.input_frames + data.forecast_frames
+            test = split_by_time(data.dataset_size, window, data.held_out)["test"]
+        else:
+            test = self.record.splits(data)["test"]
+        frames = range(test.start, len(self))
         found = self._check(frames, normalizer)
         warn_of_scale((found.lowest, found.highest), normalizer.value_range, self.path)
         return self._source(data, frames, "test split and later frames", normalizer)

@@ -8,8 +8,16 @@ import numpy as np
 from src.data.codes import sample_of, warn_of_codes
 from src.data.dataset import Dataset
 from src.errors import InputError
-from src.formats.arrays import Statistics, check_values, fingerprint, out_of_range, read_array
+from src.formats.arrays import (
+    SHOWN_BYTES,
+    Statistics,
+    check_values,
+    fingerprint,
+    out_of_range,
+    read_array,
+)
 from src.formats.cf.missing import without_nodata
+from src.runtime.progress import progress
 
 SPLITS = ("train", "validation", "test")
 # Values that span less than this fraction of the value range suggest that it is a wrong one.
@@ -39,6 +47,9 @@ class Split:
 class OwnSequences(Dataset):
     """Some sequences of an array; each is used once before any is used again.
 
+    With `weights` set, one for each index, a pass over n sequences uses one of weight w, of a sum
+    of 1, n w times, rounded up or down at random.
+
     Args:
         array: (N, T, C, H, W), as `read_array` returns it.
         indices: the indices of the sequences to use.
@@ -48,6 +59,8 @@ class OwnSequences(Dataset):
         size: sequences in an epoch; default: as many as indices.
         seed: seed of the order, which differs in each pass over the indices; None: in their order.
     """
+
+    weights = None
 
     def __init__(self, array, indices, frames, normalizer, name, size=None, seed=None):
         self.array = array
@@ -83,7 +96,30 @@ class OwnSequences(Dataset):
         """The indices in the order of pass `number`, a pure function of it and the seed."""
         if self.seed is None:
             return self.indices
-        return np.random.default_rng((self.seed, number)).permutation(self.indices)
+        rng = np.random.default_rng((self.seed, number))
+        if self.weights is None:
+            return rng.permutation(self.indices)
+        count = len(self.indices)
+        order = rng.permutation(count)
+        ends = np.cumsum(self.weights[order])
+        places = (np.arange(count) + rng.random()) / count * ends[-1]
+        drawn = np.minimum(np.searchsorted(ends, places, side="right"), count - 1)
+        return self.indices[rng.permutation(order[drawn])]
+
+    def sums(self, measure, title):
+        """The sums of some measures over the frames of each sequence, (len(indices), k).
+
+        Args:
+            measure: a function from frames, (n, C, H, W), to the measures of each, (n, k).
+            title: name of the work in the progress display.
+        """
+        hidden = self.array.nbytes < SHOWN_BYTES
+        with progress(len(self.indices), title, hidden=hidden) as bar:
+            rows = []
+            for index in self.indices:
+                rows.append(measure(self.read([index])[0]).sum(0))
+                bar.update()
+        return np.stack(rows)
 
 
 class SequencesFile:
@@ -130,9 +166,9 @@ class SequencesFile:
         """None: whole sequences have no windows."""
         return None
 
-    def training_size(self, data):
-        """The number of sequences in the training split."""
-        return _split(data).sizes(len(self.array))[0]
+    def split_size(self, data, split):
+        """The number of sequences in a split."""
+        return _split(data).sizes(len(self.array))[SPLITS.index(split)]
 
     def training_statistics(self, data, value_range=None):
         """The `Statistics` of the training split."""

@@ -2,10 +2,12 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 
 from src.data.dataset import lead_step
+from src.data.rain import describe_dry
 from src.evaluation.scores import CATEGORICAL, CONTINUOUS
 from src.evaluation.verification import MODEL
 from src.model import timed_network
@@ -95,6 +97,16 @@ def show(result):
     for line in lines(result["scores"], result["lead_times"]) if "scores" in result else ():
         print(line)
     print(timed_network.describe(result["timing"]))
+    warn_if_dry(result)
+
+
+def warn_if_dry(result):
+    """Warns if the test data hardly reach some thresholds."""
+    observed = result["scores"]["observed"] if "scores" in result else {}
+    fractions = {t: np.array(some)[np.isfinite(some)] for t, some in observed.items()}
+    warning = describe_dry({t: some.sum() / max(len(some), 1) for t, some in fractions.items()})
+    if warning:
+        print(f"warning: {result['test_set']} {warning}", file=sys.stderr)
 
 
 def check_outputs(json_file=None, plot_file=None):

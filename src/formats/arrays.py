@@ -292,12 +292,22 @@ def collect_statistics(read, start, stop, frame_bytes, name, value_range=None):
     Returns:
         A `Statistics`.
     """
-    found, step = Statistics(), max(1, PIECE_BYTES // frame_bytes)
-    total = stop - start
-    hidden = total * frame_bytes < SHOWN_BYTES
-    with progress(total, f"check {name}", hidden=hidden, unit="frames") as bar:
+    found = Statistics()
+    for first, piece in pieces(read, start, stop, frame_bytes, f"check {name}"):
+        found.add(piece, first, value_range)
+    return found
+
+
+def pieces(read, start, stop, frame_bytes, title):
+    """Yields frames in pieces, each with the number of its first frame; shows the progress.
+
+    Args:
+        read, start, stop, frame_bytes: as for `collect_statistics`.
+        title: name of the work in the progress display.
+    """
+    step, hidden = max(1, PIECE_BYTES // frame_bytes), (stop - start) * frame_bytes < SHOWN_BYTES
+    with progress(stop - start, title, hidden=hidden, unit="frames") as bar:
         for first in range(start, stop, step):
             last = min(first + step, stop)
-            found.add(read(first, last), first, value_range)
+            yield first, read(first, last)
             bar.update(last - first)
-    return found

@@ -17,14 +17,16 @@ import mindspore as ms
 from src import __version__, run_folder
 from src.checkpoint import Checkpoint, check_same_network, different_fields, load
 from src.config.fields import names
-from src.config.presets import DEFAULT_PRESET, RECIPES, make_config
+from src.config.presets import DEFAULT_PRESET, RECIPES, make_config, sequences_per_step
 from src.config.schema import AUTO, Config, DataConfig, ModelConfig, TrainingConfig
 from src.data import own_data, sources
 from src.data.agreement import convert_units, settings_of
 from src.data.normalizer import check_value_range
+from src.data.split_dates import check_dates
 from src.errors import InputError
 from src.formats.readers import would_read
 from src.model import EncoderForecaster
+from src.tools import epochs
 from src.tools.earlier import Earlier
 from src.tools.state import TrainingState
 from src.tools.train_step import execution_of
@@ -218,10 +220,16 @@ def new_config(flags, target, pretrained=None, saved=None):
         if not preset:
             preset = pretrained.config.preset
             known |= _fields_of(pretrained.config.model)
+    preset = preset or DEFAULT_PRESET[target]
     settings, dataset = known | flags, None
     if settings.get("dataset") is None:
         _refuse_reading(flags)
     if settings.get("dataset") is not None:
+        if "held_out" in flags and settings.get("validate_from") is not None:
+            raise InputError(
+                f"held_out is given, and validate_from {settings['validate_from']} says where the "
+                "splits begin: leave --held_out out, or name the dataset anew without dates"
+            )
         found = set(names(DataConfig, ModelConfig, found_in_dataset=True))
         lasting = {name: value for name, value in known.items() if name not in found}
         earlier = saved or (pretrained and pretrained.config)
@@ -229,7 +237,42 @@ def new_config(flags, target, pretrained=None, saved=None):
         settings, dataset = resolve_dataset(lasting | flags, units)
         if settings["dataset_crc"] == known.get("dataset_crc"):
             settings["epoch_size"] = flags.get("epoch_size", known["epoch_size"])
-    return make_config(preset or DEFAULT_PRESET[target], settings, recipe), dataset
+        else:
+            per_step = sequences_per_step(preset, settings, recipe)
+            settings |= _epochs(settings, flags, dataset, per_step)
+    return make_config(preset, settings, recipe), dataset
+
+
+def _epochs(settings, flags, file, per_step):
+    """The settings of how long an epoch is and how often it is validated, those that nobody gave.
+
+    Args:
+        settings: the settings by name, with those of the dataset.
+        flags: the flags by name.
+        file: the dataset.
+        per_step: sequences in a step.
+    """
+    data, found = _data_settings(settings), {}
+    windows = size = settings["epoch_size"]
+    if "epoch_size" not in flags:
+        size = found["epoch_size"] = epochs.epoch_size(windows, per_step)
+    if size > windows:
+        print(f"epoch: {windows:,} training windows, {size // windows} times (--epoch_size)")
+    if "eval_every" not in settings:
+        held_out = data.eval_size or file.split_size(data, "validation")
+        found["eval_every"] = epochs.eval_every(size, held_out)
+        if found["eval_every"] > 1:
+            print(
+                f"validation: every {found['eval_every']} epochs, so that its {held_out:,} windows "
+                "take a tenth of the work (--eval_every)"
+            )
+    return found
+
+
+def _data_settings(settings):
+    """Settings by name with the defaults of `DataConfig`, as an object."""
+    defaults = {f.name: f.default for f in dataclasses.fields(DataConfig)}
+    return SimpleNamespace(**defaults | settings)
 
 
 def _refuse_reading(flags):
@@ -280,11 +323,11 @@ def resolve_dataset(settings, units=None):
     Raises:
         InputError: the dataset cannot be used, or a setting contradicts it.
     """
-    defaults = {f.name: f.default for f in dataclasses.fields(DataConfig)}
-    data = SimpleNamespace(**defaults | settings | {"units": units})
+    data = _data_settings(settings | {"units": units})
     if data.value_range != AUTO:
         _check_pair(data.value_range)
         check_value_range(data.value_range, data.dataset, data.transform)
+    check_dates(data.validate_from, data.test_from)
     file = own_data.open_file(data.dataset, data)
     _check_kind(file, data)
     channels, *size = file.frame_shape
@@ -310,7 +353,7 @@ def resolve_dataset(settings, units=None):
     }
     if data.value_range == AUTO or data.missing == "mask":
         decided |= _found_in_values(file, data)
-    return {"epoch_size": file.training_size(data)} | settings | decided, file
+    return {"epoch_size": file.split_size(data, "train")} | settings | decided, file
 
 
 def _check_pair(value_range):
@@ -331,6 +374,11 @@ def _check_kind(file, data):
         raise InputError(
             f"{file.path}: holds whole sequences, which have no window_stride; leave "
             "--window_stride out"
+        )
+    if not file.is_record and data.validate_from is not None:
+        raise InputError(
+            f"{file.path}: holds whole sequences, which are split at random; leave --validate_from "
+            "and --test_from out"
         )
     if not file.is_record and data.time_from_name is not None:
         raise InputError(

@@ -154,14 +154,16 @@ PROPERTIES = {
         "belongs_to",
         "dataset",
     ): "auto_range axes dataset_crc dataset_size fill found_variable frequency group latitude "
-    "levels longitude missing nodata pad read_by spacing standard_name time time_from_name "
-    "transform units value_range variable window_stride",
+    "levels longitude missing nodata pad read_by spacing standard_name test_from "
+    "time time_from_name transform units validate_from value_range variable wet_sampling "
+    "window_stride",
     ("inherited", "always"): "forecast_frames image_size input_frames num_digits",
     ("inherited", "with_dataset"): "dataset held_out missing pad split_seed transform value_range",
     (
         "inherited",
         "with_file",
-    ): "axes group latitude longitude nodata time time_from_name variable window_stride",
+    ): "axes group latitude longitude nodata test_from time time_from_name validate_from variable "
+    "window_stride",
     (
         "found_in_dataset",
         True,
@@ -181,8 +183,9 @@ PROPERTIES = {
     "epoch_size epochs eval_every eval_size fill found_variable frequency group held_out "
     "keep latitude learning_rate levels log_every longitude lr_schedule max_minutes "
     "max_work nodata num_digits num_parallel_workers pictures pretrained_model read_by "
-    "save_every save_steps seed sink_size spacing split_seed standard_name tensorboard time "
-    "time_from_name transform units value_range variable warmup_steps window_stride",
+    "save_every save_steps seed sink_size spacing split_seed standard_name tensorboard "
+    "test_from time time_from_name transform units validate_from value_range variable warmup_steps "
+    "wet_sampling window_stride",
 }
 
 

@@ -78,7 +78,17 @@ def test_the_example_in_short(tmp_path, rain):
     run_here("scripts/make_rain_cells.py", file, *size, "--seed", 7)
     recipe = ["--loss", "mse+mae", "--loss_weights", "2:2", "5:5", "10:10", "30:30"]
     frames = ["--input_frames", 3, "--forecast_frames", 3, "--value_range", 0, 60]
-    short = ["--preset", "small", "--batch_size", 8, "--epochs", 1, "--curriculum"]
+    short = [
+        "--preset",
+        "small",
+        "--batch_size",
+        8,
+        "--epoch_size",
+        8,
+        "--epochs",
+        1,
+        "--curriculum",
+    ]
     run("train.py", "--dataset", file, *frames, *recipe, *short, "--train_path", folder)
     scores = ["--thresholds", 1, 5, "--json", tmp_path / "rain.json"]
     run_here("test.py", "--pretrained_model", folder / "best.ckpt", *scores)
