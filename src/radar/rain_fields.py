@@ -19,6 +19,10 @@ import numpy as np
 from scipy.linalg import expm
 from scipy.ndimage import map_coordinates
 
+from src.formats.arrays import npy_header
+from src.runtime.files import write_atomically
+from src.runtime.progress import progress
+
 # Pixels by which the periodic field is wider than the frame on all sides.
 MARGIN = 24
 # Less rain than this in mm/h is none.
@@ -137,3 +141,16 @@ def _rain(fields, kind):
     dry, peak = np.quantile(first, [1 - kind.wet, 1 - min(1e-3, kind.wet / 20)])
     rate = LOWEST * (kind.peak / LOWEST) ** ((fields - dry) / max(peak - dry, 1e-6))
     return np.where(fields >= dry, np.minimum(rate, 100.0), 0.0)
+
+
+def write_sequences(path, rain, count):
+    """Writes the first sequences, (count, T, H, W), float16: three digits of a rain rate."""
+
+    def pieces():
+        yield npy_header((count, rain.frames, *rain.image_size), "<f2")
+        with progress(count, "rain") as bar:
+            for number in range(count):
+                yield rain.sequence(number).astype(np.float16).tobytes()
+                bar.update()
+
+    write_atomically(path, pieces())
