@@ -77,8 +77,9 @@ class Twin(nn.Module):
             nn.Conv2d(head_in, config.head_channels, 3, 1, 1) if config.head_channels else None
         )
         out_in = config.head_channels or sum(stage.hidden_channels for stage in stages)
+        flow = 2 * config.patch_size**2 if config.residual_from == "flow" else 0
         self.output_conv = nn.Conv2d(
-            out_in, pixels, config.output_kernel_size, padding=config.output_kernel_size // 2
+            out_in, pixels + flow, config.output_kernel_size, padding=config.output_kernel_size // 2
         )
 
     def forward(self, inputs):
@@ -139,7 +140,24 @@ class Twin(nn.Module):
             x = self._leaky(self.head_conv, states[0]) if self.head_conv else torch.cat(states, 1)
             logits.append(functional.pixel_shuffle(self.output_conv(x), self.config.patch_size))
         frames = torch.stack(logits, 1)
+        if self.config.residual_from == "flow":
+            frames, flow = frames.split((self.config.channels, 2), 2)
+            previous = self._warp(previous, flow)
         return frames + previous if self.config.residual else frames
+
+    @staticmethod
+    def _warp(previous, flow):
+        """Each frame sampled at its pixels' positions less the flow, by PyTorch's grid_sample."""
+        steps, (height, width) = flow.shape[1], flow.shape[3:]
+        rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        moved = []
+        for k in range(steps):
+            lead, frame = (k + 1, 0) if previous.shape[1] == 1 else (1, k)
+            x, y = columns - lead * flow[:, k, 0], rows - lead * flow[:, k, 1]
+            grid = torch.stack((2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1), -1)
+            options = {"padding_mode": "border", "align_corners": True}
+            moved.append(functional.grid_sample(previous[:, frame], grid, **options))
+        return torch.stack(moved, 1)
 
 
 def pairs(network, twin):

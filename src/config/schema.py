@@ -81,6 +81,12 @@ class ModelConfig(Checked):
     residual: bool = option(
         False, "forecast the change since the last input frame; needs --output_activation identity"
     )
+    residual_from: str = option(
+        "last",
+        "what a residual network adds its output to; last: the last input frame; flow: that frame, "
+        "moved along a flow that the network forecasts too",
+        choices=("last", "flow"),
+    )
     channels: int = option(1, "channels of a frame", at_least=1, flag=False, found_in_dataset=True)
 
     def __post_init__(self):
@@ -99,6 +105,8 @@ class ModelConfig(Checked):
                 raise InputError(
                     f"stride is {stage.stride}: a stage without a convolution has stride 1"
                 )
+        if self.residual_from == "flow" and not self.residual:
+            raise InputError("residual_from is 'flow': it needs --residual")
         if self.residual and self.output_activation != "identity":
             raise InputError(
                 "residual is given: output_activation must be 'identity', not "

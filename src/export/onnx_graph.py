@@ -2,7 +2,8 @@
 
 MindSpore's own exporter supports neither GroupNorm nor a free batch size, and cannot write the
 convolutions of this network. So the graph is built here a second time, from operators of opset 13,
-and `exporter.export` compares its output with the network's.
+or of 16 where frames are moved along a flow, and `exporter.export` compares its output with the
+network's.
 
 Shapes: frames are (T * B, C, H, W) with time slowest, so that B may stay free.
 """
@@ -14,7 +15,8 @@ from src.model.convlstm import GATE_GROUP
 from src.model.forecaster import SLOPE
 from src.model.norm import EPSILON
 
-OPSET = 13
+# GridSample, which moves frames along a flow, came with opset 16.
+OPSET, FLOW_OPSET = 13, 16
 # Supported by every onnxruntime since 2022.
 IR_VERSION = 8
 INPUT, OUTPUT = "frames", "forecast"
@@ -57,6 +59,7 @@ class Builder:
         self.config = network.config
         self.input_frames, self.forecast_frames = input_frames, network.forecast_frames
         self.image_size = tuple(image_size)
+        self.has_flow = network.has_flow
         self.graph = Graph()
         for p in network.get_parameters():
             per_channel = p.name.endswith((".gamma", ".beta"))
@@ -68,11 +71,16 @@ class Builder:
         """The ONNX model with a batch size; None: any."""
         output = self.activate(self.head(self.forecast(self.encode())))
         pixels = (self.config.channels, *self.image_size)
+        if self.has_flow:
+            sizes = self.graph.constant("channels_and_flow", np.array([pixels[0], 2]))
+            output, flow = self.graph.add("Split", output, sizes, outputs=2, axis=1)
         output = self.graph.reshape(output, self.forecast_frames, -1, *pixels)
         if self.config.residual:
             last = self.graph.constant("last_frame", np.array([-1]))
             by_time = self.graph.add("Transpose", INPUT, perm=[1, 0, 2, 3, 4])
-            output = self.graph.add("Add", output, self.graph.add("Gather", by_time, last, axis=0))
+            last = self.graph.add("Gather", by_time, last, axis=0)
+            last = self.warp(last, flow) if self.has_flow else last
+            output = self.graph.add("Add", output, last)
         self.graph.nodes.append(
             helper.make_node("Transpose", [output], [OUTPUT], perm=[1, 0, 2, 3, 4])
         )
@@ -88,7 +96,7 @@ class Builder:
             [tensor(OUTPUT, self.forecast_frames)],
             list(self.graph.constants.values()),
         )
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", FLOW_OPSET if self.has_flow else OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         checker.check_model(model, full_check=True)
         return model
@@ -134,6 +142,30 @@ class Builder:
             x = outputs[0] if len(outputs) == 1 else self.graph.add("Concat", *outputs, axis=1)
         x = self.conv(x, "output_conv", config.output_kernel_size)
         return self.from_patches(x) if config.patch_size > 1 else x
+
+    def warp(self, last, flow):
+        """The last frame moved along the flow, as `src.model.flow.Warp` does it.
+
+        Args:
+            last: (1, B, C, H, W).
+            flow: (T * B, 2, H, W), in pixels a step.
+        """
+        add, constant = self.graph.add, self.graph.constant
+        steps, (height, width) = self.forecast_frames, self.image_size
+        leads = np.arange(1, steps + 1, dtype=np.float32).reshape(steps, 1, 1, 1, 1)
+        scale = np.array([2 / max(side - 1, 1) for side in (width, height)], np.float32)
+        sides = [np.linspace(-1, 1, side, dtype=np.float32) for side in (width, height)]
+        base = np.stack(np.meshgrid(*sides)).astype(np.float32)
+        flow = self.graph.reshape(flow, steps, -1, 2, height, width)
+        flow = add("Mul", flow, constant("leads", leads * scale.reshape(1, 1, 2, 1, 1)))
+        places = add("Sub", constant("places", base), flow)
+        places = self.graph.reshape(places, -1, 2, height, width)
+        places = add("Transpose", places, perm=[0, 2, 3, 1])
+        frames = add("Concat", *[last] * steps, axis=0)
+        frames = self.graph.reshape(frames, -1, self.config.channels, height, width)
+        options = {"mode": "bilinear", "padding_mode": "border", "align_corners": 1}
+        moved = add("GridSample", frames, places, **options)
+        return self.graph.reshape(moved, steps, -1, self.config.channels, height, width)
 
     def activate(self, x):
         """The output activation."""
@@ -219,8 +251,10 @@ class Builder:
         return self.graph.reshape(x, -1, c * r * r, height, width)
 
     def from_patches(self, x):
-        """The inverse of `to_patches`: (N, C r r, H / r, W / r) -> (N, C, H, W)."""
-        c, r = self.config.channels, self.config.patch_size
+        """The inverse of `to_patches`: (N, C r r, H / r, W / r) -> (N, C, H, W), for frames and,
+        where there is a flow, its two components.
+        """
+        c, r = self.config.channels + 2 * self.has_flow, self.config.patch_size
         height, width = (side // r for side in self.image_size)
         x = self.graph.reshape(x, -1, c, r, r, height, width)
         x = self.graph.add("Transpose", x, perm=[0, 1, 4, 2, 5, 3])

@@ -165,10 +165,10 @@ def _read(path):
         return archive[names[0]]
 
 
-def npy_header(shape):
-    """The header of a .npy file of float32 values of this shape."""
+def npy_header(shape, dtype="<f4"):
+    """The header of a .npy file of this shape and type."""
     header = io.BytesIO()
-    layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    layout = {"descr": dtype, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, layout)
     return header.getvalue()
 

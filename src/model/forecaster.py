@@ -18,6 +18,7 @@ from mindspore import Tensor, nn, ops
 
 from src.model.convlstm import GATES, ConvLSTMCell, ConvLSTMLayer, per_frame, same_conv
 from src.model.execution import Execution
+from src.model.flow import Warp
 
 SLOPE = 0.2
 # The mean pixel of Moving MNIST is about 0.05, whose logit is -3: the network starts from the mean
@@ -41,7 +42,8 @@ class EncoderForecaster(nn.Cell):
 
     Outputs:
         (B, forecast_frames, C, H, W), float32; in [0, 1] where `output_activation` is a sigmoid.
-        A residual network that is not trained yet repeats the last input frame.
+        A residual network that is not trained yet repeats the last input frame. With
+        `residual_from` "flow" the last frame is moved along a flow before the output is added.
     """
 
     def __init__(self, config, forecast_frames, execution=None):
@@ -54,6 +56,8 @@ class EncoderForecaster(nn.Cell):
         self.reads_all_states = not config.head_channels
         hidden = [stage.hidden_channels for stage in config.stages]
         frame_channels = config.channels * config.patch_size**2
+        self.has_flow, self.warp = config.residual_from == "flow", Warp()
+        flow_channels = 2 * config.patch_size**2 if self.has_flow else 0
 
         convs, inputs, below = [], [], frame_channels
         for stage in config.stages:
@@ -72,7 +76,9 @@ class EncoderForecaster(nn.Cell):
                 same_conv(hidden[0], config.head_channels, 3), LeakyReLU(execution)
             )
         self.output_conv = same_conv(
-            config.head_channels or sum(hidden), frame_channels, config.output_kernel_size
+            config.head_channels or sum(hidden),
+            frame_channels + flow_channels,
+            config.output_kernel_size,
         )
         if self.output_activation == "sigmoid":
             bias = np.full(frame_channels, MEAN_PIXEL_LOGIT, np.float32)
@@ -162,6 +168,10 @@ class EncoderForecaster(nn.Cell):
         if self.patch_size > 1:
             x = ops.pixel_shuffle(x, self.patch_size)
         frames = x.swapaxes(0, 1)
+        if self.has_flow:
+            channels = self.config.channels
+            previous = self.warp(previous, frames[:, :, channels:])
+            frames = frames[:, :, :channels]
         return frames + previous if self.residual else frames
 
     def activate(self, x):

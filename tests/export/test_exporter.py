@@ -30,6 +30,8 @@ PLAIN = ModelConfig(
 LAYOUTS = {name: (config, (2, 4, 1, 16, 16), 3) for name, config in NARROW.items()}
 LAYOUTS["plain"] = (PLAIN, (2, 1, 2, 8, 12), 1)
 RESIDUAL = dataclasses.replace(PLAIN, output_activation="identity", residual=True)
+FLOW = dataclasses.replace(RESIDUAL, residual_from="flow")
+LAYOUTS["flow"] = (FLOW, (2, 3, 2, 8, 12), 2)
 LAYOUTS["residual"] = (RESIDUAL, (2, 3, 2, 8, 12), 2)
 
 

@@ -22,6 +22,13 @@ THREE_SCALES = {
 }
 
 
+FLOW = {
+    "flow": dataclasses.replace(
+        NARROW["paper"], residual=True, residual_from="flow", output_activation="identity"
+    )
+}
+
+
 def make_pair(config, forecast_frames, rng, device_target="CPU"):
     """A network and its twin on the same random weights."""
     network = EncoderForecaster(config, forecast_frames, Execution(device_target))
@@ -48,12 +55,17 @@ def test_output_equals_torch(rng, layout, activation):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_channels_sizes_and_horizons(rng, residual):
+@pytest.mark.parametrize(
+    ("residual", "residual_from"), [(False, "last"), (True, "last"), (True, "flow")]
+)
+def test_channels_sizes_and_horizons(rng, residual, residual_from):
     """Three channels, an oblong frame, one frame in, five out."""
-    activation = "identity" if residual else "sigmoid"
     config = dataclasses.replace(
-        NARROW["paper"], channels=3, residual=residual, output_activation=activation
+        NARROW["paper"],
+        channels=3,
+        residual=residual,
+        residual_from=residual_from,
+        output_activation="identity" if residual else "sigmoid",
     )
     network, twin = make_pair(config, 5, rng)
     inputs = rng.random((1, 1, 3, 8, 20), np.float32)
@@ -90,11 +102,12 @@ def torch_loss(twin, inputs, targets, loss, encoder_weight):
         ("multiscale", "bce", 0.5, "Ascend"),
         ("paper", "mse+mae", 0.0, "Ascend"),
         ("paper", "bce", 1.0, "CPU"),
+        ("flow", "mse+mae", 0.5, "CPU"),
     ],
 )
 def test_loss_and_gradients_equal_torch(rng, layout, loss, encoder_weight, device_target):
     """The graphs for both devices, run on this one."""
-    config = (NARROW | THREE_SCALES)[layout]
+    config = (NARROW | THREE_SCALES | FLOW)[layout]
     network, twin = make_pair(config, 2, rng, device_target)
     frames = make_batch(rng, config, 4)
     inputs, targets = frames[:, :2], frames[:, 2:]
