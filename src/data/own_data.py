@@ -87,7 +87,7 @@ def check_reading(path, given):
         return
     if holds_pictures(path):
         what, wrong = "is made of pictures", given - {"nodata"}
-    elif all(map(is_array, files_of(path))):
+    elif is_array(files_of(path)[0]):
         what, wrong = "is neither NetCDF nor Zarr: its axes have no names", given & OF_NAMES
     else:
         what, wrong = "has names of its axes, and axes is for .npy and .npz", given & {"axes"}

@@ -164,14 +164,13 @@ def open_readers(path, options):
         InputError: there are no files, or one cannot be read.
     """
     files, readers = files_of(path), []
+    are_arrays = is_array(files[0])
     hidden = len(files) < SHOWN_FILES
     with progress(len(files), f"open {path}", hidden=hidden, unit="files") as bar:
         for file in files:
             like = readers[-1] if readers else None
-            array = is_array(file)
-            readers.append(
-                ArrayReader(file, options) if array else XarrayReader(file, options, like)
-            )
+            reader = ArrayReader(file, options) if are_arrays else XarrayReader(file, options, like)
+            readers.append(reader)
             bar.update()
     return readers
 

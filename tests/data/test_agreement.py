@@ -148,6 +148,13 @@ def test_codes_in_new_sequences_are_named(tmp_path, capsys, rain):
         assert "-9999 (0.1% of the values) looks like a code for missing values: if so" in said
 
 
+def test_units_that_are_no_text(tmp_path):
+    """An attribute may hold a number, which a checkpoint keeps as text."""
+    config = config_of(written(tmp_path / "r.nc", dataset_of(units=1)))
+    assert config.data.units == "1"
+    assert type(config).from_json(config.to_json()) == config
+
+
 def from_before(config):
     """The configuration as a version wrote it that did not store what its dataset holds."""
     names = ("found_variable", "standard_name", "levels", "spacing", "dataset_size")

@@ -238,12 +238,13 @@ class Axes:
             if "axis" not in dataset[each].attrs:
                 # Guessed by a name such as x, which need not be of a projection.
                 axis.attributes.pop("axis", None)
+        units = self.array.attrs.get("units")
         dims = [dim and str(dim) for dim in self.dims]
         dims[0] = dims[0] or str(name)
         return Grid(
             variable=str(variable),
             dims=tuple(dims),
-            units=self.array.attrs.get("units"),
+            units=None if units is None else str(units),
             attributes=_attributes(self.array),
             coordinates={name: axis for name, axis in axes.items() if axis.dims},
             scalars={name: axis for name, axis in axes.items() if not axis.dims},

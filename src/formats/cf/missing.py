@@ -203,7 +203,7 @@ def _is_any(stored, values):
 
 def is_close(stored, code):
     """Where an array has a code, up to rounding."""
-    if stored.dtype.kind != "f":
+    if stored.dtype.kind != "f" or not np.isfinite(code):
         return _is_any(stored, {code})
     with np.errstate(invalid="ignore", over="ignore"):
         return np.abs(stored - stored.dtype.type(code)) <= TOLERANCE * abs(code)

@@ -194,6 +194,20 @@ def test_given_codes_are_stored_values(tmp_path):
         assert not np.isnan(read(path, nodata=(-999.0,))).any()
 
 
+@pytest.mark.parametrize("code", [np.inf, -np.inf, np.nan])
+def test_codes_that_are_no_numbers(tmp_path, code):
+    """Infinity is missing where it is said to be, and nothing else; NaN always is."""
+    values = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    values[1, 2, 3] = code
+    missing = np.isin(np.arange(values.size), 1 * 72 + 2 * 9 + 3).reshape(SHAPE)
+    np.testing.assert_array_equal(
+        np.isnan(read(write(tmp_path / "r.nc", values), nodata=(code,))), missing
+    )
+    np.save(tmp_path / "r.npy", values)
+    reader = ArrayReader(tmp_path / "r.npy", ReadOptions(nodata=(code,)))
+    np.testing.assert_array_equal(np.isnan(reader.read(0, SHAPE[0]))[:, 0], missing)
+
+
 def test_given_codes_in_arrays(tmp_path, rng):
     """Records and whole sequences, in pieces and by index; the file of sequences stays mapped."""
     frames = rng.integers(0, 6, (40, 8, 9)).astype(np.uint8)
