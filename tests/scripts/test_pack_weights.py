@@ -3,10 +3,16 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from scripts.pack_weights import measure
 from src import ROOT, checkpoint
+from src.data.normalizer import make_normalizer
+from src.data.sequences import OwnSequences
+from src.data.splits import Split
+from src.evaluation.evaluate import evaluate_network
+from src.radar.rain_fields import RainFields
 from src.tools import start
 from tests.scripts.conftest import run
 
@@ -17,6 +23,21 @@ def test_the_weights_in_the_box():
     measured = measure(checkpoint.load(checkpoint.BUNDLED))
     assert measured == pytest.approx(saved, abs=1e-3)
     assert saved["sequences"] == 20
+
+
+def test_the_weights_for_rain():
+    """Their MSE on the first 20 synthetic sequences of their test split, which are made anew."""
+    saved = json.loads((ROOT / "weights" / "rain.json").read_text())["measured"]
+    loaded = checkpoint.load(ROOT / "weights" / "rain.ckpt")
+    config, data = loaded.config, loaded.config.data
+    rain = RainFields(1, data.input_frames + data.forecast_frames, data.image_size)
+    numbers = Split(data.held_out, data.split_seed).indices(data.dataset_size, "test")
+    frames = np.stack([rain.sequence(n) for n in numbers[: saved["sequences"]]])
+    array = frames.astype(np.float16)[:, :, None]
+    normalizer = make_normalizer(config, data.image_size)
+    source = OwnSequences(array, np.arange(len(array)), array.shape[1], normalizer, "rain")
+    metrics = evaluate_network(loaded.network(), source, config, "measure", names=("mse",))
+    assert metrics.means()["mse"] == pytest.approx(saved["mse"], rel=1e-3)
 
 
 def test_packing(trained, tmp_path):
