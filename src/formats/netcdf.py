@@ -302,7 +302,7 @@ class XarrayReader:
             InputError: two versions of a frame have values.
         """
         if values.shape[1] == 1:
-            return np.array(values[:, 0])
+            return values[:, 0]
         has = np.isfinite(values).reshape(*values.shape[:2], -1).any(2)
         several = np.flatnonzero(has.sum(1) > 1)
         if len(several):

@@ -517,4 +517,4 @@ def test_memory_has_a_total(tmp_path):
         assert result.returncode == 0, result.stderr
         grown, low, high = map(float, result.stdout.split())
         assert (low, high) == (0, highest)
-        assert grown < 300
+        assert grown < 200
