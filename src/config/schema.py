@@ -148,6 +148,18 @@ class ModelConfig(Checked):
         )
 
 
+def reading(help, **properties):
+    """An `option` that says how the dataset's files are read; default: as they say themselves."""
+    belongs = {"belongs_to": "dataset", "inherited": "with_file"}
+    return option(None, help, in_graph=False, reads_file=True, **belongs, **properties)
+
+
+def found(help, default=None, **properties):
+    """An `option` without a flag, which the dataset decides."""
+    decided = {"belongs_to": "dataset", "found_in_dataset": True}
+    return option(default, help, flag=False, in_graph=False, **decided, **properties)
+
+
 @dataclass(frozen=True)
 class DataConfig(Checked):
     """Where sequences come from and what they look like."""
@@ -169,75 +181,35 @@ class DataConfig(Checked):
         in_graph=False,
         is_path=True,
     )
-    variable: str | None = option(
-        None,
+    variable: str | None = reading(
         "variable of a NetCDF or Zarr dataset; default: the only one with three or more "
         "dimensions, else with two, in files of one frame each",
-        belongs_to="dataset",
-        inherited="with_file",
-        in_graph=False,
-        reads_file=True,
     )
-    group: str | None = option(
-        None,
+    group: str | None = reading(
         "group of a NetCDF or Zarr dataset that holds the variable; default: the only one that "
         "does",
-        belongs_to="dataset",
-        inherited="with_file",
-        in_graph=False,
-        reads_file=True,
     )
-    time: str | None = option(
-        None,
+    time: str | None = reading(
         "name of the dataset's time axis, or of the variable or attribute of a file that says the "
         "time of its frame; default: found by the CF conventions",
-        belongs_to="dataset",
-        inherited="with_file",
-        in_graph=False,
-        reads_file=True,
     )
-    latitude: str | None = option(
-        None,
+    latitude: str | None = reading(
         "name of the dataset's latitude, or of its rows; default: found by the CF conventions",
-        belongs_to="dataset",
-        inherited="with_file",
-        in_graph=False,
-        reads_file=True,
     )
-    longitude: str | None = option(
-        None,
+    longitude: str | None = reading(
         "name of the dataset's longitude, or of its columns; default: found by the CF conventions",
-        belongs_to="dataset",
-        inherited="with_file",
-        in_graph=False,
-        reads_file=True,
     )
-    time_from_name: str | None = option(
-        None,
+    time_from_name: str | None = reading(
         "pattern, as of strptime, of the times in the names of a dataset's files, which hold one "
         "frame each, such as %%Y%%m%%d%%H%%M or radar_%%d-%%b-%%Y.nc",
-        belongs_to="dataset",
-        inherited="with_file",
-        in_graph=False,
-        reads_file=True,
     )
-    nodata: tuple[float, ...] | None = option(
-        None,
+    nodata: tuple[float, ...] | None = reading(
         "values that stand for missing ones beside those that the dataset's files declare, as the "
         "files store them: packed if they are, 255 for example",
-        belongs_to="dataset",
-        inherited="with_file",
-        in_graph=False,
-        reads_file=True,
     )
-    axes: str | None = option(
-        None,
+    axes: str | None = reading(
         "order of the axes of a dataset in .npy or .npz: N sequences (without it one record), T "
         "frames, C channels, H rows, W columns, such as TNHW or THWC; default: THW, NTHW or NTCHW",
-        belongs_to="dataset",
-        inherited="with_file",
-        in_graph=False,
-        reads_file=True,
     )
     window_stride: int | None = option(
         None,
@@ -292,71 +264,32 @@ class DataConfig(Checked):
         length=2,
         belongs_to="dataset",
     )
-    auto_range: bool = option(
-        False,
+    auto_range: bool = found(
         "whether value_range was auto",
-        flag=False,
-        belongs_to="dataset",
-        in_graph=False,
-        found_in_dataset=True,
+        default=False,
     )
-    fill: float | None = option(
-        None,
+    fill: float | None = found(
         "value that the network reads where data are missing",
-        flag=False,
-        belongs_to="dataset",
-        in_graph=False,
-        found_in_dataset=True,
     )
-    units: str | None = option(
-        None,
+    units: str | None = found(
         "units of the dataset's values",
-        flag=False,
-        belongs_to="dataset",
-        in_graph=False,
-        found_in_dataset=True,
     )
-    frequency: str | None = option(
-        None,
+    frequency: str | None = found(
         "rule of the times of the dataset's frames",
-        flag=False,
-        belongs_to="dataset",
-        in_graph=False,
-        found_in_dataset=True,
     )
-    found_variable: str | None = option(
-        None,
+    found_variable: str | None = found(
         "name of the variable of the dataset's values",
-        flag=False,
-        belongs_to="dataset",
-        in_graph=False,
-        found_in_dataset=True,
     )
-    standard_name: str | None = option(
-        None,
+    standard_name: str | None = found(
         "the variable's standard name, as of CF",
-        flag=False,
-        belongs_to="dataset",
-        in_graph=False,
-        found_in_dataset=True,
     )
-    levels: tuple[str, ...] | None = option(
-        None,
+    levels: tuple[str, ...] | None = found(
         "levels of the dataset's values, such as 'pressure 500 hPa'",
-        flag=False,
         may_be_empty=True,
-        belongs_to="dataset",
-        in_graph=False,
-        found_in_dataset=True,
     )
-    spacing: tuple[str, ...] | None = option(
-        None,
+    spacing: tuple[str, ...] | None = found(
         "spacing of the dataset's rows and columns, such as 'rows 1000 m'",
-        flag=False,
         may_be_empty=True,
-        belongs_to="dataset",
-        in_graph=False,
-        found_in_dataset=True,
     )
     held_out: float = option(
         0.1,
@@ -389,29 +322,14 @@ class DataConfig(Checked):
         inherited="with_dataset",
         in_graph=False,
     )
-    dataset_crc: int | None = option(
-        None,
+    dataset_crc: int | None = found(
         "fingerprint of the dataset for which the split was made",
-        flag=False,
-        belongs_to="dataset",
-        in_graph=False,
-        found_in_dataset=True,
     )
-    read_by: str | None = option(
-        None,
+    read_by: str | None = found(
         "version of this project that read the dataset when the run began; none: before 0.3.0",
-        flag=False,
-        belongs_to="dataset",
-        in_graph=False,
-        found_in_dataset=True,
     )
-    dataset_size: int | None = option(
-        None,
+    dataset_size: int | None = found(
         "number of the dataset's frames or sequences",
-        flag=False,
-        belongs_to="dataset",
-        in_graph=False,
-        found_in_dataset=True,
     )
     num_digits: tuple[int, ...] = option(
         (2,),
