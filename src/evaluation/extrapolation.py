@@ -10,9 +10,9 @@ from time import perf_counter
 
 import numpy as np
 
+from src.data.normalizer import rain_rate
 from src.errors import InputError
 from src.formats.cf.units import RAIN_RATE, UnitsError, conversion
-from src.radar.frames import MARSHALL_PALMER, to_rate
 from src.radar.importers import INSTALL, import_pysteps
 
 # Less rain than this in mm/h is none, and stands at -15 dB, as is usual with pysteps.
@@ -75,7 +75,7 @@ class Extrapolation:
         inputs = inputs[empty.max(initial=-1) + 1 :].astype(np.float64)
         if len(inputs) < 2:
             return np.zeros((2, *inputs.shape[1:]))
-        rain = to_rate(inputs, MARSHALL_PALMER) if self.is_dbz else inputs
+        rain = rain_rate(inputs) if self.is_dbz else inputs
         decibels, _ = self.pysteps.utils.transformation.dB_transform(
             rain, threshold=DRY, zerovalue=DRY_DB
         )

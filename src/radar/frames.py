@@ -45,9 +45,9 @@ class RadarGrid:
         if self.projection != other.projection:
             return "another projection"
         for name in "xy":
-            ours, theirs = getattr(self, name), getattr(other, name)
-            pixel = np.abs(np.diff(ours)).min(initial=np.inf)
-            if not np.allclose(ours, theirs, 0, TOLERANCE * min(pixel, 1e9)):
+            places, others = getattr(self, name), getattr(other, name)
+            pixel = np.abs(np.diff(places)).min(initial=np.inf)
+            if not np.allclose(places, others, 0, TOLERANCE * min(pixel, 1e9)):
                 return f"other values of {name}"
         return ""
 

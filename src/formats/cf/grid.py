@@ -144,12 +144,12 @@ class Grid:
     def _other_mapping(self, other):
         """How the numbers in another's grid mapping differ, in words; "" if they do not."""
         for name in self.referenced.keys() & other.referenced.keys():
-            theirs = other.referenced[name].attributes
+            others = other.referenced[name].attributes
             for key, value in self.referenced[name].attributes.items():
-                pair = [np.asarray(each) for each in (value, theirs.get(key, value))]
+                pair = [np.asarray(each) for each in (value, others.get(key, value))]
                 are_numbers = all(each.dtype.kind in "iuf" for each in pair)
                 if are_numbers and not _all_close(*pair):
-                    return f"{name} with {key} {theirs[key]}, not {value}"
+                    return f"{name} with {key} {others[key]}, not {value}"
         return ""
 
     def shared_with(self, others):
@@ -213,10 +213,10 @@ def _all_close(first, other):
 
 def _pairs(first, other):
     """The texts of two identities that belong together: those of one name, else of one kind."""
-    mine, theirs = ({t.split()[0]: t for t in texts or ()} for texts in (first, other))
-    common = [(mine.pop(name), theirs.pop(name)) for name in list(mine) if name in theirs]
-    if len(mine) == len(theirs) == 1:
-        common += list(zip(mine.values(), theirs.values(), strict=True))
+    firsts, others = ({t.split()[0]: t for t in texts or ()} for texts in (first, other))
+    common = [(firsts.pop(name), others.pop(name)) for name in list(firsts) if name in others]
+    if len(firsts) == len(others) == 1:
+        common += list(zip(firsts.values(), others.values(), strict=True))
     return common
 
 
