@@ -1,5 +1,6 @@
 """Signals that end a run, and processes that end when their run does."""
 
+import atexit
 import contextlib
 import ctypes
 import functools
@@ -23,17 +24,28 @@ def on_stop(handler):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    _take_sigint()
+    _prepare()
 
 
 @functools.cache
-def _take_sigint():
+def _prepare():
+    """Starts the thread that takes SIGINT; has signals ignored when the interpreter ends.
+
+    Python then takes its handlers away, but leaves what is ignored: a late copy of a signal would
+    replace the exit code of a run that has saved its state.
+    """
+
+    def ignore():
+        for number in STOP:
+            signal.signal(number, signal.SIG_IGN)
+
     def listen():
         while number := signal.sigwait({signal.SIGINT}):
             handler = signal.getsignal(number)
             if handler != signal.SIG_IGN:
                 handler(number, None)
 
+    atexit.register(ignore)
     threading.Thread(target=listen, name="SIGINT", daemon=True).start()
 
 
