@@ -6,7 +6,7 @@ python scripts/make_record.py FOLDER --output rain.nc --time_from_name 'rain_%Y%
 
 Reads HDF5 of KNMI and of ODIM (OPERA), GIF of MeteoSwiss, PGM of FMI and NetCDF of the Bureau of
 Meteorology by pysteps, and NetCDF and Zarr by the CF conventions by xarray:
-pip install "numpy<2" pysteps opencv-python-headless h5py xarray cf_xarray netcdf4 zarr
+pip install "numpy<2" pysteps opencv-python-headless h5py xarray cf_xarray cf-units netcdf4 zarr
 """
 
 import argparse

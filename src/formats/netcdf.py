@@ -119,7 +119,7 @@ class XarrayReader:
         channels = axes.dims[1]
         if channels is not None and not axes.is_channels(channels):
             where = Path(path).parent
-            _print_once(f"{where}: the dimension {channels} of {variable} is read as channels")
+            print_once(f"{where}: the dimension {channels} of {variable} is read as channels")
         sizes = [array.sizes[dim] if dim else 1 for dim in axes.dims]
         self.shape, self.dtype = tuple(sizes), array.dtype
         if 0 in self.shape:
@@ -163,7 +163,7 @@ class XarrayReader:
         if said is None:
             return None
         time, found["attribute"] = said
-        _print_once(
+        print_once(
             f"{Path(path).parent}: the attribute {said[1]} of a file is the time of its frame"
         )
         return "time", Variable((), time)
@@ -394,5 +394,6 @@ def _digest(file, layout):
 
 
 @cache
-def _print_once(line):
+def print_once(line):
+    """Prints a line that is true of many files, once."""
     print(line)

@@ -1,33 +1,17 @@
-"""Composites in files that follow the CF conventions already, read by xarray, which is optional."""
+"""Composites in files that follow the CF conventions already, read as records are."""
 
 import numpy as np
 
 from src.errors import InputError
-from src.formats.containers import UNREADABLE
+from src.formats.cf.axes import has_role, mapping_names
+from src.formats.cf.times import decode_time
+from src.formats.cf.units import RAIN_RATE, UnitsError, conversion
+from src.formats.containers import open_undecoded
+from src.formats.netcdf import XarrayReader, print_once
+from src.formats.options import ReadOptions
 from src.radar.frames import AMOUNT, RATE, REFLECTIVITY, Frame, RadarGrid
 
-# By the units of a variable, without blanks: what it is, and the factor that makes it mm/h or mm.
-UNITS = {
-    "mm/h": (RATE, 1),
-    "mm/hr": (RATE, 1),
-    "mmh-1": (RATE, 1),
-    "mmhr-1": (RATE, 1),
-    "mmhour-1": (RATE, 1),
-    "mm/day": (RATE, 1 / 24),
-    "mmday-1": (RATE, 1 / 24),
-    "kgm-2h-1": (RATE, 1),
-    "kgm-2s-1": (RATE, 3600),
-    "mms-1": (RATE, 3600),
-    "mm/s": (RATE, 3600),
-    "ms-1": (RATE, 3.6e6),
-    "m/s": (RATE, 3.6e6),
-    "mm": (AMOUNT, 1),
-    "kgm-2": (AMOUNT, 1),
-    "m": (AMOUNT, 1000),
-    "dbz": (REFLECTIVITY, 1),
-}
-HORIZONTAL = (("Y", "latitude"), ("X", "longitude"))
-METRES = {"m": 1, "metre": 1, "meter": 1, "metres": 1, "meters": 1, "km": 1000, "kilometre": 1000}
+UNITS = {RATE: RAIN_RATE, AMOUNT: "mm", REFLECTIVITY: "dBZ"}
 
 
 class CfFile:
@@ -35,158 +19,117 @@ class CfFile:
 
     Args:
         path: the file.
-        variable: name of the variable, or None: the only one with a row and a column axis.
+        variable: name of the variable, or None: the only one that may hold composites.
+        time_from_name: a pattern as of strptime; if it is given, the file's name says its time.
 
     Raises:
         InputError: the file is damaged, xarray is not installed, or the file does not say what it
-            holds.
+            holds, where and when.
     """
 
-    def __init__(self, path, variable=None):
-        self.path, self.name, self.dataset = path, variable, None
-        array = self._open()
-        self.unit, self.factor = _meaning(array, path)
-        self.rows, self.columns = (_along(array, *names) for names in HORIZONTAL)
-        self.time = _time(array)
-        known = {self.rows, self.columns, *(() if self.time is None else self.time.dims)}
-        others = {dim: size for dim, size in array.sizes.items() if dim not in known}
-        if any(size > 1 for size in others.values()):
+    def __init__(self, path, variable=None, time_from_name=None):
+        self.path = path
+        options = ReadOptions(variable=variable, time_from_name=time_from_name)
+        self.reader = XarrayReader(path, options)
+        grid = self.reader.grid
+        if self.reader.shape[1] > 1:
             raise InputError(
-                f"{path}: {array.name} has the axes {', '.join(array.dims)}; a composite has rows, "
-                "columns and a time"
+                f"{path}: {grid.variable} has {self.reader.shape[1]} entries of {grid.dims[1]} at "
+                "a time; a composite has one"
             )
-        self.fixed = dict.fromkeys(others, 0)
-        self.times, self.minutes = self._read_times(array)
-        self.grid = self._read_grid(array)
-        self.institution = self.dataset.attrs.get("institution")
-        self.close()
+        self.unit, self.convert = _meaning(grid, path)
+        self.times = self._find_times()
+        self.minutes, self.institution = self._find_about(options)
+        self.grid, self.steps = _radar_grid(grid, path)
+        for note in filter(None, (grid.time_note, *self.reader.notes)):
+            print_once(f"{path.parent}: {note}")
 
     def read(self, k=0):
         """The `Frame` at time k of the file."""
-        array = self._open().isel(self.fixed)
-        if self.time is not None and self.time.dims:
-            array = array.isel({self.time.dims[0]: k})
-        try:
-            values = array.transpose(self.rows, self.columns).values.astype(np.float64)
-        except UNREADABLE as error:
-            raise _damaged(self.path, error) from None
-        values = values[:: self.row_step, :: self.column_step] * self.factor
+        values = self.reader.read(k, k + 1)[0, 0].astype(np.float64)
+        down, right = self.steps
+        values = (self.convert(values) if self.convert else values)[::down, ::right]
         return Frame(values, self.unit, self.grid, self.minutes, institution=self.institution)
 
     def close(self):
-        """Closes the file until it is read again."""
-        if self.dataset is not None:
-            self.dataset.close()
-        self.dataset = None
+        """Does nothing: the file is open only while it is read."""
 
-    def _open(self):
-        """The variable, of the open file."""
-        if self.dataset is None:
-            try:
-                import cf_xarray  # noqa: F401
-                import pyproj  # noqa: F401
-                import xarray
-            except ImportError as error:
-                raise InputError(
-                    f"{self.path}: NetCDF and Zarr need xarray, which is not installed "
-                    f"({error.name}): pip install xarray cf_xarray pyproj netcdf4 zarr"
-                ) from None
-            store = {"engine": "zarr", "consolidated": False} if self.path.is_dir() else {}
-            try:
-                self.dataset = xarray.open_dataset(
-                    self.path, cache=False, decode_coords="all", decode_timedelta=False, **store
-                ).cf.guess_coord_axis()
-            except UNREADABLE as error:
-                raise _damaged(self.path, error) from None
-        self.name = self.name or _only_variable(self.dataset, self.path)
-        known = _readable(self.dataset)
-        if self.name not in known:
+    def _find_times(self):
+        times, name = self.reader.times, self.reader.grid.time_name
+        if times is None or times.dtype.kind != "M":
             raise InputError(
-                f"{self.path}: has no variable {self.name!r} with rows and columns; there are: "
-                f"{', '.join(known) or 'none'}"
+                f"{self.path}: {name} has no dates of the usual calendar",
+                time_from_name="--time_from_name says where the file's name has its time",
             )
-        return self.dataset[self.name]
+        return times.astype("datetime64[s]")
 
-    def _read_times(self, array):
-        """The times, or None, and the interval of an accumulation in minutes, or None."""
-        if self.time is None:
-            return None, None
-        times = np.atleast_1d(self.time.values)
-        if times.dtype.kind != "M":
-            raise InputError(f"{self.path}: {self.time.name} has no dates of the usual calendar")
-        bounds = self.dataset.coords.get(self.time.encoding.get("bounds", ""))
+    def _find_about(self, options):
+        """The interval of an accumulation by the bounds of the times, and who publishes the file;
+        None for what it does not say.
+        """
+        attributes = self.reader.grid.time_attributes
+        name = attributes.get("bounds")
+        with open_undecoded(self.path, options) as (_, dataset):
+            institution = dataset.attrs.get("institution")
+            bounds = dataset[name].values if name in dataset.variables else None
         if bounds is None:
-            return times.astype("datetime64[s]"), None
-        minutes = np.ravel(np.diff(bounds.values) / np.timedelta64(1, "m"))
-        return times.astype("datetime64[s]"), float(minutes[0]) if np.ptp(minutes) == 0 else None
-
-    def _read_grid(self, array):
-        """The `RadarGrid`; rows and columns are read in steps of -1 if they run the other way."""
-        import pyproj
-
-        name = array.encoding.get("grid_mapping")
-        crs = pyproj.CRS.from_cf(self.dataset[name].attrs) if name in self.dataset else None
-        x, y = (array[dim] for dim in (self.columns, self.rows))
-        if crs is None and x.attrs.get("standard_name", x.name) in ("longitude", "lon"):
-            crs = pyproj.CRS("EPSG:4326")
-        degrees = crs is not None and crs.is_geographic
-        units = str(x.attrs.get("units", "")).lower()
-        if not degrees and units not in METRES:
-            raise InputError(
-                f"{self.path}: {x.name} has the units {units or 'none'}; metres, or longitudes in "
-                "degrees, are needed"
-            )
-        scale = 1 if degrees else METRES[units]
-        self.row_step = 1 if y.values[0] > y.values[-1] else -1
-        self.column_step = 1 if x.values[-1] >= x.values[0] else -1
-        x, y = x.values[:: self.column_step], y.values[:: self.row_step]
-        return RadarGrid(crs, x.astype(np.float64) * scale, y.astype(np.float64) * scale)
+            return None, institution
+        ends = decode_time(name, bounds, attributes).values.reshape(-1, 2)
+        minutes = np.unique(np.diff(ends) / np.timedelta64(1, "m"))
+        return float(minutes[0]) if len(minutes) == 1 else None, institution
 
 
-def _damaged(path, error):
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    return InputError(f"{path}: cannot be read: {reason}")
+def _meaning(grid, path):
+    """Of the values' units: rate, amount or reflectivity, and the conversion that is needed."""
+    units = str(grid.units or "")
+    for kind, wanted in UNITS.items():
+        try:
+            return kind, conversion(units, wanted, water=True)
+        except UnitsError:
+            continue
+    raise InputError(
+        f"{path}: {grid.variable} has the units {units or 'none'}; a rain rate such as mm h-1, an "
+        "amount such as mm, or dBZ is needed"
+    )
 
 
-def _readable(dataset):
-    """The names of the variables of numbers along rows and columns."""
-    return [
-        str(name)
-        for name, array in dataset.data_vars.items()
-        if array.dtype.kind in "iuf" and all(_along(array, *names) for names in HORIZONTAL)
-    ]
+def _radar_grid(grid, path):
+    """The `RadarGrid`, and the steps, 1 or -1, in which rows and columns are read."""
+    import pyproj
+
+    y, x = (_along(grid, dim, path) for dim in grid.dims[2:])
+    names = mapping_names(grid.attributes.get("grid_mapping"))
+    mapping = next((grid.referenced[name] for name in names if name in grid.referenced), None)
+    crs = pyproj.CRS.from_cf(mapping.attributes) if mapping else None
+    if crs is None and has_role(x.attributes, "longitude"):
+        crs = pyproj.CRS("EPSG:4326")
+    places = [axis.values.astype(np.float64) for axis in (y, x)]
+    if crs is None or not crs.is_geographic:
+        places = [_in_metres(axis, path) for axis in (y, x)]
+    steps = 1 if places[0][0] > places[0][-1] else -1, 1 if places[1][-1] >= places[1][0] else -1
+    y, x = (values[::step] for values, step in zip(places, steps, strict=True))
+    return RadarGrid(crs, x, y), steps
 
 
-def _only_variable(dataset, path):
-    names = _readable(dataset)
-    if len(names) != 1:
-        found = "several variables" if names else "no variable"
-        available = ", ".join(names or map(str, dataset.data_vars)) or "none"
+def _along(grid, dim, path):
+    """The coordinate along a dimension; of several the one of its name."""
+    found = {n: a for n, a in grid.coordinates.items() if a.dims == (dim,)}
+    if not found:
         raise InputError(
-            f"{path}: has {found} with rows and columns; there are: {available}",
-            variable="name one with --variable",
+            f"{path}: {dim} has no coordinate; metres, or degrees of latitude and longitude, along "
+            "rows and columns are needed"
         )
-    return names[0]
+    return found.get(dim, next(iter(found.values())))
 
 
-def _meaning(array, path):
-    units = str(array.attrs.get("units", ""))
-    key = "".join(units.lower().replace("**", "").replace("^", "").split())
-    if key not in UNITS:
+def _in_metres(axis, path):
+    units = str(axis.attributes.get("units", ""))
+    try:
+        convert = conversion(units, "m")
+    except UnitsError:
         raise InputError(
-            f"{path}: {array.name} has the units {units or 'none'}; a rain rate such as mm h-1, an "
-            "amount such as mm, or dBZ is needed"
-        )
-    return UNITS[key]
-
-
-def _along(array, axis, coordinate):
-    """The name of an array's coordinate along the rows or the columns, or None."""
-    found = (*array.cf.axes.get(axis, ()), *array.cf.coordinates.get(coordinate, ()))
-    return next((name for name in found if array[name].dims == (name,)), None)
-
-
-def _time(array):
-    """The time coordinate, or None."""
-    names = [name for name in array.cf.axes.get("T", ()) if array[name].ndim < 2]
-    return array[names[0]] if names else None
+            f"{path}: {axis.dims[0]} has the units {units or 'none'}; metres, or longitudes in "
+            "degrees, are needed"
+        ) from None
+    values = axis.values.astype(np.float64)
+    return convert(values) if convert else values

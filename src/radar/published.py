@@ -2,14 +2,14 @@
 
 import glob
 import gzip
-import re
 import zlib
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from src.errors import InputError
+from src.formats.options import ReadOptions
+from src.formats.readers import is_zarr
 from src.radar.cf_files import CfFile
 from src.radar.importers import KINDS, PublishedFile, import_optional, is_gzip
 from src.runtime.files import is_hidden, natural_order
@@ -18,7 +18,6 @@ CF = "cf"
 FORMATS = (*KINDS, CF)
 # Suffixes of files about composites, which lie in a folder beside them.
 ABOUT = (".csv", ".htm", ".html", ".json", ".md", ".md5", ".pdf", ".sha256", ".txt", ".xml", ".yml")
-ZARR = (".zgroup", "zarr.json")
 # Beginnings of files that are known and not read, and what to do about them.
 REFUSED = {
     b"GRIB": "is GRIB: convert it to NetCDF, for example by cfgrib and xarray",
@@ -33,19 +32,6 @@ REFUSED = {
     b"BZh": "is compressed by bzip2: unpack it",
     b"\xfd7zXZ": "is compressed by xz: unpack it",
 }
-# What each directive of strptime matches in a name.
-DIRECTIVES = {
-    "%Y": r"\d{4}",
-    "%y": r"\d{2}",
-    "%m": r"\d{2}",
-    "%d": r"\d{2}",
-    "%j": r"\d{3}",
-    "%H": r"\d{2}",
-    "%M": r"\d{2}",
-    "%S": r"\d{2}",
-    "%b": r"[A-Za-z]{3}",
-    "%f": r"\d{1,6}",
-}
 
 
 def find_files(source):
@@ -57,7 +43,7 @@ def find_files(source):
         InputError: there are none.
     """
     folder = Path(source)
-    if _is_zarr(folder) or folder.is_file():
+    if is_zarr(folder) or folder.is_file():
         return [folder]
     if folder.is_dir():
         paths = [path for path in folder.rglob("*") if path.is_file()]
@@ -89,34 +75,18 @@ def open_file(path, kind=None, quantity=None, variable=None, time_from_name=None
         InputError: the file cannot be read, or its time is unknown.
     """
     kind = kind or find_format(path)
-    file = CfFile(path, variable) if kind == CF else PublishedFile(path, kind, quantity)
+    if kind == CF:
+        return CfFile(path, variable, time_from_name)
+    file = PublishedFile(path, kind, quantity)
     if time_from_name:
-        if file.times is not None and len(file.times) > 1:
-            raise InputError(f"{path}: has {len(file.times)} times; its name can say only one")
-        file.times = np.array([time_of_name(path, time_from_name)])
+        time = ReadOptions(time_from_name=time_from_name).time_in_name(path)
+        file.times = np.array([time.astype("datetime64[s]")])
     if file.times is None:
         raise InputError(
             f"{path}: neither the file nor its name in its published form says the time",
             time_from_name="--time_from_name says where the name has it",
         )
     return file
-
-
-def time_of_name(path, pattern):
-    """The time in a file's name, where the name matches a pattern as of strptime, be it in part."""
-    parts = re.split(r"(%.)", pattern)
-    unknown = [part for part in parts[1::2] if part not in DIRECTIVES]
-    if unknown or len(parts) < 2:
-        raise InputError(
-            f"time_from_name is {pattern!r}: it needs some of {' '.join(DIRECTIVES)}, as in "
-            "radar_%Y%m%d%H%M.h5"
-        )
-    regex = "".join(DIRECTIVES[p] if k % 2 else re.escape(p) for k, p in enumerate(parts))
-    found = re.search(regex, path.name)
-    try:
-        return np.datetime64(datetime.strptime(found[0], pattern), "s")
-    except (TypeError, ValueError):
-        raise InputError(f"{path}: its name has no time as in {pattern}") from None
 
 
 def find_format(path):
@@ -186,10 +156,6 @@ KNOWN = {
     b"GIF8": "meteoswiss",
     b"P5": "fmi",
 }
-
-
-def _is_zarr(folder):
-    return any((folder / name).is_file() for name in ZARR)
 
 
 def _within(path, folder):

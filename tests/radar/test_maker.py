@@ -222,7 +222,7 @@ def test_amounts_of_unknown_interval_are_asked_about(tmp_path):
     path = tmp_path / "AQC.gif"
     published_files.swiss(path, np.full(published_files.SWISS_SHAPE, 100))
     choices = Choices(time_from_name="AQC", coarsen=160)
-    with pytest.raises(InputError, match="it needs some of"):
+    with pytest.raises(InputError, match="it has no year"):
         make_record(str(path), tmp_path / "a.nc", choices)
     path = path.rename(tmp_path / "AQC 2020-01-01.gif")
     choices = Choices(time_from_name="%Y-%m-%d", coarsen=160)
