@@ -119,12 +119,13 @@ def _difference(file, data, words="is another file than the run began with"):
     )
 
 
-def training_sources(config, file=None):
+def training_sources(config, file=None, is_new=True):
     """The training and the validation split of a run's dataset.
 
     Args:
         config: the run's `Config`.
         file: the dataset, if it is already open.
+        is_new: whether the run has yet to begin; a warning then says where the splits are dry.
 
     Raises:
         InputError: the file is not the one that the run began with, or its values cannot be used.
@@ -147,7 +148,7 @@ def training_sources(config, file=None):
         draw_by_rain(train, file, data.wet_sampling)
     validation = file.split(data, "validation", normalizer)
     thresholds = thresholds_of(file, config)
-    if thresholds:
+    if is_new and thresholds:
         warn_if_dry(validation, "validation", thresholds, file.path)
         warn_if_dry(file.split(data, "test", normalizer), "test", thresholds, file.path)
     if data.tile:

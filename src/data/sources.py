@@ -28,12 +28,13 @@ TEST_SIZE = 10_000
 FIXED_SEED = 2015
 
 
-def training_sources(config, dataset=None):
+def training_sources(config, dataset=None, is_new=True):
     """The training and the validation sequences of a run's `Config`.
 
     Args:
         config: the `Config`.
         dataset: the run's dataset, if it is already open.
+        is_new: whether the run has yet to begin; if so, a warning says where its dataset is dry.
 
     Raises:
         InputError: `data_path` does not hold a readable file with enough digits, or `dataset` is
@@ -41,7 +42,7 @@ def training_sources(config, dataset=None):
     """
     data = config.data
     if data.dataset is not None:
-        train, validation = own_data.training_sources(config, dataset)
+        train, validation = own_data.training_sources(config, dataset, is_new)
         return train, First(validation, data.eval_size or len(validation))
     if data.data_path is None:
         digits, name = read_idx_images(EMBEDDED_DIGITS), "embedded MNIST test digits"

@@ -66,7 +66,7 @@ class Start:
 
     def sources(self):
         """The sources of the training and the validation sequences."""
-        return sources.training_sources(self.config, self.dataset)
+        return sources.training_sources(self.config, self.dataset, is_new=not self.resumed)
 
     def network(self, target):
         """The `EncoderForecaster` with its initial weights, which the run's seed determines.

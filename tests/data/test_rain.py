@@ -161,6 +161,7 @@ def test_a_dry_split_is_a_warning(tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert [("at or above 2: 0, 4: 0" in lines[0]), ("2: 1, 4: 0" in lines[1])] == [True, True]
     assert "its test split is dry at 4, so" in lines[1]
+    training_sources(config_of(path), is_new=False)
     training_sources(config_of(write(tmp_path / "t.nc", values, "K", "t")))
     training_sources(config_of(write(tmp_path / "w.nc", np.full(60, 5.0))))
     assert not capsys.readouterr().err
