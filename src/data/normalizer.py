@@ -5,14 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.errors import InputError
+from src.formats.cf.units import MARSHALL_PALMER, rain_rate
 
 # Black and white of uint8 pixels.
 PIXELS = (0.0, 255.0)
 TRANSFORMS = ("none", "log", "dbz")
-# The reflectivity of rain: Z = 200 R^1.6.
-REFLECTIVITY, EXPONENT = 200.0, 1.6
 # The rain rate of 0 dBZ, 0.036 mm/h; less counts as dry.
-DRY = REFLECTIVITY ** (-1 / EXPONENT)
+DRY = rain_rate(0.0)
 
 
 def normalize(frames, value_range=PIXELS, transform="none"):
@@ -62,21 +61,15 @@ def transformed(values, transform, low):
       0 mm/h has no logarithm, so rain below 0.036 mm/h, which is 0 dBZ, counts as 0 dBZ;
       `denormalize` turns 0 dBZ or less into 0 mm/h.
 
-    Source: Marshall & Palmer 1948, The distribution of raindrops with size, Journal of Meteorology
-    5, 165-166; the numbers 200 and 1.6 are from Marshall, Hitschfeld & Gunn 1955, Advances in
-    Geophysics 2, 1-56.
+    Source: see `MARSHALL_PALMER`.
     """
     if transform == "log":
         return np.log(np.maximum(values, low, dtype=np.float64))
     if transform == "dbz":
         rain = np.maximum(values, DRY, dtype=np.float64)
-        return 10 * (np.log10(REFLECTIVITY) + EXPONENT * np.log10(rain))
+        a, b = MARSHALL_PALMER
+        return 10 * (np.log10(a) + b * np.log10(rain))
     return np.asarray(values, np.float64)
-
-
-def rain_rate(reflectivity):
-    """Rain in mm/h of a reflectivity in dBZ."""
-    return (10 ** (reflectivity / 10) / REFLECTIVITY) ** (1 / EXPONENT)
 
 
 def check_value_range(value_range, file, transform="none"):

@@ -12,9 +12,15 @@ from functools import partial
 
 import numpy as np
 
-from src.data.normalizer import rain_rate
 from src.errors import InputError
-from src.formats.cf.units import RAIN_RATE, UnitsError, conversion, is_known, same_spelling
+from src.formats.cf.units import (
+    RAIN_RATE,
+    UnitsError,
+    conversion,
+    is_known,
+    rain_rate,
+    same_spelling,
+)
 
 # What a threshold needs to be scored at all: one value in ten thousand.
 RARE = 1e-4

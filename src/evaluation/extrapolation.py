@@ -10,9 +10,8 @@ from time import perf_counter
 
 import numpy as np
 
-from src.data.normalizer import rain_rate
 from src.errors import InputError
-from src.formats.cf.units import RAIN_RATE, UnitsError, conversion
+from src.formats.cf.units import RAIN_RATE, UnitsError, conversion, rain_rate
 from src.radar.importers import INSTALL, import_pysteps
 
 # Less rain than this in mm/h is none, and stands at -15 dB, as is usual with pysteps.

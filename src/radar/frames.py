@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from src.errors import InputError
+from src.formats.cf.units import MARSHALL_PALMER, rain_rate
 
 RATE, AMOUNT, REFLECTIVITY = "mm/h", "mm", "dBZ"
-# Marshall & Palmer 1948.
-MARSHALL_PALMER = 200.0, 1.6
 # The reflectivity that stands for no rain, as in the archives of FMI and KNMI.
 DRY_DBZ = -32.0
 # Coordinates of one grid agree to this fraction of a pixel.
@@ -83,7 +82,7 @@ class Frame:
     def _rate(self):
         if self.unit == AMOUNT:
             return self.values * (60 / self.minutes)
-        return to_rate(self.values, self.zr) if self.unit == REFLECTIVITY else self.values
+        return rain_rate(self.values, self.zr) if self.unit == REFLECTIVITY else self.values
 
     def crop(self, top, left, height, width):
         """The frame's part of `height` rows from row `top` on and `width` columns from `left` on.
@@ -125,12 +124,6 @@ class Frame:
         values = to_dbz(mean, self.zr) if self.unit == REFLECTIVITY else mean
         unit = REFLECTIVITY if self.unit == REFLECTIVITY else RATE
         return replace(self, values=values, unit=unit, grid=replace(self.grid, x=x, y=y))
-
-
-def to_rate(dbz, zr):
-    """The rain rate in mm/h that belongs to a reflectivity in dBZ."""
-    a, b = zr
-    return (10 ** (np.asarray(dbz) / 10) / a) ** (1 / b)
 
 
 def to_dbz(rate, zr):

@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from src.errors import InputError
+from src.formats.cf.units import MARSHALL_PALMER
 from src.formats.containers import UNREADABLE
-from src.radar.frames import AMOUNT, MARSHALL_PALMER, RATE, Frame, RadarGrid
+from src.radar.frames import AMOUNT, RATE, Frame, RadarGrid
 
 DAMAGED = (*UNREADABLE, EOFError, zlib.error, NameError)
 INSTALL = 'pip install "numpy<2" pysteps opencv-python-headless h5py netcdf4'

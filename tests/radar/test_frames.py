@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from src.errors import InputError
-from src.radar.frames import Frame, RadarGrid, to_dbz, to_rate
+from src.formats.cf.units import rain_rate
+from src.radar.frames import Frame, RadarGrid, to_dbz
 
 
 def frame_of(values, unit="mm/h", minutes=None):
@@ -16,7 +17,7 @@ def test_there_and_back():
     """Z = 200 R^1.6: 1 mm/h is 23.01 dBZ; no rain is -32 dBZ."""
     rates = np.array([0.1, 1, 10, 100])
     np.testing.assert_allclose(to_dbz(1.0, (200, 1.6)), 10 * np.log10(200))
-    np.testing.assert_allclose(to_rate(to_dbz(rates, (200, 1.6)), (200, 1.6)), rates)
+    np.testing.assert_allclose(rain_rate(to_dbz(rates, (200, 1.6)), (200, 1.6)), rates)
     assert to_dbz(0.0, (200, 1.6)) == -32
 
 

@@ -14,6 +14,10 @@ import numpy as np
 from src.errors import InputError
 
 RAIN_RATE = "mm h-1"
+# A reflectivity Z in mm^6/m^3 and a rain rate R in mm/h belong together by Z = a R^b: Marshall &
+# Palmer 1948, The distribution of raindrops with size, Journal of Meteorology 5, 165-166; these
+# numbers are from Marshall, Hitschfeld & Gunn 1955, Advances in Geophysics 2, 1-56.
+MARSHALL_PALMER = 200.0, 1.6
 UNKNOWN = ("", "-", "?", "none", "n/a", "na", "nan", "null", "undefined", "unknown")
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 WATER_EQUIVALENT = re.compile(r"\s*\b(of )?(liquid )?(water( equivalent)?|w\.? ?e\.?)$", re.I)
@@ -151,6 +155,12 @@ def converted(values, source, target):
     """Values in one unit, in another one; raises as `conversion` does."""
     found = conversion(source, target)
     return found(values) if found else values
+
+
+def rain_rate(reflectivity, zr=MARSHALL_PALMER):
+    """The rain rate in mm/h that belongs to a reflectivity in dBZ by Z = a R^b; `zr` is (a, b)."""
+    a, b = zr
+    return (10 ** (reflectivity / 10) / a) ** (1 / b)
 
 
 def _related(unit, wanted, by_mass, step):
