@@ -1,9 +1,9 @@
 """A cache of compiled training graphs, so that later starts skip most of the compilation.
 
-MindSpore's own cache checks only whether the source files are the same, not the settings that a
-graph was built from, so each set of settings has a folder of its own here. MindSpore numbers the
-graphs of a process in order of compilation and reads its environment variables once, so all graphs
-of a run are compiled together.
+MindSpore's own cache checks only whether the source files are the same, those that the script in
+execution imports, not the settings that a graph was built from; so each set of settings has a
+folder of its own here, for each script. MindSpore numbers the graphs of a process in order of
+compilation and reads its environment variables once, so all graphs of a run are compiled together.
 
 Graphs whose last use is longest ago are removed beyond `MOST_GRAPHS` or `MOST_BYTES`.
 """
@@ -180,10 +180,12 @@ def _compile(steps, inputs):
 
 def key_of(settings):
     """The name of a cache entry: a hash of all that its graphs depend on, which are settings,
-    source files, MindSpore's version and the device.
+    source files, MindSpore's version and the device; and of the script's name, because MindSpore
+    takes no graph that another script has compiled, and writes its own over it.
     """
+    script = Path(sys.argv[0]).name
     device = [ms.get_context(name) for name in ("device_target", "jit_config")]
-    digest = hashlib.sha256(json.dumps([ms.__version__, device, settings]).encode())
+    digest = hashlib.sha256(json.dumps([ms.__version__, script, device, settings]).encode())
     for path in sorted(SOURCES.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]

@@ -59,6 +59,16 @@ def test_other_settings_are_another_graph(compiled, tmp_path):
     assert len(keys) == 3
 
 
+def test_another_script_has_graphs_of_its_own(monkeypatch):
+    """MindSpore compiles anew what another script has left, and writes over it."""
+    names = ("train.py", "train_.py", "elsewhere/train.py")
+    keys = []
+    for name in names:
+        monkeypatch.setattr("sys.argv", [name])
+        keys.append(key_of())
+    assert keys[0] == keys[2] != keys[1]
+
+
 def test_the_scale_is_part_of_a_weighted_graph():
     """The thresholds of loss_weights are in the graph in the network's units."""
     options = {"dataset": "rain.npy", "dataset_crc": 1, "loss": "mse"}
