@@ -13,8 +13,8 @@ from src.data.moving_mnist import read_idx_images
 from src.data.sources import EMBEDDED_DIGITS
 from src.runtime import device
 
-# Compiling makes and frees small blocks by the million: where each thread keeps its own, a training's
-# start takes an eighth less. For processes to come, which are xdist's and the scripts that tests run.
+# Compiling makes and frees small blocks by the million: where each thread keeps its own, a start of
+# a training takes an eighth less. It is for processes to come: xdist's, and the scripts' own.
 os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.tcache_count=65535")
 
 device.set_up("CPU")

@@ -189,25 +189,56 @@ pathlib.Path.touch = slow_touch
 """
 
 
-def measure_by_two(folder):
-    """The command that measures on two ranks, with their logs in a folder."""
-    launcher = ["scripts/launch.py", "--local_worker_num", 2, "--log_dir", folder / "log"]
-    return [*launcher, "test.py", "--distribute"]
+# Ranks that have started run test.py with each of several lists of arguments.
+AGAIN = """
+import json, os, runpy, sys
+
+from src.runtime import device
+
+script, commands = sys.argv[1], json.loads(sys.argv[2])
+for sys.argv[1:] in commands:
+    runpy.run_path(script, run_name="__main__")
+    if os.environ["MS_ROLE"] == "MS_SCHED":
+        break  # it has served them all
+    device.setup_device = lambda args: "CPU"  # which can be done once
+"""
+
+
+def measuring(one, sequences, result):
+    """The options that measure a number of sequences."""
+    options = ["--pretrained_model", one / "best.ckpt", "--limit", sequences, "--batch_size", 2]
+    options += ["--thresholds", 9, "--neighbourhoods", 3, "--baselines", "--json", result]
+    return list(map(str, options))
+
+
+@pytest.fixture(scope="module")
+def measured(one, tmp_path_factory):
+    """The folder and the output of two ranks that have measured five sequences and one, and were
+    told to write where there is no folder.
+    """
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "sitecustomize.py").write_text(PAUSE)
+    (folder / "test.py").write_text(AGAIN)
+    commands = [measuring(one, n, folder / name) for n, name in (
+        (5, "5.json"), (1, "1.json"), (5, "nothing/5.json"),
+    )]  # fmt: skip
+    commands = json.dumps([["--distribute", *command] for command in commands])
+    launch = ["scripts/launch.py", "--local_worker_num", 2, "--log_dir", folder / "log"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT}")
+        return folder, run(*launch, folder / "test.py", ROOT / "test.py", commands, expect=2)
 
 
 @pytest.mark.parametrize("sequences", [5, 1])
-def test_two_ranks_measure_what_one_process_measures(one, tmp_path, sequences, monkeypatch):
+def test_two_ranks_measure_what_one_process_measures(one, measured, tmp_path, sequences):
     """Three sequences for rank 0 and two for rank 1, or none: every number to rounding. The ranks
     do not meet where the outputs are checked: rank 0 alone does that, however long it takes.
     """
-    options = ["--pretrained_model", one / "best.ckpt", "--limit", sequences, "--batch_size", 2]
-    options += ["--thresholds", 9, "--neighbourhoods", 3, "--baselines", "--json"]
-    run_here("test.py", *options, tmp_path / "one.json")
-    (tmp_path / "sitecustomize.py").write_text(PAUSE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    result = run(*measure_by_two(tmp_path), *options, tmp_path / "two.json")
-    assert result.stdout.count("mse per frame") == 1
-    ours, theirs = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("two", "one"))
+    folder, result = measured
+    run_here("test.py", *measuring(one, sequences, tmp_path / "one.json"))
+    assert result.stdout.count("mse per frame") == 2  # of two measurements, by rank 0 alone
+    paths = folder / f"{sequences}.json", tmp_path / "one.json"
+    ours, theirs = (json.loads(path.read_text()) for path in paths)
     assert ours["sequences"] == theirs["sequences"] == sequences
     for name in ("mse", "mae", "ssim", "psnr", "ssim_uint8"):
         np.testing.assert_allclose(ours["per_frame"][name], theirs["per_frame"][name], rtol=1e-6)
@@ -226,11 +257,11 @@ def test_two_ranks_measure_what_one_process_measures(one, tmp_path, sequences, m
             )
 
 
-def test_what_rank_0_refuses_ends_both(one, tmp_path):
+def test_what_rank_0_refuses_ends_both(measured):
     """In a line each."""
-    missing = tmp_path / "nothing" / "result.json"
-    options = ["--pretrained_model", one / "best.ckpt", "--json", missing]
-    (line,) = run(*measure_by_two(tmp_path), *options, expect=2).stderr.splitlines()
+    folder, result = measured
+    missing = folder / "nothing" / "5.json"
+    (line,) = result.stderr.splitlines()
     problem = f"test.py: {missing}: cannot be written (json): No such file or directory"
     assert line.startswith(f"{problem} (rank ")
-    assert [re.findall("^test.py: .*$", log, re.M) for log in logs_of(tmp_path)] == [[problem]] * 2
+    assert [re.findall("^test.py: .*$", log, re.M) for log in logs_of(folder)] == [[problem]] * 2
