@@ -1,6 +1,7 @@
 """Device set-up: the fast convolution kernels run, and a user's own setting wins."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from src.tools.loss import ForecastLoss
 
 print(device.describe(device.set_up("CPU")))
 for preset in sys.argv[1:]:
+    print("preset", preset, flush=True)
     config = make_config(preset, {})
     network = EncoderForecaster(config.model, 1)
     loss = ForecastLoss(network, config.training.loss, 1.0)
@@ -34,34 +36,41 @@ for preset in sys.argv[1:]:
 """
 
 
-def run(tmp_path, *presets, **environment):
-    """The loss and gradients of each preset, in a new process that lists its oneDNN kernels."""
-    program = tmp_path / "program.py"
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory):
+    """The lines about the device and, by preset, of the oneDNN kernels that loss and gradients run:
+    a new process lists them.
+    """
+    program = tmp_path_factory.mktemp("kernels") / "program.py"
     program.write_text(PROGRAM)
     clean = {k: v for k, v in os.environ.items() if k != "ONEDNN_MAX_CPU_ISA"}
     root = Path(__file__).resolve().parents[2]
-    return subprocess.run(
-        [sys.executable, str(program), *presets],
-        env={**clean, **VERBOSE, "PYTHONPATH": str(root), **environment},
+    output = subprocess.run(
+        [sys.executable, str(program), *PRESETS],
+        env={**clean, **VERBOSE, "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
+    described, *parts = re.split(r"^preset (\w+)\n", output, flags=re.M)
+    return described, dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_no_convolution_runs_in_the_reference_kernel(tmp_path, preset):
+def test_no_convolution_runs_in_the_reference_kernel(kernels, preset):
     """On AVX-512 the wheel's oneDNN would take `ref`, 100 times slower."""
-    output = run(tmp_path, preset)
-    kernels = [line for line in output.splitlines() if ",exec,cpu,convolution," in line]
+    described, outputs = kernels
+    output = outputs[preset]
+    lines = [line for line in output.splitlines() if ",exec,cpu,convolution," in line]
     for direction in ("forward", "backward_data", "backward_weights"):
-        assert any(f",{direction}" in line for line in kernels), output
-    assert not [line for line in kernels if ",ref" in line or ":ref" in line]
-    assert "oneDNN limited to AVX2" in output
+        assert any(f",{direction}" in line for line in lines), output
+    assert not [line for line in lines if ",ref" in line or ":ref" in line]
+    assert "oneDNN limited to AVX2" in described
 
 
-def test_a_users_own_setting_wins(tmp_path):
-    assert "oneDNN limited to SSE41" in run(tmp_path, ONEDNN_MAX_CPU_ISA="SSE41")
+def test_a_users_own_setting_wins(monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    assert "oneDNN limited to SSE41" in device.describe(device.set_up("CPU"))
 
 
 def test_wrong_devices():
