@@ -33,9 +33,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from src import checkpoint, run_folder  # noqa: E402
 from src.runtime.files import unfinished_name  # noqa: E402
+from tests.saved_runs.make import ONE_STAGE, start_checkpoint  # noqa: E402
 
 TINY = [
-    *("--preset", "small", "--image_size", "32", "32", "--input_frames", "2"),
+    *("--image_size", "32", "32", "--input_frames", "2"),
     *(
         "--forecast_frames",
         "2",
@@ -62,12 +63,17 @@ def start(folder, kills, workers, resume):
     epochs = 2 + kills * 2
     options = ["--epochs", str(epochs), "--num_parallel_workers", str(workers)]
     state = folder / run_folder.LAST
-    fresh = (
-        [] if resume and any(run_folder.resumable_checkpoints(folder)) else [*TINY, "--overwrite"]
-    )
-    again = [] if fresh else ["--resume"]
+    begun = resume and any(run_folder.resumable_checkpoints(folder))
+    begin = ["--pretrained_model", folder.with_name("start.ckpt"), *TINY, "--overwrite"]
     log = open(folder.with_suffix(".log"), "a")  # noqa: SIM115
-    command = [sys.executable, ROOT / "train.py", *fresh, *again, *options, "--train_path", folder]
+    command = [
+        sys.executable,
+        ROOT / "train.py",
+        *(["--resume"] if begun else begin),
+        *options,
+        "--train_path",
+        folder,
+    ]
     streams = {"stdout": log, "stderr": log, "start_new_session": True}
     return subprocess.Popen(list(map(str, command)), **streams), state
 
@@ -154,6 +160,7 @@ def crash_test(kills, seed, workers, scratch):
     """Runs the test in a folder; returns counts, of kills by what they were, and what was wrong."""
     rng, counts = random.Random(seed), Counter()
     reference, folder = scratch / "reference", scratch / "killed"
+    start_checkpoint(scratch / "start.ckpt", ONE_STAGE)
     process, _ = start(reference, kills, workers, resume=False)
     if process.wait():
         return counts, [f"the reference run failed: {reference.with_suffix('.log').read_text()}"]

@@ -15,12 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from src.config.schema import ModelConfig, Stage
-from tests.saved_runs.make import start_checkpoint
+from tests.saved_runs.make import ONE_STAGE, start_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-# Takes half as long to compile as two stages.
-ONE_STAGE = ModelConfig(stages=(Stage(8),), kernel_size=3, patch_size=4, group_norm=True)
 PROFILER_LINE = re.compile(r"\r?\[\d+\] Parsing: [^\n]*\n?")
 FEW = [
     *("--image_size", "32", "32", "--input_frames", "3", "--forecast_frames", "3"),
