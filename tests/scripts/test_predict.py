@@ -259,12 +259,13 @@ def test_a_mindir_of_somebody_else(tmp_path, pixels, expected, trained):
     assert prediction.sequences_of_test_set(other, None)[[0]].shape == (1, 6, 1, 32, 32)
 
 
-def test_own_data_from_training_to_forecast(tmp_path, pixels):
+def test_own_data_from_training_to_forecast(tmp_path, pixels, one_stage):
     """Train, move the file, measure its test split, forecast it: all in its own units."""
     kelvin = (np.concatenate([pixels] * 2)[:, :8] / 255 * 40 + 270).astype(np.float32)
     np.save(tmp_path / "sst.npy", kelvin)
-    options = ["--preset", "small", "--input_frames", READS, "--forecast_frames", FORECASTS]
-    options += ["--batch_size", 4, "--epochs", 1, "--train_path", tmp_path / "run"]
+    options = ["--pretrained_model", one_stage, "--batch_size", 4, "--epochs", 1]
+    options += ["--input_frames", READS, "--forecast_frames", FORECASTS, "--epoch_size", 8]
+    options += ["--train_path", tmp_path / "run"]
     options += ["--loss", "mse", "--loss_weights", "290:2", "300:5.5", "--curriculum"]
     result = run("train.py", "--dataset", "sst.npy", "--value_range", 270, 310, *options,
         cwd=tmp_path)  # fmt: skip

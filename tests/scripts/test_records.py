@@ -36,9 +36,10 @@ def rain_file(tmp_path_factory):
     return path
 
 
-def test_from_a_netcdf_file_to_a_forecast(tmp_path, rain_file):
+def test_from_a_netcdf_file_to_a_forecast(tmp_path, rain_file, one_stage):
     """Mask, padding and dBZ from training to forecast.npy, whose units are the file's."""
-    options = ["--preset", "small", "--input_frames", 3, "--forecast_frames", 3, "--batch_size", 4]
+    options = ["--pretrained_model", one_stage, "--batch_size", 4]
+    options += ["--input_frames", 3, "--forecast_frames", 3]
     options += ["--dataset", rain_file.name, "--held_out", 0.2, "--train_path", tmp_path / "run"]
     options += ["--value_range", 0, 50, "--transform", "dbz"]
     options += ["--epochs", 2, "--epoch_size", 13, "--pad", "--curriculum"]
