@@ -98,14 +98,13 @@ def test_export_by_the_script(trained, tmp_path):
     np.testing.assert_allclose(graph(inputs).asnumpy(), expected, atol=1e-5)
 
 
-def test_fine_tuning_and_alias(trained, tmp_path):
+def test_fine_tuning_and_alias(one_stage, tmp_path):
     """train_.py is train.py; preset, frames and weights come from the checkpoint."""
     options = ["--epoch_size", 2, "--batch_size", 2, "--epochs", 1, "--curriculum"]
     options += ["--learning_rate", "1e-20"]
     path = tmp_path / "tuned"
-    start = trained / "best.ckpt"
-    run("train_.py", *options, "--pretrained_model", start, "--train_path", path)
-    before, after = checkpoint.load(start), checkpoint.load(path / "last.ckpt")
+    run("train_.py", *options, "--pretrained_model", one_stage, "--train_path", path)
+    before, after = checkpoint.load(one_stage), checkpoint.load(path / "last.ckpt")
     assert after.config.preset == "small"
     assert after.config.data.image_size == (32, 32)
     assert after.config.data.forecast_frames == 3

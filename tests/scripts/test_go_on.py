@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from src import checkpoint
-from tests.scripts.conftest import FEW, TINY, run
+from tests.scripts.conftest import FEW, TINY, run, run_here
 from tests.scripts.test_bad_input import refuse
 
 STEPS = 3  # of an epoch: 6 sequences in batches of 2
@@ -100,7 +100,7 @@ def test_epochs_of_five_digits(four_epochs, tmp_path):
 
 def test_no_limit_of_epochs(tmp_path):
     """--epochs 0 needs another limit, which ends the run: so much work, or so many minutes."""
-    (line,) = run("train.py", *OPTIONS, "--epochs", 0, expect=2).stderr.splitlines()
+    (line,) = run_here("train.py", *OPTIONS, "--epochs", 0, expect=2).stderr.splitlines()
     assert "epochs is 0: a run without a limit of epochs needs --max_minutes or" in line
     for name, limit, epochs in (
         ("work", ("--max_work", 15), 3),
@@ -113,7 +113,7 @@ def test_no_limit_of_epochs(tmp_path):
 
 
 FINISHED = [
-    *FEW, "1+1:0.5", "--input_frames", 2, "--forecast_frames", 2, "--batch_size", 2,
+    *FEW, "2+1:0.5", "--input_frames", 2, "--forecast_frames", 2, "--batch_size", 2,
     "--lr_schedule", "cosine", "--warmup_steps", 0, "--log_every", 1,
 ]  # fmt: skip
 
@@ -138,7 +138,7 @@ def test_a_finished_run_is_extended(tmp_path, one_stage):
     rows = rows_of(folder)
     before, after = rows[: 2 * STEPS], rows[2 * STEPS :]
     work = np.diff([row["work"] for row in rows])
-    assert work.tolist()[:2] == [1, 1]  # halves of two sequences
+    assert work.tolist()[:2] == [1.5, 1.5]  # three of four frames of two sequences
     assert work[2 * STEPS - 1 :].tolist() == [2] * 2 * STEPS
     rates = [row["learning_rate"] for row in after]
     assert rates[0] == before[-1]["learning_rate"]
