@@ -43,7 +43,7 @@ def test_into_a_pipe_and_through_a_link(tmp_path):
     reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe.npy").read_bytes()))
     reader.start()
     for name in ("pipe.npy", "link.npy"):
-        run(*command, "--image_size", *SIZE, tmp_path / name)
+        run_here(*command, "--image_size", *SIZE, tmp_path / name)
     reader.join(30)
     assert (tmp_path / "pipe.npy").is_fifo()
     assert (tmp_path / "link.npy").is_symlink()
@@ -71,7 +71,7 @@ def test_netcdf_by_the_script(tmp_path, rain):
     assert path.read_bytes() == before
 
 
-def test_the_example_in_short(tmp_path, rain):
+def test_the_example_in_short(tmp_path, rain, one_stage):
     """Make, train with weights, score: persistence has the CSI of the rain itself."""
     file, folder = tmp_path / "rain.npy", tmp_path / "run"
     size = ["--sequences", 10, "--frames", 6, "--image_size", *SIZE]
@@ -79,8 +79,8 @@ def test_the_example_in_short(tmp_path, rain):
     recipe = ["--loss", "mse+mae", "--loss_weights", "2:2", "5:5", "10:10", "30:30"]
     frames = ["--input_frames", 3, "--forecast_frames", 3, "--value_range", 0, 60]
     short = [
-        "--preset",
-        "small",
+        "--pretrained_model",
+        one_stage,
         "--batch_size",
         8,
         "--epoch_size",

@@ -8,7 +8,8 @@ from src.config import cli
 from src.runtime.distributed import Ranks
 from src.tools import callback, start
 from src.tools.trainer import Trainer
-from tests.scripts.conftest import TINY
+from tests.saved_runs.make import ONE_STAGE, start_checkpoint
+from tests.scripts.conftest import FEW
 
 STEPS, EPOCHS = 4, 2
 
@@ -42,9 +43,11 @@ def test_saving_and_copying_out_are_no_minutes_of_training(tmp_path, monkeypatch
 
     monkeypatch.setattr(callback.StopSignals, "listen", lambda signals: None)
     monkeypatch.setattr(callback, "time", SimpleNamespace(**vars(time) | {"perf_counter": look}))
+    start_checkpoint(tmp_path / "start.ckpt", ONE_STAGE)
     trainer = trainer_of(
-        *TINY, "--batch_size", 2, "--epoch_size", 2 * STEPS, "--epochs", EPOCHS, "--save_steps", 1,
-        "--train_path", tmp_path,
+        *FEW, "--pretrained_model", tmp_path / "start.ckpt", "--batch_size", 2,
+        "--epoch_size", 2 * STEPS, "--epochs", EPOCHS, "--save_steps", 1,
+        "--train_path", tmp_path / "run",
     )  # fmt: skip
     trainer.train(on_saved=copy_out)
     assert trainer.state.step == EPOCHS * STEPS
