@@ -1,5 +1,5 @@
 #!/bin/bash
-# Exports a checkpoint; FORMAT is MINDIR or, on an Ascend, AIR.
+# Exports a checkpoint; FORMAT is MINDIR, ONNX or, on an Ascend, AIR.
 # usage: bash scripts/run_export.sh DEVICE_ID CKPTPATH BATCHSIZE FORMAT [export.py options]
 set -euo pipefail
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/python.sh"
