@@ -1,16 +1,17 @@
 """Compares training recipes at equal budgets; each trial changes one thing.
 
 python benchmarks/learning.py --list
-python benchmarks/learning.py --data_path DIR --budget 0.25U --trials curriculum no_curriculum
+python benchmarks/learning.py --data_path DIR --trials curriculum no_curriculum --results mine.json
 python benchmarks/learning.py --data_path DIR --budget 1U --trials curriculum plain --seeds 1 2 3
-python benchmarks/learning.py --table --plot curves.png     # needs requirements-dev.txt
+python benchmarks/learning.py --table --plot curves.png
 
 A budget is in minutes ("5min"), in sequences ("6600seq"), or in U, which is the same on every
 machine: the multiply-accumulates of training `small` on 6,600 whole sequences (44.7 10^12; ten
 64x64 frames in and ten out). Every run trains with train.py on the digits of --data_path (default:
 the embedded ones) and is measured with test.py on the first sequences of the generated test set,
 whose digits no run is trained on. The row of a run is added to the results file as soon as it is
-measured; a benchmark that was killed continues where it stopped.
+measured, and a run that has one is not trained again: a benchmark that was killed continues where
+it stopped. The results file that comes with the project has the rows of docs/training.md.
 """
 
 import csv
@@ -332,7 +333,12 @@ def main(args):
         return
     for seed in args.seeds if not args.table else ():
         for name in args.trials:
-            if not is_done(read_rows(args.results), name, seed, args.budget):
+            if is_done(read_rows(args.results), name, seed, args.budget):
+                print(
+                    f"{name}, {args.budget}, seed {seed}: not trained, {args.results.name} has its "
+                    "row; --results names another file"
+                )
+            else:
                 add_row(args.results, run_trial(name, seed, args))
     rows = read_rows(args.results)
     show(rows)

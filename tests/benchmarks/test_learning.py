@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from src.config.presets import make_config
-from tests.scripts.conftest import ROOT
+from tests.scripts.conftest import ROOT, run_here
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import learning  # noqa: E402
@@ -44,3 +44,15 @@ def test_what_trials_are_of():
     first = learning.config_of(learning.TRIALS["curriculum"])
     assert (first.training.optimizer, first.model.group_norm) == ("adam", False)
     assert learning.config_of(learning.TRIALS["small"]) == make_config("small", {})
+
+
+def test_a_run_that_has_a_row_is_named_and_not_trained(tmp_path):
+    """Both seeds, of the results that come with the project; the file stays as it is."""
+    results = tmp_path / "learning_results.json"
+    results.write_bytes(learning.RESULTS.read_bytes())
+    options = ["--trials", "curriculum", "--seeds", 1, 3, "--results", results]
+    lines = run_here("benchmarks/learning.py", *options).stdout.splitlines()
+    end = "not trained, learning_results.json has its row; --results names another file"
+    assert lines[:2] == [f"curriculum, 0.25U, seed {seed}: {end}" for seed in (1, 3)]
+    assert lines[2].split()[:3] == ["trial", "budget", "seed"]
+    assert results.read_bytes() == learning.RESULTS.read_bytes()
