@@ -56,9 +56,13 @@ def make_network(kind, preset):
 def training_step(kind, preset):
     """The Cell of a training step and its inputs, for `compiled_graph`."""
     network, frames = make_network(kind, preset)
+    return step_of(network, preset), (frames, frames)
+
+
+def step_of(network, preset):
+    """The Cell of a training step of a network by the published recipe."""
     optimizer = optimizers.make_optimizer(network, make_config(preset, {}, "published").training)
-    step = train_step.TrainStep(loss.ForecastLoss(network, "mse"), optimizer)
-    return step, (frames, frames)
+    return train_step.TrainStep(loss.ForecastLoss(network, "mse"), optimizer)
 
 
 def forward_pass(kind, preset):

@@ -109,7 +109,8 @@ class NaiveNetwork(nn.Cell):
 
     def construct(self, inputs):
         """The forecast."""
-        return self.activate(self.head(self.forecast(self.encode(inputs)[1])))
+        outputs = self.forecast(self.encode(inputs)[1], self.forecast_frames)
+        return self.activate(self.head(outputs, inputs[:, -1:]))
 
     def encode(self, inputs):
         """The h of each layer, lists over time, and its last state; the finest layer first."""
@@ -127,10 +128,10 @@ class NaiveNetwork(nn.Cell):
             states.append(state)
         return outputs, states
 
-    def forecast(self, states):
-        """The h of each layer, lists over time, from the encoder's last states."""
+    def forecast(self, states, frames):
+        """The h of each layer, lists over so many frames, from the encoder's last states."""
         top = len(states) - 1
-        frames = [ops.zeros_like(states[top][0])] * self.forecast_frames
+        frames = [ops.zeros_like(states[top][0])] * frames
         outputs = []
         for k in range(top, -1, -1):
             frames = unroll(self.forecaster_cells[k], frames, states[k])[0]
@@ -139,8 +140,10 @@ class NaiveNetwork(nn.Cell):
                 frames = each(self.forecaster_convs[k - 1], frames)
         return outputs
 
-    def head(self, outputs):
-        """The output frames before their activation, (B, T, C, H, W)."""
+    def head(self, outputs, previous):
+        """The output frames before their activation, (B, T, C, H, W); no preset adds them to the
+        previous ones.
+        """
         frames = []
         for t in range(len(outputs[0])):
             x = outputs[0][t]
@@ -214,7 +217,7 @@ def copy_weights(naive, network):
     weights = naive.parameters_dict()
     for name, parameter in network.parameters_dict().items():
         if "_layers." not in name:
-            parameter.set_data(weights[name])
+            copy(weights[name].asnumpy(), parameter)
 
 
 def copy_cell(naive, cell):
@@ -223,14 +226,19 @@ def copy_cell(naive, cell):
     Weights that multiply an input of zeros are left out.
     """
     weight, split = naive.conv.weight.asnumpy(), naive.in_channels
-    cell.state_conv.weight.set_data(Tensor(weight[:, split:]))
+    copy(weight[:, split:], cell.state_conv.weight)
     if cell.has_input:
-        cell.input_conv.weight.set_data(Tensor(weight[:, :split]))
+        copy(weight[:, :split], cell.input_conv.weight)
     biased = cell.input_conv if cell.has_input else cell.state_conv
-    biased.bias.set_data(naive.conv.bias)
+    copy(naive.conv.bias.asnumpy(), biased.bias)
     if cell.has_norm:
-        cell.norm.gamma.set_data(naive.norm.gamma)
-        cell.norm.beta.set_data(naive.norm.beta)
+        copy(naive.norm.gamma.asnumpy(), cell.norm.gamma)
+        copy(naive.norm.beta.asnumpy(), cell.norm.beta)
     if cell.has_peepholes:
         for name in ("peephole_i", "peephole_f", "peephole_o"):
-            getattr(cell, name).set_data(getattr(naive, name))
+            copy(getattr(naive, name).asnumpy(), getattr(cell, name))
+
+
+def copy(array, parameter):
+    """Sets a parameter to a copy: an optimizer that changes one network must not change both."""
+    parameter.set_data(Tensor(array.copy()))
