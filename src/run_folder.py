@@ -103,9 +103,10 @@ def open_run_folder(path, config, overwrite, earlier):
         ours = manifest(folder)
         old = ours.owned() if ours.exists() else list(filter(earlier.is_ours, run_files(folder)))
         if old and not earlier.resumed and not overwrite:
+            way = "continue it with --resume, " if resumable_checkpoints(folder) else ""
             raise InputError(
-                f"{folder}: holds a run already ({old[0].name}): continue it with --resume, start "
-                "over with --overwrite, or give another --train_path"
+                f"{folder}: holds a run already ({old[0].name}): {way}start over with "
+                "--overwrite, or give another --train_path"
             )
         _refuse_what_is_in_the_way(folder, old, config.training.epochs, earlier.epochs_done)
         _lock(folder)

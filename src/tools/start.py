@@ -453,7 +453,10 @@ def find_resumable(resume, train_path):
         return found
     if problems:
         raise InputError(f"{folder}: no intact checkpoint to resume: {'; '.join(problems)}")
-    raise InputError(f"{folder}: has no checkpoint to resume; leave --resume out to start a run")
+    way = "leave --resume out to start a run"
+    if run_folder.manifest(folder).exists():
+        way = "its run stopped before the first; start over with --overwrite in place of --resume"
+    raise InputError(f"{folder}: has no checkpoint to resume; {way}")
 
 
 def resumed_config(found, flags):

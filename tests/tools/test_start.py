@@ -11,6 +11,7 @@ from src.config.presets import make_config
 from src.errors import InputError
 from src.model import EncoderForecaster
 from src.tools import start
+from src.tools.earlier import Earlier
 from src.tools.optimizers import make_optimizer
 from src.tools.state import TrainingState
 from tests.conftest import NARROW
@@ -58,6 +59,24 @@ def test_nothing_to_resume(tmp_path):
         start.find_resumable(True, tmp_path)
     with pytest.raises(InputError, match="resume needs .* --train_path"):
         start.find_resumable(True, None)
+
+
+def test_a_run_that_stopped_before_its_first_checkpoint(tmp_path):
+    """Nothing to resume: neither message sends to the flag that the other refuses."""
+    config = make_config("small", {})
+    run_folder.open_run_folder(tmp_path, config, False, Earlier())
+    with pytest.raises(InputError, match="start over with --overwrite in place of --resume"):
+        start.find_resumable(True, tmp_path)
+    with pytest.raises(InputError, match=r"already \(config.json\): start over with --overwrite"):
+        run_folder.open_run_folder(tmp_path, config, False, Earlier())
+    run_folder.open_run_folder(tmp_path, config, True, Earlier())
+
+
+def test_a_run_with_a_checkpoint_is_continued(folder):
+    config = make_config("small", {})
+    run_folder.manifest(folder).add(run_folder.LAST)
+    with pytest.raises(InputError, match=r"last.ckpt\): continue it with --resume, start over"):
+        run_folder.open_run_folder(folder, config, False, Earlier())
 
 
 def test_what_may_change(folder):
