@@ -19,11 +19,13 @@ from tests.saved_runs.make import ONE_STAGE, start_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILER_LINE = re.compile(r"\r?\[\d+\] Parsing: [^\n]*\n?")
-FEW = [
-    *("--image_size", "32", "32", "--input_frames", "3", "--forecast_frames", "3"),
-    *("--epoch_size", "6", "--eval_size", "3", "--pictures", "0", "--curriculum"),
+DIGITS = [
+    *("--image_size", "32", "32", "--epoch_size", "6", "--eval_size", "3"),
+    *("--pictures", "0", "--curriculum"),
 ]
-TINY = ["--preset", "small", *FEW]
+TINY = ["--preset", "small", "--input_frames", "3", "--forecast_frames", "3", *DIGITS]
+# With `one_stage`, where no preset is meant.
+FEW = ["--input_frames", "2", "--forecast_frames", "2", *DIGITS]
 
 
 class Output(NamedTuple):

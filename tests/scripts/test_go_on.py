@@ -10,18 +10,24 @@ import numpy as np
 import pytest
 
 from src import checkpoint
-from tests.scripts.conftest import FEW, TINY, run, run_here
+from tests.scripts.conftest import FEW, run, run_here
 from tests.scripts.test_bad_input import refuse
 
 STEPS = 3  # of an epoch: 6 sequences in batches of 2
-OPTIONS = [*TINY, "--batch_size", 2, "--lr_schedule", "constant", "--learning_rate", "1e-3"]
+OPTIONS = [*FEW, "--batch_size", 2, "--lr_schedule", "constant", "--learning_rate", "1e-3"]
 
 
 @pytest.fixture(scope="module")
-def four_epochs(tmp_path_factory):
+def begin(one_stage):
+    """The flags of a new run."""
+    return ["--pretrained_model", one_stage, *OPTIONS]
+
+
+@pytest.fixture(scope="module")
+def four_epochs(tmp_path_factory, begin):
     """A run of four epochs, each better than the one before it, with all of its checkpoints."""
     folder = tmp_path_factory.mktemp("four") / "run"
-    run("train.py", *OPTIONS, "--epochs", 4, "--keep", 9, "--train_path", folder)
+    run("train.py", *begin, "--epochs", 4, "--keep", 9, "--train_path", folder)
     scores = list(validations(folder).values())
     assert scores == sorted(scores, reverse=True)
     return folder
@@ -98,23 +104,23 @@ def test_epochs_of_five_digits(four_epochs, tmp_path):
     assert f"resuming from {tmp_path / 'epoch_10002.ckpt'}: epoch 10002" in result.stdout
 
 
-def test_no_limit_of_epochs(tmp_path):
+def test_no_limit_of_epochs(tmp_path, begin):
     """--epochs 0 needs another limit, which ends the run: so much work, or so many minutes."""
-    (line,) = run_here("train.py", *OPTIONS, "--epochs", 0, expect=2).stderr.splitlines()
+    (line,) = run_here("train.py", *begin, "--epochs", 0, expect=2).stderr.splitlines()
     assert "epochs is 0: a run without a limit of epochs needs --max_minutes or" in line
     for name, limit, epochs in (
         ("work", ("--max_work", 15), 3),
         ("time", ("--max_minutes", 1e-5), 1),
     ):
-        run("train.py", *OPTIONS, "--epochs", 0, *limit, "--train_path", tmp_path / name)
+        run("train.py", *begin, "--epochs", 0, *limit, "--train_path", tmp_path / name)
         state = checkpoint.load(tmp_path / name / "last.ckpt").state
         assert state["epoch"] == epochs
     assert checkpoint.load(tmp_path / "work" / "last.ckpt").state["step"] == 8  # of two sequences
 
 
 FINISHED = [
-    *FEW, "2+1:0.5", "--input_frames", 2, "--forecast_frames", 2, "--batch_size", 2,
-    "--lr_schedule", "cosine", "--warmup_steps", 0, "--log_every", 1,
+    *FEW, "2+1:0.5", "--batch_size", 2, "--lr_schedule", "cosine", "--warmup_steps", 0,
+    "--log_every", 1,
 ]  # fmt: skip
 
 
