@@ -30,7 +30,7 @@ def test_the_weights_for_rain():
     saved = json.loads((ROOT / "weights" / "rain.json").read_text())["measured"]
     loaded = checkpoint.load(ROOT / "weights" / "rain.ckpt")
     config, data = loaded.config, loaded.config.data
-    rain = RainFields(1, data.input_frames + data.forecast_frames, data.image_size)
+    rain = RainFields(11, data.input_frames + data.forecast_frames, data.image_size)
     numbers = Split(data.held_out, data.split_seed).indices(data.dataset_size, "test")
     frames = np.stack([rain.sequence(n) for n in numbers[: saved["sequences"]]])
     array = frames.astype(np.float16)[:, :, None]
