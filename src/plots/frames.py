@@ -7,6 +7,7 @@ in colours that reach as far as nearly all errors of the picture.
 """
 
 import io
+import math
 import textwrap
 from dataclasses import dataclass
 
@@ -367,6 +368,8 @@ def _canvas(rows, columns, shape, note, colors, errors):
     larger = min(LOWEST / min(height, width), WIDEST / (columns * width))
     if larger > 1:
         height, width = round(larger * height), round(larger * width)
+    # As wide as a row draws it, by the height: that of a low frame is rounded by much of itself.
+    width = math.ceil(height * shape[3] / shape[2])
     left, right, top, row_gap = 90, _bar_width(height, colors, errors), 26, 24
     inner = max(columns, 4) * (width + GAP)
     lines = textwrap.wrap(note, (left + inner + right) // PIXELS_PER_LETTER)

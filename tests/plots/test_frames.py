@@ -182,6 +182,15 @@ def test_nothing_is_cut_off(name, units, value_range, shape, rng):
             assert (edge == 255).all()
 
 
+@pytest.mark.parametrize("shape", [(18, 432), (13, 500), (109, 100), (1, 90), (300, 7)])
+def test_a_row_has_room_for_its_frames(shape, rng):
+    """More of them than are forecast, and of any shape."""
+    frames = rng.random((8, 1, *shape))
+    figure = strip_figure(frames[:4], frames[4:6], frames[6:])
+    for axes in figure.axes[:4]:
+        assert max(image.get_extent()[1] for image in axes.images) <= axes.get_xlim()[1]
+
+
 @pytest.mark.parametrize(
     ("step", "inputs", "future", "unit"),
     [
