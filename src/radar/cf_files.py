@@ -5,11 +5,12 @@ import numpy as np
 from src.errors import InputError
 from src.formats.cf.axes import has_role, mapping_names
 from src.formats.cf.times import decode_time
-from src.formats.cf.units import RAIN_RATE, UnitsError, conversion
-from src.formats.containers import open_undecoded
+from src.formats.cf.units import RAIN_RATE, UnitsError, conversion, converted
+from src.formats.containers import UNREADABLE, open_undecoded, unreadable
 from src.formats.netcdf import XarrayReader, print_once
 from src.formats.options import ReadOptions
 from src.radar.frames import AMOUNT, RATE, REFLECTIVITY, Frame, RadarGrid
+from src.radar.importers import import_optional
 
 UNITS = {RATE: RAIN_RATE, AMOUNT: "mm", REFLECTIVITY: "dBZ"}
 
@@ -51,9 +52,6 @@ class CfFile:
         values = (self.convert(values) if self.convert else values)[::down, ::right]
         return Frame(values, self.unit, self.grid, self.minutes, institution=self.institution)
 
-    def close(self):
-        """Does nothing: the file is open only while it is read."""
-
     def _find_times(self):
         times, name = self.reader.times, self.reader.grid.time_name
         if times is None or times.dtype.kind != "M":
@@ -74,7 +72,10 @@ class CfFile:
             bounds = dataset[name].values if name in dataset.variables else None
         if bounds is None:
             return None, institution
-        ends = decode_time(name, bounds, attributes).values.reshape(-1, 2)
+        try:
+            ends = decode_time(name, bounds, attributes).values.reshape(-1, 2)
+        except UNREADABLE as error:
+            raise unreadable(f"{self.path}, {name}", error) from None
         minutes = np.unique(np.diff(ends) / np.timedelta64(1, "m"))
         return float(minutes[0]) if len(minutes) == 1 else None, institution
 
@@ -95,8 +96,7 @@ def _meaning(grid, path):
 
 def _radar_grid(grid, path):
     """The `RadarGrid`, and the steps, 1 or -1, in which rows and columns are read."""
-    import pyproj
-
+    pyproj = import_optional("pyproj", path)
     y, x = (_along(grid, dim, path) for dim in grid.dims[2:])
     names = mapping_names(grid.attributes.get("grid_mapping"))
     mapping = next((grid.referenced[name] for name in names if name in grid.referenced), None)
@@ -125,11 +125,9 @@ def _along(grid, dim, path):
 def _in_metres(axis, path):
     units = str(axis.attributes.get("units", ""))
     try:
-        convert = conversion(units, "m")
+        return converted(axis.values.astype(np.float64), units, "m")
     except UnitsError:
         raise InputError(
             f"{path}: {axis.dims[0]} has the units {units or 'none'}; metres, or longitudes in "
             "degrees, are needed"
         ) from None
-    values = axis.values.astype(np.float64)
-    return convert(values) if convert else values

@@ -79,9 +79,6 @@ class PublishedFile:
         """The file's `Frame`; there is only k = 0."""
         return _guarded(self.path, self._read)
 
-    def close(self):
-        """Does nothing: the file is open only while it is read."""
-
     def _read(self):
         importer = getattr(import_pysteps(f"{self.path}:").io.importers, self.importer)
         source = str(self.path)

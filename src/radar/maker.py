@@ -147,12 +147,9 @@ def _places(paths, choices, bad):
 
 def _frames(places, choices, bad):
     """Yields the time and the `Frame` of each place; one that cannot be used is reported."""
-    first, before = None, None
+    first = None
     with progress(len(places), "frames", unit="frames") as bar:
         for time, file, k in places:
-            if before not in (None, file):
-                before.close()
-            before = file
             try:
                 frame = file.read(k)
                 first = first or (frame, file.path)

@@ -231,6 +231,17 @@ def test_cf_amounts_of_an_interval_with_gaps(tmp_path):
     assert file.times[1] == np.datetime64("2020-01-01T00:20")
 
 
+def test_cf_with_damaged_bounds_is_refused(tmp_path):
+    """Three ends of an interval."""
+    rain = {"rr": (("time", "y", "x"), np.ones((1, 2, 2)), {"units": "mm"})}
+    ends = {"ends": (("time", "three"), np.zeros((1, 3)))}
+    axes = {name: (name, [0.0, 1.0], {"units": "km"}) for name in "yx"}
+    time = {"time": ("time", [0.0], {"units": "hours since 2020-01-01", "bounds": "ends"})}
+    xarray.Dataset(rain | ends, axes | time).to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(InputError, match="a.nc, ends: cannot be read"):
+        open_file(tmp_path / "a.nc")
+
+
 def test_cf_of_one_frame_takes_its_time_from_its_name(tmp_path):
     values = {"rr": (("y", "x"), np.ones((2, 2), np.float32), {"units": "mm/h"})}
     axes = {name: (name, [0.0, 1.0], {"units": "km"}) for name in "yx"}
