@@ -367,7 +367,7 @@ def _canvas(rows, columns, shape, note, colors, errors):
     height, width = _panel_size(*shape[2:], PANEL)
     larger = min(LOWEST / min(height, width), WIDEST / (columns * width))
     if larger > 1:
-        height, width = round(larger * height), round(larger * width)
+        height = round(larger * height)
     # As wide as a row draws it, by the height: that of a low frame is rounded by much of itself.
     width = math.ceil(height * shape[3] / shape[2])
     left, right, top, row_gap = 90, _bar_width(height, colors, errors), 26, 24
