@@ -238,16 +238,16 @@ def test_two_ranks_measure_what_one_process_measures(one, measured, tmp_path, se
     run_here("test.py", *measuring(one, sequences, tmp_path / "one.json"))
     assert result.stdout.count("mse per frame") == 2  # of two measurements, by rank 0 alone
     paths = folder / f"{sequences}.json", tmp_path / "one.json"
-    ours, theirs = (json.loads(path.read_text()) for path in paths)
-    assert ours["sequences"] == theirs["sequences"] == sequences
+    by_two, by_one = (json.loads(path.read_text()) for path in paths)
+    assert by_two["sequences"] == by_one["sequences"] == sequences
     for name in ("mse", "mae", "ssim", "psnr", "ssim_uint8"):
-        np.testing.assert_allclose(ours["per_frame"][name], theirs["per_frame"][name], rtol=1e-6)
-    for name, scores in theirs["baselines"].items():
-        assert ours["baselines"][name] == pytest.approx(scores, rel=1e-12)
-    assert ours["scores"]["observed"] == theirs["scores"]["observed"]
-    for name, scores in theirs["scores"]["forecasts"].items():
+        np.testing.assert_allclose(by_two["per_frame"][name], by_one["per_frame"][name], rtol=1e-6)
+    for name, scores in by_one["baselines"].items():
+        assert by_two["baselines"][name] == pytest.approx(scores, rel=1e-12)
+    assert by_two["scores"]["observed"] == by_one["scores"]["observed"]
+    for name, scores in by_one["scores"]["forecasts"].items():
         for score, values in (scores["at"]["9"] | {"mae": scores["mae"]}).items():
-            found = ours["scores"]["forecasts"][name]
+            found = by_two["scores"]["forecasts"][name]
             found = (found["at"]["9"] | found)[score]
             np.testing.assert_allclose(
                 np.array(found, float),
