@@ -264,25 +264,12 @@ class DataConfig(Checked):
         length=2,
         belongs_to="dataset",
     )
-    auto_range: bool = found(
-        "whether value_range was auto",
-        default=False,
-    )
-    fill: float | None = found(
-        "value that the network reads where data are missing",
-    )
-    units: str | None = found(
-        "units of the dataset's values",
-    )
-    frequency: str | None = found(
-        "rule of the times of the dataset's frames",
-    )
-    found_variable: str | None = found(
-        "name of the variable of the dataset's values",
-    )
-    standard_name: str | None = found(
-        "the variable's standard name, as of CF",
-    )
+    auto_range: bool = found("whether value_range was auto", default=False)
+    fill: float | None = found("value that the network reads where data are missing")
+    units: str | None = found("units of the dataset's values")
+    frequency: str | None = found("rule of the times of the dataset's frames")
+    found_variable: str | None = found("name of the variable of the dataset's values")
+    standard_name: str | None = found("the variable's standard name, as of CF")
     levels: tuple[str, ...] | None = found(
         "levels of the dataset's values, such as 'pressure 500 hPa'",
         may_be_empty=True,
@@ -322,15 +309,11 @@ class DataConfig(Checked):
         inherited="with_dataset",
         in_graph=False,
     )
-    dataset_crc: int | None = found(
-        "fingerprint of the dataset for which the split was made",
-    )
+    dataset_crc: int | None = found("fingerprint of the dataset for which the split was made")
     read_by: str | None = found(
         "version of this project that read the dataset when the run began; none: before 0.3.0",
     )
-    dataset_size: int | None = found(
-        "number of the dataset's frames or sequences",
-    )
+    dataset_size: int | None = found("number of the dataset's frames or sequences")
     num_digits: tuple[int, ...] = option(
         (2,),
         "digits in a sequence; of several numbers, each sequence takes one at random",
