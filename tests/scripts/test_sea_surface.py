@@ -7,7 +7,7 @@ import iris_sample_data
 import numpy as np
 import xarray as xr
 
-from tests.scripts.conftest import run, run_here
+from tests.scripts.conftest import ROOT, run, run_here
 
 RECORD = Path(iris_sample_data.path) / "ostia_monthly.nc"
 
@@ -16,10 +16,8 @@ def test_the_example_in_short(tmp_path):
     """Land stays missing, the climatology is of the months, and the forecast's months are the two
     after the record's last; before any training that helps a residual network is persistence.
     """
-    options = ["--preset", "small", "--dataset", RECORD, "--value_range", "auto", "--missing"]
-    options += ["mask", "--pad", "--input_frames", 4, "--forecast_frames", 2, "--held_out", 0.2]
-    options += ["--residual", "--output_activation", "identity", "--loss", "mse", "--pictures", 1]
-    options += ["--learning_rate", 1e-9, "--epoch_size", 8, "--epochs", 1, "--curriculum"]
+    options = ["--config", ROOT / "examples/sea_surface.json", "--dataset", RECORD]
+    options += ["--learning_rate", 1e-9, "--epoch_size", 8, "--max_work", 8, "--pictures", 1]
     trained = run("train.py", *options, "--train_path", tmp_path / "sst")
     assert "train split (15 windows of 6 frames, 2006-04-16T00:00 to 2007-11-16T00:00)" in (
         trained.stdout
