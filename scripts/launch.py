@@ -29,18 +29,20 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from src.config import cli  # noqa: E402
+from src.errors import InputError  # noqa: E402
 from src.runtime import signals  # noqa: E402
 
-MSRUN_FLAGS = (
-    "worker_num",
-    "local_worker_num",
-    "master_addr",
-    "master_port",
-    "node_rank",
-    "log_dir",
-    "cluster_time_out",
-    "bind_core",
-)
+MSRUN_FLAGS = {
+    "worker_num": "devices of all hosts (default: of this one)",
+    "local_worker_num": "devices of this host (default: 1)",
+    "master_addr": "address of host 0",
+    "master_port": "a port that is free on host 0 (default, on a single host: found)",
+    "node_rank": "number of this host",
+    "log_dir": "folder for the ranks' logs (default: log)",
+    "cluster_time_out": "seconds in which all hosts have to start",
+    "bind_core": "whether each rank is bound to cores of its own, True or False",
+}
+NUMBERS = ("worker_num", "local_worker_num", "master_port", "node_rank", "cluster_time_out")
 SCHEDULER = "the scheduler"
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 0.1
@@ -57,32 +59,26 @@ FRAMEWORK_LINE = re.compile(r"\[(INFO|WARNING)\] \w+\(\d+,")
 
 def parse(argv):
     """Splits the command line into a dict of msrun's flags and the script with its arguments."""
-    flags, rest, arguments = {}, [], iter(argv)
-    for argument in arguments:
-        name, equals, value = argument.removeprefix("--").partition("=")
-        if argument.startswith("--") and name in MSRUN_FLAGS:
-            flags[name] = value if equals else next(arguments, "")
-        else:
-            rest.append(argument)
-    if not rest or rest[0] in ("-h", "--help"):
-        sys.exit(__doc__)
-    for name in ("worker_num", "local_worker_num", "node_rank", "master_port"):
-        if not flags.get(name, "1").isdecimal():
-            usage_error(f"{name} is {flags[name]!r}: it must be a whole number")
+    parser = cli.Parser(__doc__)
+    for name, text in MSRUN_FLAGS.items():
+        kind = cli.whole_number(at_least=0) if name in NUMBERS else str
+        parser.add_argument(f"--{name}", type=kind, help=text)
+    found, rest = parser.parse_known_args(argv)
+    if not rest or rest[0].startswith("-"):
+        parser.error("the script to start is missing, such as train.py")
+    flags = {
+        name: str(v) for name, v in vars(found).items() if name in MSRUN_FLAGS and v is not None
+    }
     local = flags.setdefault("local_worker_num", "1")
     if not 1 <= int(local) <= int(flags.setdefault("worker_num", local)):
-        usage_error(f"local_worker_num is {local}: it must be at least 1 and at most worker_num")
+        raise InputError(
+            f"local_worker_num is {local}: it must be at least 1 and at most worker_num"
+        )
     if local == flags["worker_num"]:
         flags.setdefault("master_port", free_port())
     elif "master_addr" not in flags or "node_rank" not in flags:
-        usage_error("several hosts need --master_addr and --node_rank")
+        raise InputError("several hosts need --master_addr and --node_rank")
     return flags, rest
-
-
-def usage_error(message):
-    """Prints one line and exits with code 2."""
-    print(f"launch.py: {message}", file=sys.stderr)
-    sys.exit(2)
 
 
 def free_port():
@@ -109,11 +105,15 @@ class Job:
         self.shown = 0
 
     def start(self):
-        """Lets msrun start the processes; if it fails, exits with the last line of its log."""
+        """Lets msrun start the processes; raises `InputError` with the last line of its log if it
+        fails.
+        """
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            usage_error(f"{self.logs}: cannot be written (log_dir): {error.strerror}")
+            raise InputError(
+                f"{self.logs}: cannot be written (log_dir): {error.strerror}"
+            ) from None
         signals.on_stop(self.pass_on)
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         binaries = str(Path(sys.executable).parent)
@@ -139,7 +139,7 @@ class Job:
             sys.exit(128 + self.signal)
         if code:
             self.end()
-            usage_error(f"msrun failed: {last_line(own_log)}")
+            raise InputError(f"msrun failed: {last_line(own_log)}")
 
     def pass_on(self, number, frame):
         """Handles a signal: the first asks all ranks to save and stop, a later one kills them."""

@@ -133,6 +133,25 @@ def test_arguments(tmp_path, trained, script, options, message):
     assert message in line
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("", "the script to start is missing"),
+        ("--surplus 1 train.py", "the script to start is missing"),
+        (
+            "--local_worker_num two train.py",
+            "--local_worker_num: invalid whole number value: 'two'",
+        ),
+        ("--local_worker_num 0 train.py", "local_worker_num is 0: it must be at least 1"),
+        ("--worker_num 4 train.py", "several hosts need --master_addr and --node_rank"),
+    ],
+)
+def test_arguments_of_a_launch(tmp_path, options, message):
+    line = refuse(tmp_path, "scripts/launch.py", *options.split())
+    assert line.startswith("launch.py: ")
+    assert message in line
+
+
 def test_outputs_that_cannot_be_written(tmp_path, trained):
     """Below a file there is no folder, even for root."""
     (tmp_path / "file").write_text("mine")
