@@ -18,7 +18,7 @@ from src.runtime import signals
 from src.runtime.distributed import Ranks
 from src.runtime.files import move
 from src.tools.best_by import BestBy
-from src.tools.lr_schedule import PLATEAU_PATIENCE, learning_rate
+from src.tools.optimizers import PLATEAU_PATIENCE, learning_rate
 
 # The metrics of every validation; each has a column val_... in metrics.csv.
 VALIDATION_METRICS = ("mse", "mae", "ssim")

@@ -18,7 +18,6 @@ from src.evaluation import evaluate
 from src.evaluation.verification import Verification
 from src.runtime import compile_cache
 from src.tools import best_by, callback, loss, optimizers, profiling, recorder, train_step
-from src.tools.lr_schedule import BY_PROGRESS
 
 EPOCHS_AT_ONCE = 1000
 
@@ -246,7 +245,7 @@ def run_epochs(model, callbacks, config, train_source, state, ranks):
 def describe_extension(training, state):
     """How an extended run goes on, for the log."""
     rate, name = state.extended_rate, training.lr_schedule
-    if name in BY_PROGRESS:
+    if name in optimizers.BY_PROGRESS:
         return (
             f"in its last phase; the learning rate falls from {rate:.3g} to 0 along half a cosine "
             "over what was added; --learning_rate sets another to fall from"

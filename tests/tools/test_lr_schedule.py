@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from src.config.schema import TrainingConfig
-from src.tools.lr_schedule import learning_rate
+from src.tools.optimizers import learning_rate
 
 
 def rates(points, **settings):
