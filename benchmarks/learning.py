@@ -29,7 +29,7 @@ from src.config import cli
 from src.config.presets import make_config
 from src.config.schema import Stage
 from src.errors import InputError
-from src.tools import start
+from src.tools import new_run, start
 
 U = 6600
 RESULTS = Path(__file__).with_name("learning_results.json")
@@ -183,7 +183,7 @@ def config_of(trial):
     parser = cli.Parser("")
     cli.add_config_flags(parser)
     args = parser.parse_args(["--preset", trial.preset, *trial.flags.split()])
-    config, _ = start.new_config(start.given_flags(args), "CPU")
+    config, _ = new_run.new_config(start.given_flags(args), "CPU")
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **trial.network))
 
 

@@ -15,7 +15,7 @@ from src.config.presets import make_config
 from src.convert import conversion, layout, pytorch
 from src.errors import InputError
 from src.model import EncoderForecaster
-from src.tools import start
+from src.tools import new_run, start
 from tests.published_networks import Published2020, Published2022
 from tests.scripts.conftest import run
 
@@ -77,7 +77,7 @@ def test_training_starts_from_it_and_does_not_resume(converted):
     args = cli.Parser("")
     cli.add_config_flags(args)
     loaded = checkpoint.load(converted)
-    config, _ = start.new_config(start.given_flags(args.parse_args([])), "CPU", loaded)
+    config, _ = new_run.new_config(start.given_flags(args.parse_args([])), "CPU", loaded)
     checkpoint.check_same_network(loaded, config)
     with pytest.raises(InputError, match="start from it with --pretrained_model"):
         start.resumed_config(loaded, {})

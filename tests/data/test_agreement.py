@@ -17,7 +17,7 @@ from src.forecast.prediction import sequences_of_input
 from src.forecast.predictor import Predictor
 from src.formats.options import ReadOptions
 from src.formats.writers import write_netcdf
-from src.tools.start import new_config, resolve_dataset
+from src.tools.new_run import new_config, resolve_dataset
 
 FRAMES = {"input_frames": 3, "forecast_frames": 2}
 RANGE = (0.0, 100.0)

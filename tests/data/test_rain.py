@@ -10,7 +10,7 @@ from src.data import rain
 from src.data.sources import evaluation_source, training_sources
 from src.errors import InputError
 from src.evaluation import report
-from src.tools.start import resolve_dataset
+from src.tools.new_run import resolve_dataset
 
 FRAMES = {"input_frames": 3, "forecast_frames": 2}
 

@@ -14,7 +14,7 @@ from src.data.sources import evaluation_source, mean_image_source, training_sour
 from src.data.splits import split_by_time
 from src.errors import InputError
 from src.formats.cf.times import time_order
-from src.tools.start import resolve_dataset
+from src.tools.new_run import resolve_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = {"input_frames": 3, "forecast_frames": 2}

@@ -16,7 +16,7 @@ from src.data.sources import evaluation_source, training_sources
 from src.errors import InputError
 from src.formats.options import ReadOptions
 from src.formats.writers import write_netcdf
-from src.tools.start import resolve_dataset
+from src.tools.new_run import resolve_dataset
 
 SAVED_RUNS = Path(__file__).resolve().parents[1] / "saved_runs"
 # As version 0.2.0 computed it.

@@ -10,7 +10,7 @@ from src.data.sources import evaluation_source, mean_image_source, training_sour
 from src.data.splits import SPLITS, Split
 from src.errors import InputError
 from src.evaluation.verification import mean_image
-from src.tools.start import resolve_dataset
+from src.tools.new_run import resolve_dataset
 
 FRAMES = {"input_frames": 2, "forecast_frames": 1}
 

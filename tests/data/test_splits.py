@@ -8,7 +8,7 @@ from src.config.presets import make_config
 from src.config.schema import Config
 from src.data.sources import evaluation_source, mean_image_source, training_sources
 from src.errors import InputError
-from src.tools.start import new_config, resolve_dataset
+from src.tools.new_run import new_config, resolve_dataset
 
 FRAMES = {"input_frames": 3, "forecast_frames": 2}
 DATES = {"validate_from": "2001-02-24", "test_from": "2001-02-28T00:00Z"}

@@ -11,7 +11,7 @@ from src.data.sequences import OwnSequences
 from src.data.sources import evaluation_source, training_sources
 from src.data.tiles import Tiles
 from src.errors import InputError
-from src.tools.start import resolve_dataset
+from src.tools.new_run import resolve_dataset
 
 # Each value says where it is: 10,000 n + 1,000 t + 20 y + x, of 8 sequences, 3 frames, 14 x 15.
 N, T, HEIGHT, WIDTH = 8, 3, 14, 15

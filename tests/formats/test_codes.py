@@ -9,7 +9,7 @@ from src.data.moving_mnist import MovingMNIST
 from src.data.sources import evaluation_source, training_sources
 from src.errors import InputError
 from src.formats.codes import suspected_codes, warn_of_codes
-from src.tools.start import resolve_dataset
+from src.tools.new_run import resolve_dataset
 
 COUNT = 50_000
 

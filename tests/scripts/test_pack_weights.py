@@ -13,7 +13,7 @@ from src.data.sequences import OwnSequences
 from src.data.splits import Split
 from src.evaluation.evaluate import evaluate_network
 from src.radar.rain_fields import RainFields
-from src.tools import start
+from src.tools import new_run
 from tests.scripts.conftest import run
 
 
@@ -51,5 +51,5 @@ def test_packing(trained, tmp_path):
     assert packed.config == config
     assert (tmp_path / "a.csv").read_bytes() == (trained / "metrics.csv").read_bytes()
     flags = {"preset": None, "recipe": None}
-    assert start.read_config(tmp_path / "a.json", flags) == config
+    assert new_run.read_config(tmp_path / "a.json", flags) == config
     assert json.loads((tmp_path / "a.json").read_text())["measured"]["mse"] > 0

@@ -18,7 +18,7 @@ from src.errors import InputError
 from src.export import exporter
 from src.forecast import prediction, predictor
 from src.tools import start
-from src.tools.start import resolve_dataset
+from src.tools.new_run import resolve_dataset
 from tests.scripts.conftest import run, run_here
 from tests.scripts.test_bad_input import refuse
 from tests.scripts.test_end_to_end import network_of

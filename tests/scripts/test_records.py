@@ -13,7 +13,7 @@ from src.data.sources import evaluation_source
 from src.errors import InputError
 from src.forecast import prediction, predictor
 from src.tools import start
-from src.tools.start import resolve_dataset
+from src.tools.new_run import resolve_dataset
 from tests.scripts.conftest import run, run_here
 from tests.scripts.test_bad_input import refuse
 

@@ -15,7 +15,7 @@ from src.errors import InputError
 from src.formats.netcdf import XarrayReader
 from src.formats.options import ReadOptions
 from src.formats.readers import ArrayReader
-from src.tools.start import resolve_dataset
+from src.tools.new_run import resolve_dataset
 
 SHAPE = (6, 8, 9)
 FILL_FLOAT = netCDF4.default_fillvals["f4"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.tools import epochs, start
+from src.tools import new_run
 
 FLAGS = {"preset": "small", "recipe": None, "config": None, "value_range": (0.0, 100.0)}
 FRAMES = {"input_frames": 3, "forecast_frames": 2}
@@ -15,7 +15,7 @@ FRAMES = {"input_frames": 3, "forecast_frames": 2}
 )
 def test_an_epoch_is_whole_passes_of_two_hundred_steps(windows, per_step, size):
     """59 times 27 windows are 199 steps of 8."""
-    assert epochs.epoch_size(windows, per_step) == size
+    assert new_run.epoch_size(windows, per_step) == size
 
 
 @pytest.mark.parametrize(
@@ -24,14 +24,14 @@ def test_an_epoch_is_whole_passes_of_two_hundred_steps(windows, per_step, size):
 )
 def test_validation_is_a_tenth_of_the_work(size, held_out, every):
     """A validation window is a third of a training one: 178 of 1600 + 178 are a tenth."""
-    assert epochs.eval_every(size, held_out) == every
+    assert new_run.eval_every(size, held_out) == every
     assert held_out / 3 <= 0.1 * (every * size + held_out / 3) + 1e-9
     assert every == 1 or held_out / 3 > 0.1 * ((every - 1) * size + held_out / 3)
 
 
 def config_of(path, **flags):
     flags = FLAGS | FRAMES | {"dataset": str(path)} | flags
-    return start.new_config(flags, "CPU")[0]
+    return new_run.new_config(flags, "CPU")[0]
 
 
 def test_a_short_record(tmp_path, capsys):
@@ -57,7 +57,7 @@ def test_flags_win(tmp_path, capsys):
     assert config_of(tmp_path / "r.npy", **short, eval_size=1).training.eval_every == 2
     again = FLAGS | {"preset": None}
     del again["value_range"]
-    assert start.new_config(again, "CPU", saved=config)[0] == config
+    assert new_run.new_config(again, "CPU", saved=config)[0] == config
 
 
 def test_whole_sequences(tmp_path):
