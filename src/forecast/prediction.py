@@ -19,6 +19,7 @@ from src.formats.images import holds_pictures, read_sequences
 from src.formats.readers import would_read
 from src.model import timed_network
 from src.plots import frames as pictures
+from src.plots.colours import color_scale
 from src.runtime.files import check_writable, write_atomically
 from src.runtime.manifest import Manifest
 from src.runtime.progress import progress
@@ -174,7 +175,7 @@ def predict(predictor, source, folder, batch_size, count):
     if source.grid:
         forecasts = np.load(folder / FORECAST, mmap_mode="r")
         writers.write_netcdf(folder / NETCDF, forecasts, source, frames, predictor.name)
-    colors, step = pictures.color_scale(source), lead_step(source)
+    colors, step = color_scale(source), lead_step(source)
     for n, (sequence, forecast) in enumerate(drawn):
         inputs, truth = sequence[:frames], sequence[frames:]
         images = (inputs, forecast, truth if len(truth) else None, colors, step)

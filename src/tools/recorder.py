@@ -187,7 +187,8 @@ class Pictures(Recorder):
         if not self.validation.result:
             return
         # Imported here: it takes half a second, which runs without pictures need not spend.
-        from src.plots.frames import color_scale, png_of, strip_figure
+        from src.plots.colours import color_scale
+        from src.plots.frames import png_of, strip_figure
 
         colors, normalizer = color_scale(self.source), self.source.normalizer
         step = lead_step(self.source)

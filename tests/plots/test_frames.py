@@ -11,10 +11,9 @@ from PIL import Image
 from src.data.dataset import LeadStep
 from src.data.normalizer import Normalizer
 from src.formats.cf.grid import Grid
+from src.plots.colours import ColorScale, color_scale
 from src.plots.frames import (
-    ColorScale,
     animation_frames,
-    color_scale,
     draw_animation,
     draw_strip,
     png_of,

@@ -11,7 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from src import checkpoint
 from src.data.sources import training_sources
-from src.plots.frames import ColorScale, png_of, strip_figure
+from src.plots.colours import ColorScale
+from src.plots.frames import png_of, strip_figure
 from tests.scripts.conftest import run
 
 NAMES = [f"sequence_{k}_epoch_000{e}.png" for k in (1, 2) for e in (1, 2)]

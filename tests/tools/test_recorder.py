@@ -8,7 +8,8 @@ from src import run_folder
 from src.data.moving_mnist import MovingMNIST
 from src.data.normalizer import Normalizer
 from src.data.sequences import OwnSequences
-from src.plots.frames import ColorScale, png_of, strip_figure
+from src.plots.colours import ColorScale
+from src.plots.frames import png_of, strip_figure
 from src.tools.recorder import Pictures, first_batches
 from src.tools.state import TrainingState
 
