@@ -15,24 +15,29 @@ import contextlib
 import importlib.util
 import os
 import shutil
-import sys
-import time
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from src import run_folder
 from src.cloud.storage import StoreError, join, run_subprocess, store_of
-from src.data.sources import TEST_FILE, TRAINING_FILE
+from src.cloud.transfer import (
+    Upload,
+    fetch_data,
+    fetch_run,
+    find_digits,
+    finish_fetching,
+    storage_errors,
+    warn,
+    with_retries,
+)
+from src.data.sources import TEST_FILE
 from src.errors import DiskError, InputError
-from src.runtime.files import is_hidden, scratch_folder
+from src.runtime.files import scratch_folder
 
 # The fast local disk that jobs on ModelArts and OpenI may have.
 CACHE = Path("/cache")
 C2NET_VARIABLE = "DATA_DOWNLOAD_METHOD"
 RESULT = "result.json"
-ATTEMPTS = 3
-FIRST_WAIT_SECONDS = 1
 FAILURE_MARK = "\u274c"  # c2net prints this instead of raising
 
 
@@ -139,7 +144,7 @@ def with_evaluation_job(main):
                 settings |= _test_set(args, scratch)
             main(argparse.Namespace(**{**vars(args), **settings}))
             if store:
-                with _storage("train_url"):
+                with storage_errors("train_url"):
                     store.put(settings["json"], join(args.train_url, RESULT))
 
     return run
@@ -190,7 +195,7 @@ def _job_of_urls(args, scratch):
     folder = Path(args.train_path or runs / run_folder.default_path("cloud").name)
     store = store_of(args.train_url, "train_url")
     upload = Upload(folder, store, args.train_url)
-    with _storage("train_url"):
+    with storage_errors("train_url"):
         if args.overwrite:
             shutil.rmtree(folder / run_folder.INCOMING, ignore_errors=True)
         elif finish_fetching(folder):
@@ -203,187 +208,12 @@ def _job_of_urls(args, scratch):
     return CloudJob(settings, upload)
 
 
-def fetch_run(store, url, folder):
-    """Copies a run in, all of it or nothing: part of one could be resumed by mistake.
-
-    It is copied beside its place and then gets its name in one step. If there is a folder with
-    other files in that place, the complete copy goes into it, hidden, and its files are moved from
-    there; a job that finds it there moves the rest.
-
-    Raises:
-        InputError: one of those other files has the name of one of the run's.
-    """
-    incoming = folder.with_name(f".{folder.name}.incoming")
-    shutil.rmtree(incoming, ignore_errors=True)
-    incoming.mkdir(parents=True)
-    store.fetch(url, incoming)
-    if not os.path.lexists(folder):
-        os.rename(incoming, folder)
-        return
-    for path in _files_below(incoming):
-        if os.path.lexists(folder / path) and path.name != run_folder.MANIFEST:
-            shutil.rmtree(incoming)
-            raise InputError(
-                f"{folder / path}: is there already, and {url} has a file of that name (train_url):"
-                " move it away, or give another --train_path"
-            )
-    os.rename(incoming, folder / run_folder.INCOMING)
-    finish_fetching(folder)
-
-
-def finish_fetching(folder):
-    """Moves the files of a run to their places that has been copied in; whether there were any."""
-    incoming = folder / run_folder.INCOMING
-    if not incoming.is_dir():
-        return False
-    for path in _files_below(incoming):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(incoming / path, folder / path)
-    shutil.rmtree(incoming)
-    return True
-
-
-def _files_below(folder):
-    """The files of a folder and its folders, by their paths in it."""
-    return [p.relative_to(folder) for p in sorted(folder.rglob("*")) if not p.is_dir()]
-
-
 def _resume_if_possible(args, folder):
     """The setting `resume` if the folder holds a checkpoint and no flag says otherwise, else {}."""
     if args.overwrite or args.resume or not run_folder.resumable_checkpoints(folder):
         return {}
     print(f"{folder}: holds a run: continuing it (--overwrite starts over)")
     return {"resume": True}
-
-
-def fetch_data(url, folder):
-    """Copies data in and unpacks its archives.
-
-    Raises:
-        InputError: the data are missing, or an archive is damaged.
-    """
-    store = store_of(url, "data_url")
-    with _storage("data_url"):
-        if not store.exists(url):
-            raise InputError(f"{url}: is missing or empty (data_url)")
-        print(f"copying in data: {url}", flush=True)
-        store.fetch(url, folder)
-    for archive in sorted(_visible(folder, "*.zip")):
-        print(f"unpacking {archive}", flush=True)
-        unpack(archive, archive.parent)
-
-
-def find_digits(folder, name):
-    """The topmost folder, `folder` or one in it, that holds the training digits."""
-    files = sorted(_visible(folder, f"{TRAINING_FILE}*"), key=lambda path: len(path.parts))
-    if not files:
-        raise InputError(f"{name}: holds no {TRAINING_FILE}.gz in any folder or archive")
-    return files[0].parent
-
-
-def _visible(folder, pattern):
-    """The files below a folder whose names match; none that is hidden, or in a hidden folder."""
-    found = [path.relative_to(folder) for path in folder.rglob(pattern)]
-    return [folder / path for path in found if not any(map(is_hidden, map(Path, path.parts)))]
-
-
-def unpack(archive, folder):
-    """Unpacks a zip archive into `folder`, and nothing outside it.
-
-    Raises:
-        InputError: the archive is damaged or encrypted, or an entry leads out of the folder. Then
-            nothing is unpacked, except entries before a damaged one.
-        DiskError: there is not enough room.
-    """
-    try:
-        with zipfile.ZipFile(archive) as file:
-            for entry in file.infolist():
-                target = (folder / entry.filename).resolve()
-                if not target.is_relative_to(folder.resolve()):
-                    raise InputError(f"{archive}: {entry.filename!r} leads out of its folder")
-            if sum(entry.file_size for entry in file.infolist()) > shutil.disk_usage(folder).free:
-                raise DiskError(f"{archive}: there is no room to unpack it in {folder}")
-            file.extractall(folder)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, DiskError):
-            raise
-        raise InputError(f"{archive}: cannot be unpacked: {error}") from None
-    except OSError as error:
-        raise DiskError(f"{archive}: cannot be unpacked: {error.strerror}") from None
-
-
-class Upload:
-    """Keeps a copy of a folder in a store: copies new and changed files, removes deleted ones.
-
-    A file that could not be copied is tried again the next time.
-
-    Args:
-        folder: the run's folder; it is only read.
-        store, url: where the copy is.
-    """
-
-    def __init__(self, folder, store, url):
-        self.folder = folder
-        self.store = store
-        self.url = url
-        self.done = {}
-
-    def __call__(self):
-        """Updates the copy; returns whether it is complete."""
-        return with_retries(self.copy, self.url, self.folder)
-
-    def mark_as_done(self):
-        """Marks all present files as copied."""
-        self.done = self.present()
-
-    def present(self):
-        """Time of modification and size of the folder's files by name.
-
-        The manifest is the only hidden file among them; what was set aside is not.
-        """
-        files = [p for p in sorted(self.folder.rglob("*")) if p.is_file()]
-        names = {str(path.relative_to(self.folder)): path.stat() for path in files}
-        return {
-            name: (stat.st_mtime_ns, stat.st_size)
-            for name, stat in names.items()
-            if name == run_folder.MANIFEST or not _stays_here(Path(name))
-        }
-
-    def copy(self):
-        """Tries once to update the copy. Files that were copied before a failure stay copied.
-
-        Checkpoints are copied last, because a resumed run can cut a metrics.csv that is ahead of
-        them.
-        """
-        present = self.present()
-        for name, version in sorted(present.items(), key=lambda item: item[0].endswith(".ckpt")):
-            if self.done.get(name) != version:
-                self.store.put(self.folder / name, join(self.url, name))
-                self.done[name] = version
-        for name in set(self.done) - set(present):
-            self.store.remove(join(self.url, name))
-            del self.done[name]
-
-
-def _stays_here(path):
-    """Whether a file of a run's folder, by its path in it, is of no use elsewhere."""
-    return path.parts[0] == run_folder.SET_ASIDE or any(map(is_hidden, map(Path, path.parts)))
-
-
-def with_retries(copy, url, folder):
-    """Calls `copy` up to three times until it works, with waits of 1 s and 2 s; returns whether it
-    did. If not, warns and says where the files are.
-    """
-    for attempt in range(ATTEMPTS):
-        try:
-            copy()
-            return True
-        except StoreError as error:
-            failure = error
-        if attempt + 1 < ATTEMPTS:
-            time.sleep(FIRST_WAIT_SECONDS * 2**attempt)
-    warn(f"could not copy out to {url}: {failure} ({ATTEMPTS} attempts); all files are in {folder}")
-    return False
 
 
 def is_left_to_c2net(args):
@@ -418,19 +248,3 @@ def upload_by_c2net():
     failures = [line for line in output.splitlines() if FAILURE_MARK in line]
     if failures:
         raise StoreError(failures[-1].strip(f"{FAILURE_MARK} "))
-
-
-@contextlib.contextmanager
-def _storage(argument):
-    """Turns an error of the storage or disk into an `InputError` that names the argument."""
-    try:
-        yield
-    except StoreError as error:
-        raise InputError(f"{error} ({argument})") from None
-    except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror} ({argument})") from None
-
-
-def warn(text):
-    """Prints a warning on stderr."""
-    print(f"warning: {text}", file=sys.stderr, flush=True)

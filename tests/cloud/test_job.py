@@ -4,13 +4,14 @@ import os
 import shutil
 import stat
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from src import run_folder
 from src.cloud import job as cloud
-from src.cloud import storage
+from src.cloud import storage, transfer
 from src.config import cli
 from src.errors import DiskError, InputError, StoppedError
 
@@ -21,7 +22,7 @@ DIGITS = "train-images-idx3-ubyte.gz"
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(cloud, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(transfer, "FIRST_WAIT_SECONDS", 0.01)
 
 
 def arguments(**given):
@@ -67,7 +68,7 @@ def test_data_is_copied_in_and_unpacked(tmp_path, url):
     args = arguments(data_url=url.format(store))
     with cloud.cloud_job(args) as job:
         assert job.upload is None
-        folder = cloud.Path(job.settings["data_path"])
+        folder = Path(job.settings["data_path"])
         assert contents(folder) == {name: f"data/{name}" for name in (DIGITS, "mnist_test_seq.npy")}
     assert not folder.exists()
     assert [path.name for path in store.iterdir()] == ["data.zip"]
@@ -81,7 +82,7 @@ def test_hidden_files_beside_the_data(tmp_path):
     for name in ("._data.zip", f".ipynb_checkpoints/{DIGITS}", ".ipynb_checkpoints/data.zip"):
         (store / name).write_text("no data")
     with cloud.cloud_job(arguments(data_url=str(store))) as job:
-        assert cloud.Path(job.settings["data_path"]).name == "data"
+        assert Path(job.settings["data_path"]).name == "data"
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "data/../../evil"])
@@ -90,7 +91,7 @@ def test_an_entry_that_leads_out_is_refused_and_nothing_is_unpacked(tmp_path, na
     folder.mkdir()
     archive = make_zip(tmp_path / "data.zip", DIGITS, name)
     with pytest.raises(InputError, match=f"'{name}' leads out of its folder"):
-        cloud.unpack(archive, folder)
+        transfer.unpack(archive, folder)
     assert not list(folder.iterdir())
     assert not (tmp_path / "evil").exists()
 
@@ -102,7 +103,7 @@ def test_a_link_in_an_archive_leads_nowhere(tmp_path):
     entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as file:
         file.writestr(entry, "/etc/passwd")
-    cloud.unpack(tmp_path / "data.zip", tmp_path / "folder")
+    transfer.unpack(tmp_path / "data.zip", tmp_path / "folder")
     link = tmp_path / "folder" / "link"
     assert not link.is_symlink()
     assert link.read_text() == "/etc/passwd"
@@ -162,7 +163,7 @@ def test_a_failed_upload_is_reported_and_made_up_for(tmp_path, capsys):
     run.mkdir()
     (run / "last.ckpt").write_text("1")
     store.write_text("in the way")
-    upload = cloud.Upload(run, storage.LocalStore(), str(store))
+    upload = transfer.Upload(run, storage.LocalStore(), str(store))
     assert not upload()
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
