@@ -161,6 +161,12 @@ def anchors_of(name):
     return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
+def test_folders_are_small():
+    """At most twelve modules in a folder of src, as CONTRIBUTING.md promises."""
+    for package in (ROOT / "src").rglob("__init__.py"):
+        assert len(list(package.parent.glob("*.py"))) <= 12 + 1, package.parent
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)]+)\)", prose_of(text_of(name))):
