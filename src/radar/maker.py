@@ -164,6 +164,11 @@ def _check_same(frame, path, first, first_path):
     difference = first.grid.difference(frame.grid)
     if not difference and frame.unit != first.unit:
         difference = f"{frame.unit}, not {first.unit}"
+    if not difference and frame.unit == AMOUNT and frame.minutes != first.minutes:
+        found, wanted = (
+            f"{m:g} minutes" if m else "no interval" for m in (frame.minutes, first.minutes)
+        )
+        difference = f"amounts of {found}, not {wanted}"
     if difference:
         raise InputError(f"{path}: has {difference}, as {first_path} has")
 

@@ -173,6 +173,11 @@ def other_grid(folder):
     write(folder / "7.h5", np.zeros((9, 12), np.uint16), 10)
 
 
+def other_interval(folder):
+    times = ("26-AUG-2010;05:00:00.000", "26-AUG-2010;05:15:00.000")
+    published_files.knmi(folder / "7.h5", np.zeros(SHAPE, np.uint16), *times)
+
+
 def duplicate(folder):
     write(folder / "7.h5", np.zeros(SHAPE, np.uint16), 15)
 
@@ -184,6 +189,7 @@ def other_kind(folder):
 WRONG = [
     (damage, r"7\.h5: cannot be read"),
     (other_grid, r"7\.h5: has 9x12 pixels, not 9x11, as .*9\.h5 has"),
+    (other_interval, r"7\.h5: has amounts of 15 minutes, not 5 minutes, as .*9\.h5 has"),
     (duplicate, r"7\.h5: has the time 2010-08-26T05:20:00, as .*6\.h5 has"),
     (other_kind, r"7\.h5: has no format that is known"),
 ]
