@@ -184,7 +184,8 @@ def _odim_header(path, quantity):
         kind = _text(what.get("object", "COMP"))
         if kind not in ("COMP", "IMAGE"):
             raise ValueError(f"it is an ODIM {kind}; a composite, COMP or IMAGE, can be read")
-        found = dict(_odim_quantities(file))
+        groups = list(_odim_quantities(file))
+        names, found = [name for name, _ in groups], dict(groups)
         known = [name for name in found if name in ("RATE", "ACRR", "DBZH")]
         quantity = quantity or (known[0] if len(known) == 1 else None)
         if quantity not in known:
@@ -192,6 +193,11 @@ def _odim_header(path, quantity):
                 f"{path}: has the quantities {', '.join(found) or 'none'}; one of RATE, ACRR and "
                 "DBZH can be read",
                 quantity="--quantity names it",
+            )
+        if names.count(quantity) > 1:
+            raise ValueError(
+                f"it has {quantity} {names.count(quantity)} times, of several heights or intervals "
+                "for example, and pysteps reads the last one: take files with one"
             )
         time = _odim_time(what["date"], what["time"])
         minutes, source = None, _text(what["source"]) if "source" in what else None

@@ -101,6 +101,13 @@ def test_odim_with_two_quantities_is_asked_about(tmp_path):
     assert open_file(tmp_path / "a.hdf", quantity="DBZH").read().unit == "dBZ"
 
 
+def test_odim_with_a_quantity_twice_is_refused(tmp_path):
+    """Amounts of two intervals, or two heights: pysteps takes the last without a word."""
+    published_files.odim(tmp_path / "a.hdf", BYTES, "ACRR", more=("QIND", "ACRR"))
+    with pytest.raises(InputError, match="it has ACRR 2 times"):
+        open_file(tmp_path / "a.hdf")
+
+
 def test_odim_volumes_are_refused(tmp_path):
     published_files.odim(tmp_path / "a.hdf", BYTES, kind="PVOL")
     with pytest.raises(InputError, match="it is an ODIM PVOL"):
