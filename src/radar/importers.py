@@ -28,9 +28,10 @@ INSTALL = 'pip install "numpy<2" pysteps opencv-python-headless h5py netcdf4'
 # How MeteoSwiss names a file: product, time as year, day of the year, hour and minute, interval.
 SWISS = re.compile(r"(AQC|CPC|RZC|AZC)(?:(\d{9})[A-Z0-9]{0,2})?(?:_(\d{5}))?")
 SWISS_UNITS = {"AQC": AMOUNT, "CPC": AMOUNT, "AZC": AMOUNT, "RZC": RATE}
-# How KNMI's files say that they are packed, and as what the importer takes them: factor, offset
-# and the value outside the composite.
+# How KNMI's files say what they hold and how it is packed, and as what the importer takes them:
+# factor, offset and the value outside the composite.
 KNMI_FORMULA = re.compile(r"GEO\s*=\s*([-+.\deE]+)\s*\*\s*PV\s*\+\s*([-+.\deE]+)")
+KNMI_UNITS = {"MM": "ACRR", "DBZ": "DBZH"}
 KNMI_PACKING = {"ACRR": (0.01, 0.0, 65535), "DBZH": (0.5, -32.0, 255)}
 # An ellipsoid with a shorter axis in metres is one in kilometres.
 SHORTEST_AXIS = 1e5
@@ -156,11 +157,16 @@ def _knmi_header(path, quantity):
             datetime.strptime(_text(overview[f"product_datetime_{name}"]), "%d-%b-%Y;%H:%M:%S.%f")
             for name in ("start", "end")
         )
-        parameter = _text(image.attrs["image_geo_parameter"]).upper()
-        quantity = "DBZH" if "REFLECTIVITY" in parameter or "DBZ" in parameter else "ACRR"
+        parameter = _text(image.attrs["image_geo_parameter"])
+        quantity = KNMI_UNITS.get(parameter.partition("[")[2].strip("] ").upper())
         calibration = image["calibration"].attrs
         formula = _text(calibration["calibration_formulas"])
         outside = int(np.ravel(calibration["calibration_out_of_image"])[0])
+    if quantity is None:
+        raise ValueError(
+            f"image1 holds {parameter}; accumulated precipitation in [MM] or reflectivity in [DBZ] "
+            "can be read"
+        )
     packing = KNMI_FORMULA.match(formula)
     factor, offset, expected = KNMI_PACKING[quantity]
     if not packing or outside != expected:

@@ -68,6 +68,14 @@ def test_knmi_of_an_hour(tmp_path):
     assert open_file(tmp_path / "a.h5").read().minutes == 60
 
 
+@pytest.mark.parametrize("parameter", ["ECHO_TOP_HEIGHT_[KM]", "PRECIPITATION_[MM/H]", "HAIL"])
+def test_knmi_of_something_else_is_refused(tmp_path, parameter):
+    """Packed by the same formula, it would be taken for millimetres."""
+    published_files.knmi(tmp_path / "a.h5", RAW, parameter=parameter)
+    with pytest.raises(InputError, match="image1 holds .*; accumulated precipitation"):
+        open_file(tmp_path / "a.h5")
+
+
 def test_knmi_of_unknown_packing_is_refused(tmp_path):
     published_files.knmi(tmp_path / "a.h5", RAW, formula="GEO=10^(PV/10)")
     with pytest.raises(InputError, match=r"a\.h5: cannot be read: image1 is packed by"):
