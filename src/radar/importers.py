@@ -252,6 +252,9 @@ def _fmi_header(path, quantity):
     zipped = is_gzip(path)
     with (gzip.open if zipped else open)(path, "rb") as file:
         first = file.read(1 << 12).decode("latin-1")
+    parameter = re.search(r"^#\s*param\s+(\S+)", first, re.MULTILINE)
+    if parameter and not parameter[1].endswith("Reflectivity"):
+        raise ValueError(f"it holds {parameter[1]}; CorrectedReflectivity, in dBZ, can be read")
     time = re.search(r"^#\s*obstime\s+(\d{12})", first, re.MULTILINE)
     time = time and np.datetime64(datetime.strptime(time[1], "%Y%m%d%H%M"), "s")
     return Header(time, arguments={"gzipped": zipped})

@@ -94,7 +94,7 @@ def swiss(path, numbers):
     return table[:, -1]
 
 
-def fmi(path, raw, missing=255, zipped=False):
+def fmi(path, raw, missing=255, zipped=False, parameter="CorrectedReflectivity"):
     """Raw numbers (H, W) of 8 bits: dBZ = (raw - 64) / 2, on pixels of FMI's composite."""
     import pyproj
 
@@ -106,7 +106,7 @@ def fmi(path, raw, missing=255, zipped=False):
         projection(x, y, inverse=True) for x, y in ((0, 0), (999.67 * columns, 999.67 * rows))
     )
     header = (
-        f"P5\n# obstime 201609281600\n# param CorrectedReflectivity\n# projection radar {{\n"
+        f"P5\n# obstime 201609281600\n# param {parameter}\n# projection radar {{\n"
         "# type stereographic\n# centrallongitude 25\n# centrallatitude 90\n# truelatitude 60\n"
         f"# bottomleft {low[0]:.9f} {low[1]:.9f}\n# topright {high[0]:.9f} {high[1]:.9f}\n# }}\n"
         "# metersperpixel_x 999.67\n# metersperpixel_y 999.67\n"

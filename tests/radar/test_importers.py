@@ -175,6 +175,12 @@ def test_fmi(tmp_path, zipped):
     np.testing.assert_allclose(frame.grid.y, 999.67 * (2.5 - np.arange(3)), atol=0.01)
 
 
+def test_fmi_of_something_else_is_refused(tmp_path):
+    published_files.fmi(tmp_path / "a.pgm", BYTES, parameter="HydrometeorClass")
+    with pytest.raises(InputError, match="it holds HydrometeorClass"):
+        open_file(tmp_path / "a.pgm")
+
+
 @pytest.mark.parametrize("descending", [True, False])
 def test_bom(tmp_path, descending):
     """The row with the largest y comes first, in whichever order the file has them."""
