@@ -270,6 +270,7 @@ class DataConfig(Checked):
     frequency: str | None = found("rule of the times of the dataset's frames")
     found_variable: str | None = found("name of the variable of the dataset's values")
     standard_name: str | None = found("the variable's standard name, as of CF")
+    cell_method: str | None = found("what the values are of their intervals of time, as of CF")
     levels: tuple[str, ...] | None = found(
         "levels of the dataset's values, such as 'pressure 500 hPa'",
         may_be_empty=True,

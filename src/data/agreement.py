@@ -1,7 +1,8 @@
 """What the files of a record, and a new file and a checkpoint, have to agree in.
 
-The variable, its standard name and its levels have to be the same; so have the coordinates of files
-of one record. Units may differ: the values are converted where UDUNITS knows how.
+The variable, its standard name, its levels, and whether it is a minimum or a maximum of an interval
+have to be the same; so have the coordinates of files of one record. Units may differ: the values
+are converted where UDUNITS knows how.
 """
 
 import sys
@@ -154,7 +155,9 @@ def check_identity(file, data):
 
 def identity_of(data):
     """The `Identity` of what a network was trained on."""
-    return Identity(data.found_variable, data.standard_name, data.levels, data.spacing)
+    return Identity(
+        data.found_variable, data.standard_name, data.levels, data.spacing, data.cell_method
+    )
 
 
 def settings_of(file):
@@ -166,6 +169,7 @@ def settings_of(file):
     return settings | {
         "found_variable": found.variable,
         "standard_name": found.standard_name,
+        "cell_method": found.cell_method,
         "levels": found.levels,
         "spacing": found.spacing,
     }

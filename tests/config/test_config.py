@@ -150,22 +150,28 @@ def test_the_defaults_are_one_place():
 
 # What each property of a setting means, name by name: one that is new belongs into one of these.
 PROPERTIES = {
-    ("belongs_to", "dataset"): "auto_range axes dataset_crc dataset_size fill found_variable "
-    "frequency group latitude levels longitude missing nodata pad read_by spacing "
+    ("belongs_to", "dataset"): "auto_range axes cell_method dataset_crc dataset_size fill "
+    "found_variable frequency group latitude levels longitude missing nodata pad read_by spacing "
     "standard_name test_from tile time time_from_name transform units validate_from "
     "value_range variable wet_sampling window_stride",
     ("inherited", "always"): "forecast_frames image_size input_frames num_digits",
     ("inherited", "with_dataset"): "dataset held_out missing pad split_seed transform value_range",
     ("inherited", "with_file"): "axes group latitude longitude nodata test_from time "
     "time_from_name validate_from variable window_stride",
-    ("found_in_dataset", True): "auto_range channels dataset_crc dataset_size epoch_size fill "
+    (
+        "found_in_dataset",
+        True,
+    ): "auto_range cell_method channels dataset_crc dataset_size epoch_size fill "
     "found_variable frequency image_size levels read_by spacing standard_name units",
     ("may_change", True): "data_path dataset epochs keep learning_rate log_every max_minutes "
     "max_work num_parallel_workers pictures recompute save_every save_steps sink_size "
     "tensorboard",
     ("reads_file", True): "axes group latitude longitude nodata pad time time_from_name variable",
     ("is_path", True): "data_path dataset pretrained_model",
-    ("in_graph", False): "auto_range axes best_by data_path dataset dataset_crc dataset_size "
+    (
+        "in_graph",
+        False,
+    ): "auto_range axes best_by cell_method data_path dataset dataset_crc dataset_size "
     "decay_start early_stop epoch_size epochs eval_every eval_size fill found_variable "
     "frequency group held_out keep latitude learning_rate levels log_every longitude "
     "lr_schedule max_minutes max_work nodata num_digits num_parallel_workers pictures "

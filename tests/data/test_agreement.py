@@ -157,7 +157,7 @@ def test_units_that_are_no_text(tmp_path):
 
 def from_before(config):
     """The configuration as a version wrote it that did not store what its dataset holds."""
-    names = ("found_variable", "standard_name", "levels", "spacing", "dataset_size")
+    names = ("found_variable", "standard_name", "cell_method", "levels", "spacing", "dataset_size")
     return dataclasses.replace(
         config, data=dataclasses.replace(config.data, **dict.fromkeys(names))
     )
@@ -268,6 +268,10 @@ def test_files_in_several_units(tmp_path, capsys):
         Record(tmp_path, ReadOptions())
 
 
+def of_interval(methods):
+    return dataset_of(name="t", units="K", standard_name="air_temperature", cell_methods=methods)
+
+
 WIND = {"name": "u10", "units": "m s-1"}
 
 
@@ -296,6 +300,16 @@ OTHERS = [
     ),
     (at_level(TEMPERATURE, "level", 3), at_level(TEMPERATURE, "level", 4), "level 4, not level 3"),
     (
+        of_interval("time: maximum within days"),
+        of_interval("area: mean time: minimum (interval: 1 h)"),
+        "the minimum over each interval of time, not the maximum",
+    ),
+    (
+        of_interval("time: lat: lon: mean"),
+        of_interval("time: maximum"),
+        "the maximum over each interval of time, not the mean",
+    ),
+    (
         TEMPERATURE.expand_dims(depth=[0.5], axis=1),
         TEMPERATURE.expand_dims(depth=[10.0], axis=1),
         "depth 10, not depth 0.5",
@@ -323,6 +337,9 @@ SAME = [
         at_level(TEMPERATURE, "plev", 50000.0, "Pa"),
     ),
     (at_level(TEMPERATURE, "height", 2.0, "m"), TEMPERATURE),
+    (of_interval("time: maximum"), TEMPERATURE),
+    (of_interval("time: mean"), of_interval("time: point")),
+    (of_interval("area: mean"), of_interval("time: maximum")),
     (at_level(TEMPERATURE, "step", 3, "hours"), at_level(TEMPERATURE, "step", 6, "hours")),
     (at_level(TEMPERATURE, "orbit", 17), at_level(TEMPERATURE, "orbit", 18)),
     (TEMPERATURE.assign(altitude=((), 500.0)), TEMPERATURE.assign(altitude=((), 850.0))),

@@ -17,6 +17,10 @@ WATER = re.compile(
     r"precip|(?<!ter)(?<!t)rain|snow|drizzle|evapo|runoff|water|lwe_|\b(tp|pr)\b", re.I
 )
 ROLES = ("rows", "columns")
+# What CF's cell_methods say of a value and its interval; of these an amount and a rate, or a mean
+# and a value at one time, are still the same thing.
+CELL_METHODS = re.compile(r"((?:\w+:\s+)+)(\w+)")
+PLAIN_METHODS = ("mean", "point", "sum")
 KILOMETRES_PER_DEGREE = 111.2
 
 
@@ -77,6 +81,13 @@ class Grid:
         return name if is_known(name) else None
 
     @property
+    def cell_method(self):
+        """What the values are of their intervals of time, such as "maximum", or None."""
+        time = {self.time_name, self.dims[0], "time"}
+        found = CELL_METHODS.findall(str(self.attributes.get("cell_methods", "")))
+        return next((method for names, method in found if time & set(names.split(": "))), None)
+
+    @property
     def is_water(self):
         """Whether the variable is named as rain, snow or other water."""
         names = (self.variable, self.standard_name, self.attributes.get("long_name"))
@@ -86,7 +97,7 @@ class Grid:
         """What the values are, as an `Identity`, with or without their spacing."""
         levels = tuple(sorted(_in_words(name, axis) for name, axis in self.levels.items()))
         found = self._spacing() if spacing else None
-        return Identity(self.variable, self.standard_name, levels, found)
+        return Identity(self.variable, self.standard_name, levels, found, self.cell_method)
 
     def _spacing(self):
         """The spacing of rows and of columns in words, as far as it is known."""
@@ -177,17 +188,24 @@ class Identity:
         standard_name: its name in the CF table.
         levels: its levels in words, such as "pressure 500 hPa".
         spacing: the spacing of rows and of columns in words, such as "rows -0.25 degrees_north".
+        cell_method: what the values are of their intervals of time, such as "maximum".
     """
 
     variable: str | None = None
     standard_name: str | None = None
     levels: tuple[str, ...] | None = None
     spacing: tuple[str, ...] | None = None
+    cell_method: str | None = None
 
     def difference(self, other):
-        """How another's variable, standard name or levels differ, in words; "" if not known to."""
+        """How another's variable, standard name, method or levels differ, in words; "" if not
+        known to.
+        """
         if not self._has_same_variable(other):
             return f"{other._named()}, not {self._named()}"
+        methods = [each.cell_method for each in (other, self)]
+        if None not in methods and len({m not in PLAIN_METHODS and m for m in methods}) > 1:
+            return "the {} over each interval of time, not the {}".format(*methods)
         pairs = _pairs(self.levels, other.levels)
         return next((f"{b}, not {a}" for a, b in pairs if not _agree(a, b, 1e-5)), "")
 
