@@ -75,6 +75,11 @@ def open_file(path, kind=None, quantity=None, variable=None, time_from_name=None
         InputError: the file cannot be read, or its time is unknown.
     """
     kind = kind or find_format(path)
+    for name, value, meant in (("quantity", quantity, "odim"), ("variable", variable, CF)):
+        if value and kind != meant:
+            raise InputError(
+                f"{path}: has the format {kind}, and {name} {value} is for {meant}: leave it out"
+            )
     if kind == CF:
         return CfFile(path, variable, time_from_name)
     file = PublishedFile(path, kind, quantity)

@@ -116,6 +116,13 @@ def test_odim_with_a_quantity_twice_is_refused(tmp_path):
         open_file(tmp_path / "a.hdf")
 
 
+@pytest.mark.parametrize("given", [{"quantity": "RATE"}, {"variable": "rain"}])
+def test_what_is_for_another_format_is_refused(tmp_path, given):
+    published_files.knmi(tmp_path / "a.h5", RAW)
+    with pytest.raises(InputError, match=r"a\.h5: has the format knmi, and (quantity|variable) "):
+        open_file(tmp_path / "a.h5", **given)
+
+
 def test_odim_volumes_are_refused(tmp_path):
     published_files.odim(tmp_path / "a.hdf", BYTES, kind="PVOL")
     with pytest.raises(InputError, match="it is an ODIM PVOL"):
