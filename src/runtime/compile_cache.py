@@ -1,4 +1,4 @@
-"""A cache of compiled training graphs, so that later starts skip most of the compilation.
+"""A cache of a training's compiled graphs, so that later starts skip most of the compilation.
 
 MindSpore's own cache checks only whether the source files are the same, those that the script in
 execution imports, not the settings that a graph was built from; so each set of settings has a
@@ -80,45 +80,44 @@ def _users_folder():
         return None
 
 
-def compile_steps(steps, inputs, settings, folder):
-    """Compiles training steps or loads their graphs from the cache; call it once in a process.
+def compile_graphs(graphs, settings, folder):
+    """Compiles Cells or loads their graphs from the cache; call it once in a process.
 
     New graphs are written to a temporary folder that gets its final name when it is complete, so
     neither a killed process nor two at the same time leave incomplete graphs.
 
     Args:
-        steps: the Cells to compile, one for each remaining horizon of the run.
-        inputs: tensors with the shapes of the Cells' inputs.
-        settings: the settings that the Cells depend on, as `Config.graph_settings` returns them.
+        graphs: pairs of a Cell to compile and a list of tensors with the shapes of its inputs.
+        settings: all that the graphs depend on, beside what `key_of` knows, as values of JSON.
         folder: the folder of the cache, as `open_folder` returns it.
 
     Returns:
         Whether the graphs were in the cache.
     """
     if folder is None:
-        _compile(steps, inputs)
+        _compile(graphs)
         return False
     place = folder / key_of(settings)
     found = _is_intact(place)
     if found:
         os.utime(place / SUM)
         with _cached_in(place):
-            _compile(steps, inputs)
+            _compile(graphs)
     else:
         shutil.rmtree(place, ignore_errors=True)
-        _compile_into(place, steps, inputs)
+        _compile_into(place, graphs)
     prune(folder, keep=place)
     return found
 
 
-def _compile_into(place, steps, inputs):
+def _compile_into(place, graphs):
     with (
         scratch_folder(within=place.parent, prefix="new-") as scratch,
         open(scratch / LOCK, "w") as lock,
     ):
         _is_free(lock)
         with _cached_in(scratch):
-            _compile(steps, inputs)
+            _compile(graphs)
         (scratch / LOCK).unlink()
         (scratch / SUM).write_text(str(_sum_of(scratch)))
         with contextlib.suppress(OSError):  # another training was faster
@@ -165,15 +164,15 @@ def _is_free(lock):
     return True
 
 
-def _compile(steps, inputs):
+def _compile(graphs):
     """MindSpore's cache looks for the files that a graph depends on by making every module anew
     that ours import; in `sys`, that would undo what was assigned there.
     """
     assigned = dict(vars(sys))
     try:
-        for step in steps:
-            step.set_train()
-            step.compile(*inputs)
+        for cell, inputs in graphs:
+            cell.set_train()
+            cell.compile(*inputs)
     finally:
         vars(sys).update(assigned)
 

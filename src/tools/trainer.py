@@ -162,9 +162,11 @@ class Trainer:
         return means | {"csi": best_by.mean_csi(scores)}
 
     def compile(self, cache_folder):
-        """Compiles the steps of the remaining horizons and prints how long that took.
+        """Compiles the steps of the remaining horizons, and the network as validation runs it, and
+        prints how long that took.
 
-        In sink mode each is compiled with its first batch instead.
+        In sink mode each step is compiled with its first batch instead, and with several ranks the
+        network with its first validation.
         """
         if has_sink_mode():
             print("each training graph is compiled with its first steps", flush=True)
@@ -180,12 +182,15 @@ class Trainer:
         size = config.model.channels, *config.training_size
         sequences = config.training.sequences_per_step(1)
         batch = [ops.zeros((sequences, frames, *size)) for frames in counts]
-        found = compile_cache.compile_steps(
-            steps,
-            batch,
-            config.graph_settings(len(steps)),
-            None if self.ranks.size > 1 else cache_folder,
-        )
+        graphs, settings = [(step, batch) for step in steps], config.graph_settings(len(steps))
+        if self.ranks.size == 1:
+            source, size = self.validation_source, config.eval_batch_size
+            shape = evaluate.batch_shape(source, size, data.input_frames)
+            graphs.append((self.network, [ops.zeros(shape)]))
+            settings["validation"] = shape
+        else:
+            cache_folder = None
+        found = compile_cache.compile_graphs(graphs, settings, cache_folder)
         origin = ", from the cache" if found else ""
         print(f"compiled in {time.perf_counter() - begin:.1f} s{origin}", flush=True)
 

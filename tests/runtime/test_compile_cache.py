@@ -21,7 +21,7 @@ import mindspore as ms
 from src.runtime import compile_cache, device
 device.set_up("CPU")
 layer, x = ms.nn.Dense(2, 3), ms.ops.zeros((1, 2))
-print(compile_cache.compile_steps([layer], [x], {}, Path(sys.argv[1])))
+print(compile_cache.compile_graphs([(layer, [x])], {}, Path(sys.argv[1])))
 """
 
 
