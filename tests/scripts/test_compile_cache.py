@@ -8,14 +8,14 @@ import pytest
 from src import checkpoint
 from src.config.presets import make_config
 from src.runtime import compile_cache
-from tests.scripts.conftest import TINY, run, run_here
+from tests.scripts.conftest import FEW, run, run_here
 
 
-def train(folder, cache, *flags):
+def train(folder, cache, start, *flags):
     """A run's weights, its seconds of compiling, and whether the graph was in the cache."""
     result = run(
         "train.py", "--train_path", folder, "--epochs", 1, "--batch_size", 2,
-        "--compile_cache", cache, *TINY, *flags,
+        "--compile_cache", cache, "--pretrained_model", start, *FEW, *flags,
     )  # fmt: skip
     seconds, origin = re.search(r"compiled in ([0-9.]+) s(.*)", result.stdout).groups()
     weights = {k: v.tobytes() for k, v in checkpoint.load(folder / "last.ckpt").weights.items()}
@@ -23,10 +23,10 @@ def train(folder, cache, *flags):
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """A cache with one graph, and the seconds that it took to compile."""
+def compiled(tmp_path_factory, one_stage):
+    """A cache with the graphs of a run, and the seconds that they took to compile."""
     folder = tmp_path_factory.mktemp("cache")
-    _, seconds, found = train(folder / "run", folder / "graphs")
+    _, seconds, found = train(folder / "run", folder / "graphs", one_stage)
     assert not found
     return folder / "graphs", seconds
 
@@ -34,7 +34,8 @@ def compiled(tmp_path_factory):
 def test_a_cached_graph_trains_the_same_bits_three_times_sooner(compiled, tmp_path):
     """With other weights, data and rate than it was compiled with; a damaged one is not used."""
     cache = shutil.copytree(compiled[0], tmp_path / "graphs")
-    other = ("--seed", 2, "--learning_rate", "1e-3")
+    trained = compiled[0].parent / "run" / "last.ckpt"
+    other = (trained, "--seed", 2, "--learning_rate", "1e-3")
     weights, seconds, found = train(tmp_path / "1", cache, *other)
     assert found
     assert seconds * 3 <= compiled[1]
@@ -52,9 +53,9 @@ def key_of(**options):
     return compile_cache.key_of(make_config("small", options).graph_settings(1))
 
 
-def test_other_settings_are_another_graph(compiled, tmp_path):
+def test_other_settings_are_another_graph(compiled, one_stage, tmp_path):
     cache = shutil.copytree(compiled[0], tmp_path / "graphs")
-    assert not train(tmp_path / "run", cache, "--grad_clip", "0.5")[2]
+    assert not train(tmp_path / "run", cache, one_stage, "--grad_clip", "0.5")[2]
     keys = {key_of(), key_of(grad_clip=0.5), key_of(forecast_frames=2)}
     assert len(keys) == 3
 
@@ -80,7 +81,7 @@ def test_the_scale_is_part_of_a_weighted_graph():
 
 def test_a_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    result = run_here("train.py", "--compile_cache", tmp_path / "file", *TINY, expect=2)
+    result = run_here("train.py", "--compile_cache", tmp_path / "file", *FEW, expect=2)
     assert "compile_cache is" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
