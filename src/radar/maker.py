@@ -182,7 +182,7 @@ def _comment(frame, choices):
     """What was done to the values, for the record's variable."""
     parts = []
     if frame.minutes:
-        parts.append(f"mean of the {frame.minutes:g} minutes before each time")
+        parts.append(f"mean over {frame.minutes:g} minutes")
     if choices.coarsen > 1:
         parts.append(f"mean rain rate of {choices.coarsen}x{choices.coarsen} pixels")
     if frame.unit == REFLECTIVITY or choices.units:
