@@ -24,6 +24,12 @@ from src.data.splits import check_dates
 from src.errors import InputError
 
 PATHS = names(TrainingConfig, DataConfig, is_path=True)
+# Settings of records alone, and why whole sequences do not have them.
+OF_RECORDS = {
+    "window_stride": "which have no window_stride; leave --window_stride",
+    "validate_from": "which are split at random; leave --validate_from and --test_from",
+    "time_from_name": "and a file's name says the time of one frame; leave --time_from_name",
+}
 # The fewest steps in an epoch, and the largest fraction of the work that is validation.
 STEPS, VALIDATION = 200, 0.1
 # A forecast takes a third of the work of a training step: that has a gradient too, twice the work.
@@ -84,7 +90,7 @@ def new_config(flags, target, pretrained=None, saved=None):
     settings, dataset = known | flags, None
     if settings.get("dataset") is None:
         _refuse_reading(flags)
-    if settings.get("dataset") is not None:
+    else:
         if "held_out" in flags and settings.get("validate_from") is not None:
             raise InputError(
                 f"held_out is given, and validate_from {settings['validate_from']} says where the "
@@ -240,21 +246,9 @@ def _check_kind(file, data):
             f"{file.path}: value_range auto is for one long record; whole sequences need "
             "--value_range LOW HIGH"
         )
-    if not file.is_record and data.window_stride is not None:
-        raise InputError(
-            f"{file.path}: holds whole sequences, which have no window_stride; leave "
-            "--window_stride out"
-        )
-    if not file.is_record and data.validate_from is not None:
-        raise InputError(
-            f"{file.path}: holds whole sequences, which are split at random; leave --validate_from "
-            "and --test_from out"
-        )
-    if not file.is_record and data.time_from_name is not None:
-        raise InputError(
-            f"{file.path}: holds whole sequences, and a file's name says the time of one frame; "
-            "leave --time_from_name out"
-        )
+    for name, reason in OF_RECORDS.items():
+        if not file.is_record and getattr(data, name) is not None:
+            raise InputError(f"{file.path}: holds whole sequences, {reason} out")
     own_data.check_reading(file.path, vars(data))
 
 

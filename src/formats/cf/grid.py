@@ -204,7 +204,8 @@ class Identity:
         if not self._has_same_variable(other):
             return f"{other._named()}, not {self._named()}"
         methods = [each.cell_method for each in (other, self)]
-        if None not in methods and len({m not in PLAIN_METHODS and m for m in methods}) > 1:
+        are_plain = all(method in PLAIN_METHODS for method in methods)
+        if None not in methods and methods[0] != methods[1] and not are_plain:
             return "the {} over each interval of time, not the {}".format(*methods)
         pairs = _pairs(self.levels, other.levels)
         return next((f"{b}, not {a}" for a, b in pairs if not _agree(a, b, 1e-5)), "")
