@@ -6,13 +6,12 @@ import shutil
 import sys
 import time
 import zipfile
-from pathlib import Path
 
 from src import run_folder
 from src.cloud.storage import StoreError, join, store_of
 from src.data.sources import TRAINING_FILE
 from src.errors import DiskError, InputError
-from src.runtime.files import is_hidden
+from src.runtime.files import is_hidden_within
 
 ATTEMPTS = 3
 FIRST_WAIT_SECONDS = 1
@@ -70,8 +69,7 @@ def find_digits(folder, name):
 
 def _visible(folder, pattern):
     """The files below a folder whose names match; none that is hidden, or in a hidden folder."""
-    found = [path.relative_to(folder) for path in folder.rglob(pattern)]
-    return [folder / path for path in found if not any(map(is_hidden, map(Path, path.parts)))]
+    return [path for path in folder.rglob(pattern) if not is_hidden_within(path, folder)]
 
 
 def fetch_run(store, url, folder):
@@ -149,12 +147,9 @@ class Upload:
         The manifest is the only hidden file among them; what was set aside is not.
         """
         files = [p for p in sorted(self.folder.rglob("*")) if p.is_file()]
-        names = {str(path.relative_to(self.folder)): path.stat() for path in files}
-        return {
-            name: (stat.st_mtime_ns, stat.st_size)
-            for name, stat in names.items()
-            if name == run_folder.MANIFEST or not _stays_here(Path(name))
-        }
+        kept = [p for p in files if not _stays_here(p, self.folder)]
+        stats = {str(path.relative_to(self.folder)): path.stat() for path in kept}
+        return {name: (stat.st_mtime_ns, stat.st_size) for name, stat in stats.items()}
 
     def copy(self):
         """Tries once to update the copy. Files that were copied before a failure stay copied.
@@ -172,9 +167,12 @@ class Upload:
             del self.done[name]
 
 
-def _stays_here(path):
-    """Whether a file of a run's folder, by its path in it, is of no use elsewhere."""
-    return path.parts[0] == run_folder.SET_ASIDE or any(map(is_hidden, map(Path, path.parts)))
+def _stays_here(path, folder):
+    """Whether a file below a run's folder is of no use elsewhere."""
+    if path == folder / run_folder.MANIFEST:
+        return False
+    set_aside = (folder / run_folder.SET_ASIDE) in path.parents
+    return set_aside or is_hidden_within(path, folder)
 
 
 def with_retries(copy, url, folder):

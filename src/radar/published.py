@@ -12,7 +12,7 @@ from src.formats.options import ReadOptions
 from src.formats.readers import is_zarr
 from src.radar.cf_files import CfFile
 from src.radar.importers import KINDS, PublishedFile, import_optional, is_gzip
-from src.runtime.files import is_hidden, natural_order
+from src.runtime.files import is_hidden_within, natural_order
 
 CF = "cf"
 FORMATS = (*KINDS, CF)
@@ -47,7 +47,7 @@ def find_files(source):
         return [folder]
     if folder.is_dir():
         paths = [path for path in folder.rglob("*") if path.is_file()]
-        hidden = [path for path in paths if any(map(is_hidden, _within(path, folder)))]
+        hidden = [path for path in paths if is_hidden_within(path, folder)]
         paths = sorted(set(paths) - set(hidden), key=natural_order)
         texts = [path for path in paths if path.suffix.lower() in ABOUT]
         if texts:
@@ -161,8 +161,3 @@ KNOWN = {
     b"GIF8": "meteoswiss",
     b"P5": "fmi",
 }
-
-
-def _within(path, folder):
-    """A path and the folders above it that are within a folder."""
-    return [path, *path.parents][: len(path.relative_to(folder).parts)]

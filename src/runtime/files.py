@@ -148,6 +148,11 @@ def is_hidden(path):
     return path.name.startswith(".")
 
 
+def is_hidden_within(path, folder):
+    """Whether a file below a folder is hidden, or lies in a hidden folder of it."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
 def natural_order(path):
     """A key to sort paths by name, with part_2 before part_10."""
     parts = re.split(r"(\d+)", path.name)

@@ -53,9 +53,7 @@ def key_of(**options):
     return compile_cache.key_of(make_config("small", options).graph_settings(1))
 
 
-def test_other_settings_are_another_graph(compiled, one_stage, tmp_path):
-    cache = shutil.copytree(compiled[0], tmp_path / "graphs")
-    assert not train(tmp_path / "run", cache, one_stage, "--grad_clip", "0.5")[2]
+def test_other_settings_are_another_graph():
     keys = {key_of(), key_of(grad_clip=0.5), key_of(forecast_frames=2)}
     assert len(keys) == 3
 
