@@ -11,7 +11,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 from src.config import cli  # noqa: E402
-from src.runtime.files import check_writable, write_atomically  # noqa: E402
+from src.runtime.files import check_json_output, write_atomically  # noqa: E402
 
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
 INSTRUCTION_SETS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
@@ -81,7 +81,7 @@ def _text(value):
 def check_json(path):
     """Raises `InputError` unless the rows can be written to `path`; None: they will not be."""
     if path:
-        check_writable(path, "json")
+        check_json_output(path, "json")
 
 
 def write_json(path, rows):

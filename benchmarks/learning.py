@@ -78,6 +78,7 @@ MUON = "--optimizer muon --learning_rate 5e-3"
 # For the large networks a small budget is about fifty steps.
 FEW_STEPS = "--warmup_steps 10"
 MULTISCALE = {"group_norm": True}
+DEEP = {"stages": (Stage(48), Stage(48), Stage(48))}
 # Each trial changes one thing of "curriculum", or of "muon" where its name begins so. The last ones
 # are of other presets or have no base.
 TRIALS = {
@@ -121,7 +122,8 @@ TRIALS = {
     ),
     "published": Trial("--recipe published --batch_size 8", base=""),
     "small": Trial(base=""),
-    "deep_48": Trial(model={"stages": (Stage(48), Stage(48), Stage(48))}, base=""),
+    "deep_48": Trial(model=DEEP, base=""),
+    "deep_48_batch_4": Trial("--batch_size 4", DEEP, base=""),
     "paper_adam": Trial(f"{FEW_STEPS} --learning_rate 1e-3", preset="paper"),
     "paper_muon": Trial(f"{FEW_STEPS} {MUON}", preset="paper"),
     "multiscale_published": Trial(

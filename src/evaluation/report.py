@@ -13,7 +13,7 @@ from src.evaluation.verification import MODEL
 from src.model import timed_network
 from src.plots import curves
 from src.plots.curves import score_figure
-from src.runtime.files import check_writable, write_atomically
+from src.runtime.files import check_json_output, write_atomically
 
 # Metrics printed first, under the labels of the published version.
 PUBLISHED = (("mse", "mse"), ("ssim", "ssim"), ("mae", "fmae"))
@@ -112,7 +112,7 @@ def warn_if_dry(result):
 def check_outputs(json_file=None, plot_file=None):
     """Raises `InputError` unless the files that are given can be written."""
     if json_file:
-        check_writable(json_file, "json")
+        check_json_output(json_file, "json")
     if plot_file:
         curves.check_output(plot_file, "plot")
 

@@ -112,6 +112,21 @@ def check_writable(path, argument):
         raise InputError(f"{path}: cannot be written ({argument}): {error.strerror}") from None
 
 
+def check_json_output(path, argument):
+    """Raises `InputError` unless JSON can be written to `path`, where nothing else may be."""
+    check_writable(path, argument)
+    path = Path(path)
+    if is_no_file(path) or not path.is_file():
+        return
+    try:
+        with path.open("rb") as file:
+            is_json = file.read(1) in (b"", b"{", b"[")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({argument}): {error.strerror}") from None
+    if not is_json:
+        raise InputError(f"{path}: is there already and holds no JSON ({argument}): name another")
+
+
 def is_no_file(path):
     """Whether a path is there and leads to a pipe, a device or what this process prints to: those
     are written to and not replaced.

@@ -163,6 +163,14 @@ def test_outputs_that_cannot_be_written(tmp_path, trained):
     assert "(file_name)" in refuse(tmp_path, "export.py", *checkpoint, "--file_name", below)
 
 
+def test_a_result_does_not_replace_a_file_of_another_kind(tmp_path, trained):
+    """Here the checkpoint that is measured."""
+    path = tmp_path / "weights.ckpt"
+    path.write_bytes((trained / "best.ckpt").read_bytes())
+    line = refuse(tmp_path, "test.py", "--pretrained_model", path, "--json", path)
+    assert line == f"test.py: {path}: is there already and holds no JSON (json): name another"
+
+
 def test_curves_that_cannot_be_drawn(tmp_path, trained):
     checkpoint = ["--pretrained_model", trained / "best.ckpt"]
     line = refuse(tmp_path, "test.py", *checkpoint, "--plot", tmp_path / "frames.bmp")

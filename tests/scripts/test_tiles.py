@@ -7,7 +7,7 @@ import pytest
 
 from src import checkpoint
 from tests.saved_runs.make import RECORD
-from tests.scripts.conftest import run
+from tests.scripts.conftest import run, run_here
 
 EPOCHS = 2
 
@@ -38,12 +38,13 @@ def test_a_resumed_run_reads_the_same_tiles(flags, tmp_path):
     assert best.state["epoch"] == 1 + int(np.argmax(scores))
     assert f"{whole / 'best.ckpt'} has validation CSI at 282 {max(scores):.4g}\n" in output
     saved, end = whole / "epoch_0001.ckpt", checkpoint.load(whole / "last.ckpt")
-    run("train.py", "--resume", saved, "--train_path", half, "--num_parallel_workers", 2)
+    resume = ["train.py", "--resume", saved, "--train_path", half]
+    run(*resume, "--num_parallel_workers", 2)
     resumed = checkpoint.load(half / "last.ckpt")
     assert end.weights.keys() == resumed.weights.keys()
     for name, weight in end.weights.items():
         np.testing.assert_array_equal(resumed.weights[name], weight, name)
     assert resumed.state["best_csi"] == end.state["best_csi"]
     for change in (("--tile", "12", "8"), ("--best_by", "mse")):
-        refused = run("train.py", "--resume", saved, "--train_path", half, *change, expect=2).stderr
+        refused = run_here(*resume, *change, expect=2).stderr
         assert f"was trained with other settings: {change[0][2:]} is " in refused
