@@ -27,7 +27,7 @@ PLAIN = ModelConfig(
     output_activation="leaky_relu",
     channels=2,
 )
-LAYOUTS = {name: (config, (2, 4, 1, 16, 16), 3) for name, config in NARROW.items()}
+LAYOUTS = {name: (config, (2, 2, 1, 16, 16), 2) for name, config in NARROW.items()}
 LAYOUTS["plain"] = (PLAIN, (2, 1, 2, 8, 12), 1)
 RESIDUAL = dataclasses.replace(PLAIN, output_activation="identity", residual=True)
 FLOW = dataclasses.replace(RESIDUAL, residual_from="flow")

@@ -30,8 +30,8 @@ for preset in sys.argv[1:]:
     print("preset", preset, flush=True)
     config = make_config(preset, {})
     network = EncoderForecaster(config.model, 1)
-    loss = ForecastLoss(network, config.training.loss, 1.0)
-    frames, target = ms.ops.zeros((2, 2, 1, 64, 64)), ms.ops.zeros((2, 1, 1, 64, 64))
+    loss = ForecastLoss(network, config.training.loss, 0.0)
+    frames, target = ms.ops.zeros((2, 1, 1, 64, 64)), ms.ops.zeros((2, 1, 1, 64, 64))
     ms.value_and_grad(loss, None, network.trainable_params())(frames, target)[0].asnumpy()
 """
 
