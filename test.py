@@ -57,13 +57,13 @@ def make_parser():
         action=cli.Switch,
         default=True,
         help="compare with climatology, the mean of the training split; pixels without any value "
-        "there are then scored for nobody (default: true)",
+        "there are then left out of all scores (default: true)",
     )
     add(
         "--extrapolation",
         action=cli.Switch,
-        help="compare with an extrapolation of rain by optical flow, for which pysteps has to be "
-        "installed; pixels that move in from outside are then scored for nobody",
+        help="compare with extrapolation of rain by optical flow, which needs pysteps; pixels that "
+        "move in from outside are then left out of all scores",
     )
     add("--json", metavar="FILE", help="also write the result to this file")
     add(

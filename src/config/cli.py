@@ -162,8 +162,8 @@ def add_reading_flags(parser, file):
     group.add_argument(
         "--any_step",
         action=Switch,
-        help="also take a file whose frames have another time step than those of the training: "
-        "forecasts have the file's own",
+        help="also take a file whose time step differs from that of the training; forecasts then "
+        "have the file's time step",
     )
 
 

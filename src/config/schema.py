@@ -183,7 +183,7 @@ class DataConfig(Checked):
     )
     variable: str | None = reading(
         "variable of a NetCDF or Zarr dataset; default: the only one with three or more "
-        "dimensions, else with two, in files of one frame each",
+        "dimensions, or with two in files of one frame each",
     )
     group: str | None = reading(
         "group of a NetCDF or Zarr dataset that holds the variable; default: the only one that "
@@ -204,8 +204,8 @@ class DataConfig(Checked):
         "frame each, such as %%Y%%m%%d%%H%%M or radar_%%d-%%b-%%Y.nc",
     )
     nodata: tuple[float, ...] | None = reading(
-        "values that stand for missing ones beside those that the dataset's files declare, as the "
-        "files store them: packed if they are, 255 for example",
+        "values that mean missing although the dataset's files do not declare them, as stored in "
+        "the files, before unpacking, 255 for example",
     )
     axes: str | None = reading(
         "order of the axes of a dataset in .npy or .npz: N sequences (without it one record), T "
@@ -317,7 +317,7 @@ class DataConfig(Checked):
     dataset_size: int | None = found("number of the dataset's frames or sequences")
     num_digits: tuple[int, ...] = option(
         (2,),
-        "digits in a sequence; of several numbers, each sequence takes one at random",
+        "digits in a sequence; if several numbers are given, each sequence draws one",
         at_least=1,
         at_most=64,
         inherited="always",
@@ -346,7 +346,8 @@ class DataConfig(Checked):
     wet_sampling: float = option(
         0.0,
         "fraction of a dataset's training windows that are drawn in proportion to their rain, the "
-        "mean of 1 - exp(-R / (1 mm/h)); the others are drawn evenly; 0: all; no score changes",
+        "mean of 1 - exp(-R / (1 mm/h)); the others are drawn evenly; 0: all evenly; scores stay "
+        "unweighted",
         at_least=0,
         at_most=1,
         belongs_to="dataset",
@@ -472,7 +473,7 @@ class TrainingConfig(Checked):
     lr_schedule: str = option(
         "plateau",
         "constant; cosine: warm-up, constant, then cosine to 0; one-cycle: cosine from 1/25 of the "
-        "peak up to it in 30 %% of the run, then down to 4e-6 of it; plateau: halved after 4 "
+        "peak to the peak in 30 %% of the run, then down to 4e-6 of it; plateau: halved after 4 "
         "evaluations without improvement",
         choices=("constant", "cosine", "one-cycle", "plateau"),
         in_graph=False,
@@ -508,7 +509,7 @@ class TrainingConfig(Checked):
     )
     encoder_loss_weight: float = option(
         0.0,
-        "weight of the loss of the encoder's forecast of the next frame; 0: none",
+        "weight of the encoder's own loss, for its forecasts of each next input frame; 0: none",
         at_least=0,
     )
     encoder_loss_decay: bool = option(
@@ -517,8 +518,8 @@ class TrainingConfig(Checked):
     grad_clip: float = option(0.0, "clip gradients to this global norm; 0: no limit", at_least=0)
     recompute: bool = option(
         False,
-        "recompute the gates in the backward pass instead of storing them: less memory, about a "
-        "third more time",
+        "recompute the gates in the backward pass instead of storing them: less memory, 1.3 to "
+        "1.45 times the time",
         may_change=True,
     )
     amp_level: str = option(
