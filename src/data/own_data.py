@@ -27,7 +27,7 @@ from src.errors import InputError
 from src.formats.arrays import check_axes, read_file
 from src.formats.images import holds_pictures
 from src.formats.options import ReadOptions
-from src.formats.readers import files_of, is_array
+from src.formats.readers import files_of, holds_record, is_array
 
 # Checkpoints from before this version do not say how their dataset was read (read_by).
 READ_DIFFERENTLY = "0.3.0"
@@ -85,7 +85,7 @@ def check_reading(path, given):
     given = {name for name, value in given.items() if value} & READING
     if not given:
         return
-    if holds_pictures(path):
+    if holds_pictures(path) and not holds_record(path):
         what, wrong = "is made of pictures", given - {"nodata"}
     elif is_array(files_of(path)[0]):
         what, wrong = "is neither NetCDF nor Zarr: its axes have no names", given & OF_NAMES
