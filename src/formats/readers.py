@@ -194,6 +194,7 @@ class ArrayReader:
 
     has_names = False
     notes, changes = (), ()
+    added = None
 
     def __init__(self, path, options):
         array = read_file(path)
