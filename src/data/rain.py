@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 
-from src.data.events import in_words, reaches
 from src.errors import InputError
 from src.formats.cf.units import (
     RAIN_RATE,
@@ -22,6 +21,7 @@ from src.formats.cf.units import (
     rain_rate,
     same_spelling,
 )
+from src.formats.events import in_words, reaches
 
 # What a threshold needs to be scored at all: one value in ten thousand.
 RARE = 1e-4

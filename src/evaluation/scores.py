@@ -1,8 +1,8 @@
 """Scores of forecasts in the data's own units, at each lead time; the only place that defines them.
 
-An event is a value at or above a threshold, see `src.data.events`. With a hits, b false alarms, c
-misses and d correct negatives, each counted over all sequences and pixels of a lead time before any
-division:
+An event is a value at or above a threshold, see `src.formats.events`. With a hits, b false alarms,
+c misses and d correct negatives, each counted over all sequences and pixels of a lead time before
+any division:
 
 | score          | definition                                                    | best |
 |----------------|---------------------------------------------------------------|------|
@@ -30,8 +30,8 @@ fractions of the valid pixels in a square; pixels outside the frame are invalid,
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from src.data.events import in_words, reaches
 from src.errors import InputError
+from src.formats.events import in_words, reaches
 
 CONTINUOUS = ("mse", "mae", "bias")
 CATEGORICAL = ("csi", "pod", "far", "hss", "frequency_bias")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from src import checkpoint
-from src.data.events import in_words
 from src.errors import InputError
 from src.evaluation.verification import MODEL
+from src.formats.events import in_words
 from src.tools.state import TrainingState
 
 

@@ -15,7 +15,8 @@ def reaches(values, threshold, added=None):
     Args:
         values: the values.
         threshold: the threshold, in their units.
-        added: as `Dataset.added`: None for values that stand in their file as they are.
+        added: the largest constant that unpacking or a conversion has added to them, in their
+            units; None for values that stand in their file as they are.
     """
     if added is None or values.dtype.kind != "f":
         return values >= threshold

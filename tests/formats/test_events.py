@@ -5,12 +5,12 @@ import pytest
 import xarray as xr
 
 from src.config.presets import make_config
-from src.data.events import in_words
 from src.data.rain import warn_if_dry
 from src.data.sources import evaluation_source
 from src.evaluation.report import lines
 from src.evaluation.scores import Scores
 from src.evaluation.verification import Verification
+from src.formats.events import in_words
 from src.tools.new_run import resolve_dataset
 
 FRAMES = {"input_frames": 3, "forecast_frames": 2}
