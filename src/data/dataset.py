@@ -14,10 +14,13 @@ class Dataset:
 
     The sequences depend only on `epoch` and the indices. A subclass sets `shape`, (T, C, H, W) of
     a sequence; `normalizer`, the `Normalizer` of its values; `name`, its name in messages; `grid`,
-    the `Grid` of its frames, if its files have one; and `frequency`, the rule of their times.
+    the `Grid` of its frames, if its files have one; `frequency`, the rule of their times; and
+    `added`, the largest constant in the data's units that unpacking or a conversion adds to a
+    value, which says how far it is rounded: None for values that stand in their file as they are.
     """
 
     epoch = 0
+    added = None
     grid = None
     frequency = None
 
@@ -50,6 +53,7 @@ class First(Dataset):
         self.normalizer = source.normalizer
         self.grid = source.grid
         self.frequency = source.frequency
+        self.added = source.added
 
     def __len__(self):
         return min(self.limit, len(self.source))

@@ -27,7 +27,7 @@ from src.errors import InputError
 from src.formats.arrays import check_axes, read_file
 from src.formats.images import holds_pictures
 from src.formats.options import ReadOptions
-from src.formats.readers import files_of, is_array
+from src.formats.readers import files_of, holds_record, is_array
 
 # Checkpoints from before this version do not say how their dataset was read (read_by).
 READ_DIFFERENTLY = "0.3.0"
@@ -85,7 +85,7 @@ def check_reading(path, given):
     given = {name for name, value in given.items() if value} & READING
     if not given:
         return
-    if holds_pictures(path):
+    if holds_pictures(path) and not holds_record(path):
         what, wrong = "is made of pictures", given - {"nodata"}
     elif is_array(files_of(path)[0]):
         what, wrong = "is neither NetCDF nor Zarr: its axes have no names", given & OF_NAMES
@@ -207,14 +207,28 @@ def _source_of_other(file, data, normalizer, grown):
         return file.after_training(data, normalizer)
     source = file.whole(data, normalizer)
     file.warn_of_values(data, normalizer)
-    is_there = str(Path(file.path).absolute()) == data.dataset
-    if data.dataset_size is None and (is_there or (data.read_by is None and file.changes)):
-        gone = "is not as it was when the network was trained on it"
+    is_from_before = data.dataset_size is None and data.read_by is None and file.changes
+    if _is_part_of_dataset(file.path, data.dataset) or is_from_before:
+        changed = (
+            "shares files with the dataset that the network was trained on, but is not that "
+            "dataset as it was"
+        )
         print(
-            f"{file.path}: {_difference(file, data, gone)}: frames that it was trained on may be "
-            "among those that are measured"
+            f"{file.path}: {_difference(file, data, changed)}: frames that it was trained on may "
+            "be among those that are measured"
         )
     return source
+
+
+def _is_part_of_dataset(path, dataset):
+    """Whether a file, folder or pattern has a file in common with the dataset of a training."""
+    if dataset is None:
+        return False
+    try:
+        files, trained = ({each.resolve() for each in files_of(p)} for p in (path, dataset))
+    except InputError:
+        return False
+    return not files.isdisjoint(trained)
 
 
 def with_dataset_named(data, file):

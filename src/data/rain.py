@@ -21,6 +21,7 @@ from src.formats.cf.units import (
     rain_rate,
     same_spelling,
 )
+from src.formats.events import in_words, reaches
 
 # What a threshold needs to be scored at all: one value in ten thousand.
 RARE = 1e-4
@@ -104,7 +105,8 @@ def warn_if_dry(source, split, thresholds, path):
         thresholds: the thresholds, in the data's units.
         path: the dataset.
     """
-    counts = source.sums(partial(_events, thresholds=thresholds), f"events of {path}").sum(0)
+    measure = partial(_events, thresholds=thresholds, added=source.added)
+    counts = source.sums(measure, f"events of {path}").sum(0)
     reached = dict(zip(thresholds, counts[1:] / max(counts[0], 1), strict=True))
     warning = describe_dry(reached)
     if warning:
@@ -115,10 +117,10 @@ def warn_if_dry(source, split, thresholds, path):
         )
 
 
-def _events(frames, thresholds):
+def _events(frames, thresholds, added):
     """For each frame the number of values, and of those at or above each threshold, (n, 1 + k)."""
     frames = np.asarray(frames)
-    counts = [np.isfinite(frames), *(frames >= threshold for threshold in thresholds)]
+    counts = [np.isfinite(frames), *(reaches(frames, t, added) for t in thresholds)]
     return np.stack([each.sum((1, 2, 3)) for each in counts], 1)
 
 
@@ -128,10 +130,10 @@ def describe_dry(reached):
     Args:
         reached: the fraction of values at or above each threshold, by threshold.
     """
-    rare = [f"{float(t):g}" for t, fraction in reached.items() if fraction < RARE]
+    rare = [in_words(float(t)) for t, fraction in reached.items() if fraction < RARE]
     if not rare:
         return ""
-    often = ", ".join(f"{float(t):g}: {fraction:.2g}" for t, fraction in reached.items())
+    often = ", ".join(f"{in_words(float(t))}: {fraction:.2g}" for t, fraction in reached.items())
     return (
         f"is dry at {', '.join(rare)}, so scores there say little; fraction of the values at or "
         f"above {often}"

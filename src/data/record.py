@@ -72,6 +72,17 @@ class Record:
         rule = self.steps.frequency
         return rule.length if isinstance(rule, Step) and rule.dated else None
 
+    @property
+    def added(self):
+        """The largest constant that unpacking and conversions add to a value, in its units; None if
+        values are as they are stored.
+        """
+        added = max((r.added for r in self.readers if r.added is not None), default=None)
+        each = list(self.conversions.values())
+        if each:
+            added = max(conversion.added(added or 0.0) for conversion in each)
+        return self.conversion.added(added or 0.0) if self.conversion else added
+
     def convert(self, conversion):
         """Converts all values that are read from now on."""
         self.conversion = conversion

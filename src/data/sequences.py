@@ -126,6 +126,11 @@ class Windows(OwnSequences):
         """The rule of the record's times; None if they have none, or are unknown."""
         return self.array.steps.frequency
 
+    @property
+    def added(self):
+        """The largest constant that reading adds to a value; None if it changes none."""
+        return self.array.added
+
     def times(self, index):
         """The times of a window's frames, as in the files; None if they have none."""
         start, times = self.indices[index], self.array.times

@@ -1,7 +1,8 @@
 """Scores of forecasts in the data's own units, at each lead time; the only place that defines them.
 
-An event is a value at or above a threshold. With a hits, b false alarms, c misses and d correct
-negatives, each counted over all sequences and pixels of a lead time before any division:
+An event is a value at or above a threshold, see `src.formats.events`. With a hits, b false alarms,
+c misses and d correct negatives, each counted over all sequences and pixels of a lead time before
+any division:
 
 | score          | definition                                                    | best |
 |----------------|---------------------------------------------------------------|------|
@@ -30,6 +31,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from src.errors import InputError
+from src.formats.events import in_words, reaches
 
 CONTINUOUS = ("mse", "mae", "bias")
 CATEGORICAL = ("csi", "pod", "far", "hss", "frequency_bias")
@@ -42,12 +44,13 @@ class Scores:
         names: the names of the forecasters.
         thresholds: the thresholds of events, in the data's units.
         neighbourhoods: the sides of the FSS's squares in pixels, odd.
+        added: as `Dataset.added`.
 
     Raises:
         InputError: a threshold is not finite, or a side is not odd.
     """
 
-    def __init__(self, names, thresholds=(), neighbourhoods=()):
+    def __init__(self, names, thresholds=(), neighbourhoods=(), added=None):
         for threshold in thresholds:
             if not np.isfinite(threshold):
                 raise InputError(f"thresholds has {threshold}: they must be finite")
@@ -59,6 +62,7 @@ class Scores:
                 )
         self.thresholds = sorted(set(thresholds))
         self.neighbourhoods = sorted(set(neighbourhoods))
+        self.added = added
         self.sequences = 0
         self.values = 0
         self.observed = {threshold: 0 for threshold in self.thresholds}
@@ -95,11 +99,11 @@ class Scores:
             self._update_events(forecasts, truth, valid, threshold, valid_fraction)
 
     def _update_events(self, forecasts, truth, valid, threshold, valid_fraction):
-        observed = (truth >= threshold) & valid
+        observed = reaches(truth, threshold, self.added) & valid
         self.observed[threshold] = self.observed[threshold] + _total(observed)
         fractions = {n: _event_fraction(observed, valid, n, f) for n, f in valid_fraction.items()}
         for name, forecast in forecasts.items():
-            predicted = (forecast >= threshold) & valid
+            predicted = reaches(forecast, threshold, self.added) & valid
             table = [predicted & observed, predicted & ~observed, observed & ~predicted]
             table = np.stack([_total(events) for events in table])
             self.counts[name, threshold] = self.counts[name, threshold] + table
@@ -144,7 +148,7 @@ class Scores:
             "thresholds": self.thresholds,
             "neighbourhoods": self.neighbourhoods,
             "observed": {
-                f"{t:g}": _divide(events, self.values).tolist()
+                in_words(t): _divide(events, self.values).tolist()
                 for t, events in self.observed.items()
             },
             "forecasts": {name: self._scores_of(name) for name in self.errors},
@@ -162,7 +166,7 @@ class Scores:
                 difference, most = self.squares[name, threshold, n]
                 table[f"fss_{n}"] = 1 - _divide(difference, most)
             at = {key: (score + undefined).tolist() for key, score in table.items()}
-            scores["at"][f"{threshold:g}"] = at
+            scores["at"][in_words(threshold)] = at
         return scores
 
 

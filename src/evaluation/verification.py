@@ -75,7 +75,7 @@ class Verification:
         self.known = self.lacking = 0
         names = [MODEL, PERSISTENCE] + [CLIMATOLOGY] * (training is not None)
         names += [EXTRAPOLATION] * (extrapolation is not None)
-        self.scores = Scores(names, thresholds, neighbourhoods)
+        self.scores = Scores(names, thresholds, neighbourhoods, source.added)
         self.climatology = None if training is None else Climatology(training)
 
     def add(self, indices, forecasts):

@@ -16,7 +16,7 @@ from src.formats import writers
 from src.formats.arrays import check_values, npy_header
 from src.formats.cf.missing import without_nodata
 from src.formats.images import holds_pictures, read_sequences
-from src.formats.readers import would_read
+from src.formats.readers import holds_record, would_read
 from src.model import timed_network
 from src.plots import frames as pictures
 from src.plots.colours import color_scale
@@ -51,7 +51,8 @@ def sequences_of_input(predictor, path, value_range=None, truth=False, axes=None
     config = predictor.config
     check_value_range(scale, path, config.data.transform if config else "none")
     needed = frames + (predictor.forecast_frames if truth else 0)
-    file = None if config is None or holds_pictures(path) else open_file(path, config.data, needed)
+    pictures = _are_pictures(path)
+    file = None if config is None or pictures else open_file(path, config.data, needed)
     if file is not None:
         trained = with_dataset_named(config.data, file)
         check_identity(file, trained)
@@ -75,6 +76,19 @@ def sequences_of_input(predictor, path, value_range=None, truth=False, axes=None
         f"{path} ({len(array):,} sequences{order}, frames {start} to {start + frames - 1} of each)"
     )
     return OwnSequences(used, np.arange(len(array)), needed, normalizer, name)
+
+
+def _are_pictures(path):
+    """Whether pictures are to be read from a path; raises `InputError` where that is not clear."""
+    if not holds_pictures(path):
+        return False
+    if holds_record(path):
+        raise InputError(
+            f"{path}: holds pictures (.png) and files of a record, and which to forecast from is "
+            f'not said: name the files by a pattern, such as "{path}/*.nc", or keep the pictures '
+            "in a folder of their own"
+        )
+    return True
 
 
 def _end_of_record(predictor, file, needed, scale):

@@ -1,5 +1,6 @@
 """Sequences of frames from arrays, an animated GIF, or a folder of PNG files."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,14 @@ UNREADABLE = (
 )
 # Pillow's modes of one grey channel with more than 8 bits.
 DEEP_GREY = ("I", "I;16", "I;16B", "I;16L")
+# What pixels do not tell of an image.
+COLOURS = "colours are read as brightness, 0.299 R + 0.587 G + 0.114 B, and not by a colour bar"
+TRANSPARENT = "transparent pixels are read as the colour that they hide"
 
 
 def read_sequences(path, channels, axes=None, frames=()):
-    """Reads the sequences of a file or folder, (N, T, C, H, W), in the type of their pixels.
+    """Reads the sequences of a file or folder, (N, T, C, H, W), in the type of their pixels; warns
+    on stderr of what pictures say beside that.
 
     Args:
         path: a .npy or .npz file, as `read_array` takes it; or a GIF or a folder of PNG files, each
@@ -37,11 +42,15 @@ def read_sequences(path, channels, axes=None, frames=()):
         InputError: the path is missing or cannot be read, or its frames differ in size or type.
     """
     path = Path(path)
-    if path.is_dir():
-        return _stack(path, _png_frames(path, channels))
-    if path.suffix.lower() == ".gif":
-        return _stack(path, _gif_frames(path, channels))
-    return read_array(path, axes, frames)
+    is_gif = path.suffix.lower() == ".gif"
+    if not path.is_dir() and not is_gif:
+        return read_array(path, axes, frames)
+    doubts = set()
+    read = _png_frames if path.is_dir() else _gif_frames
+    sequences = _stack(path, read(path, channels, doubts))
+    for doubt in sorted(doubts):
+        print(f"warning: {path}: {doubt}", file=sys.stderr)
+    return sequences
 
 
 def holds_pictures(path):
@@ -58,8 +67,8 @@ def _png_files(folder):
     return sorted((file for file in files if not is_hidden(file)), key=natural_order)
 
 
-def _png_frames(folder, channels):
-    """The frames of a folder with the names of their files."""
+def _png_frames(folder, channels, doubts):
+    """The frames of a folder with their files' names; `doubts` gets what is lost, in words."""
     files = _png_files(folder)
     if not files:
         raise InputError(f"{folder}: holds no .png file")
@@ -68,6 +77,7 @@ def _png_frames(folder, channels):
         try:
             with Image.open(file, formats=["PNG"]) as image:
                 frames.append((file.name, _pixels(image, channels, file)))
+                doubts |= _lost(image, channels)
         except InputError:
             raise
         except UNREADABLE as error:
@@ -75,20 +85,27 @@ def _png_frames(folder, channels):
     return frames
 
 
-def _gif_frames(path, channels):
-    """The frames of a GIF with their numbers."""
+def _gif_frames(path, channels, doubts):
+    """The frames of a GIF with their numbers; `doubts` gets what is lost, in words."""
+    frames, times = [], []
     try:
         with Image.open(path, formats=["GIF"]) as image:
-            return [
-                (f"frame {k}", _pixels(frame, channels, path))
-                for k, frame in enumerate(ImageSequence.Iterator(image))
-            ]
+            for k, frame in enumerate(ImageSequence.Iterator(image)):
+                frames.append((f"frame {k}", _pixels(frame, channels, path)))
+                times.append(frame.info.get("duration", 0))
+                doubts |= _lost(frame, channels)
     except InputError:
         raise
     except FileNotFoundError:
         raise InputError(f"{path}: not found") from None
     except UNREADABLE as error:
         raise _unreadable(path, error) from None
+    if len(set(times)) > 1:
+        doubts.add(
+            f"its frames are shown for {min(times):g} to {max(times):g} ms, and each is read as "
+            "one step in time: one that is shown for longer may be several equal ones"
+        )
+    return frames
 
 
 def _unreadable(path, error):
@@ -106,6 +123,16 @@ def _pixels(image, channels, path):
         )
     pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _lost(image, channels):
+    """What of an image its pixels do not tell, a set of words."""
+    if image.mode in DEEP_GREY:
+        return set()
+    *colours, opacity = np.moveaxis(np.array(image.convert("RGBA")), -1, 0)
+    is_coloured = channels == 1 and any((c != colours[0]).any() for c in colours[1:])
+    is_seen = {COLOURS: is_coloured, TRANSPARENT: (opacity < 255).any()}
+    return {words for words, seen in is_seen.items() if seen}
 
 
 def _stack(path, frames):

@@ -237,6 +237,11 @@ class XarrayReader:
         return self.layout.decoder.dtype
 
     @property
+    def added(self):
+        """The constant that unpacking adds to a value, without its sign; None if none is packed."""
+        return self.layout.decoder.added
+
+    @property
     def notes(self):
         """What is assumed about missing values, in words."""
         return self.layout.decoder.notes + [

@@ -83,6 +83,15 @@ def _files_in(folder):
     return known
 
 
+def holds_record(path):
+    """Whether a path is a folder that would be read as a record."""
+    folder = Path(path)
+    try:
+        return folder.is_dir() and (is_zarr(folder) or bool(_files_in(folder)))
+    except InputError:
+        return False
+
+
 def _is_whole(path):
     return path.suffix.lower() not in UNFINISHED and not path.name.endswith("~")
 
@@ -185,6 +194,7 @@ class ArrayReader:
 
     has_names = False
     notes, changes = (), ()
+    added = None
 
     def __init__(self, path, options):
         array = read_file(path)

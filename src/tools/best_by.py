@@ -8,6 +8,7 @@ import numpy as np
 from src import checkpoint
 from src.errors import InputError
 from src.evaluation.verification import MODEL
+from src.formats.events import in_words
 from src.tools.state import TrainingState
 
 
@@ -30,7 +31,7 @@ class BestBy:
     def of(cls, training):
         """The one that a `TrainingConfig` asks for."""
         threshold = training.csi_threshold
-        return cls() if threshold is None else cls("csi", f"CSI at {threshold:g}", -1)
+        return cls() if threshold is None else cls("csi", f"CSI at {in_words(threshold)}", -1)
 
     @property
     def worst(self):

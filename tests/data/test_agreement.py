@@ -516,6 +516,51 @@ def test_a_grown_archive_without_its_training_part(tmp_path, capsys):
     assert len(whole(config, written(tmp_path / "other.nc", other))) == 76
 
 
+@pytest.mark.parametrize(
+    ("removed", "added", "measured", "is_told"),
+    [
+        # The oldest day goes and a new one comes.
+        ("0.nc", "3.nc", "", True),
+        # A day of the training, and that with a later one.
+        (None, None, "1.nc", True),
+        (None, "3.nc", "[13].nc", True),
+        # A day before those.
+        (None, "00.nc", "", True),
+        # What came since, measured from elsewhere.
+        (None, "../later/3.nc", "../later", False),
+    ],
+)
+def test_what_was_trained_on_is_not_measured_in_silence(
+    tmp_path, capsys, removed, added, measured, is_told
+):
+    """Three days of hours were trained on, one file each; the network's path is not the only way
+    to name them.
+    """
+    (tmp_path / "days").mkdir()
+    (tmp_path / "later").mkdir()
+    hours = dataset_of(range(120)).assign_coords(
+        time=pd.date_range("2001-02-03", periods=120, freq="h")
+    )
+    days = {"00.nc": 0, "0.nc": 1, "1.nc": 2, "2.nc": 3, "3.nc": 4}
+
+    def write(name):
+        day = days[Path(name).name]
+        written(tmp_path / "days" / name, hours.isel(time=slice(24 * day, 24 * day + 24)))
+
+    for name in ("0.nc", "1.nc", "2.nc"):
+        write(name)
+    config = config_of(tmp_path / "days")
+    if removed:
+        (tmp_path / "days" / removed).unlink()
+    if added:
+        write(added)
+    (tmp_path / "link").symlink_to(tmp_path / "days")
+    capsys.readouterr()
+    assert "all" in whole(config, tmp_path / "link" / measured).name
+    said = capsys.readouterr().out
+    assert ("frames that it was trained on may be among those that are measured" in said) == is_told
+
+
 def test_a_grown_file_of_sequences(tmp_path, capsys):
     """Of 20 sequences 16 were trained on and 2 validated; 5 have come since."""
     rng = np.random.default_rng(0)

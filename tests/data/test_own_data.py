@@ -43,6 +43,19 @@ def test_a_setting_that_data_cannot_follow(folder, name, setting):
             check_reading(folder / name, given)
 
 
+@pytest.mark.parametrize("name", ["a.nc", "a.npy"])
+def test_pictures_beside_a_record(folder, tmp_path, name):
+    """Previews do not make a record one of pictures: it follows what its files can."""
+    for file in (folder / name, folder / "pictures" / "1.png"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    for setting in SETTINGS:
+        if setting in FOLLOWED[name]:
+            check_reading(tmp_path, SETTINGS | {setting: "x"})
+        else:
+            with pytest.raises(InputError, match=f"leave --{setting} out"):
+                check_reading(tmp_path, SETTINGS | {setting: "x"})
+
+
 def test_every_such_setting_is_named(folder):
     given = SETTINGS | {"variable": "rain", "time": "t"}
     with pytest.raises(InputError, match="a.npy: .* no names; leave --time and --variable out"):

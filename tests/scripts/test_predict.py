@@ -229,6 +229,27 @@ def test_what_cannot_be_forecast(tmp_path, pixels, by_checkpoint, by_mindir, min
             predictor.from_mindir(path)
 
 
+@pytest.mark.parametrize("name", ["day.nc", "day.npy", "day", "store.zarr"])
+def test_pictures_beside_a_record(tmp_path, pixels, by_checkpoint, by_mindir, name):
+    """Previews in an archive are not what is forecast, nor is a stray file instead of pictures."""
+    for k, frame in enumerate(pixels[0]):
+        Image.fromarray(frame).save(tmp_path / f"{k}.png")
+    (tmp_path / "notes.txt").write_text("mine")
+    np.save(tmp_path / "._day.npy", pixels)
+    for network in (by_checkpoint, by_mindir):
+        assert len(prediction.sequences_of_input(network, tmp_path)) == 1
+    record = xr.Dataset({"rain": (("time", "y", "x"), pixels[1])})
+    if name.endswith(".npy"):
+        np.save(tmp_path / name, pixels[1])
+    elif name.endswith(".zarr"):
+        record.to_zarr(tmp_path / name, zarr_format=2)
+    else:
+        record.to_netcdf(tmp_path / name)
+    for network in (by_checkpoint, by_mindir):
+        with pytest.raises(InputError, match="holds pictures .* and files of a record"):
+            prediction.sequences_of_input(network, tmp_path)
+
+
 def test_any_size_that_the_grid_divides(tmp_path, pixels, by_checkpoint, trained):
     """A checkpoint takes frames of another size than it was trained on."""
     np.save(tmp_path / "x.npy", pixels[..., :20])

@@ -83,6 +83,13 @@ class Decoder:
         number = float((value - offset) / scale)
         return round(number) if self.dtype.kind in "iu" else number
 
+    @property
+    def added(self):
+        """The constant that unpacking adds to a value, without its sign; None if none is packed."""
+        if self.attributes.keys().isdisjoint(PACKING):
+            return None
+        return abs(float(self.attributes.get("add_offset", 0)))
+
     def _unpacked(self, stored):
         """The values as xarray unpacks them."""
         import xarray

@@ -73,6 +73,13 @@ class Conversion:
         """The type of the values that values of this type become."""
         return np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
+    def added(self, constant):
+        """The largest constant that is added to a value, in the target's units, if one has been
+        added before, in the source's.
+        """
+        zero, end = (self.via.convert(x, _unit(self.target)) for x in (0.0, constant))
+        return max(filter(np.isfinite, (abs(zero), abs(end - zero))), default=0.0)
+
     def describe(self):
         """The conversion in words."""
         amount = f" in {self.step:g} s, its step," if self.step else ""
