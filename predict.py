@@ -102,7 +102,8 @@ def main(args):
     else:
         source = prediction.sequences_of_test_set(model, args.workroot)
     source = First(source, args.limit) if args.limit else source
-    folder = prediction.open_output(args.output, args.overwrite, args.input)
+    read = args.input or model.test_config.data.dataset
+    folder = prediction.open_output(args.output, args.overwrite, read)
     print(f"{device.describe(target)}\nnetwork: {model.name}\nsequences: {source.name}")
     low, high = source.value_range
     print(f"value range: {low:g} becomes 0 for the network, {high:g} becomes 1", flush=True)

@@ -80,7 +80,7 @@ FEW_STEPS = "--warmup_steps 10"
 MULTISCALE = {"group_norm": True}
 DEEP = {"stages": (Stage(48), Stage(48), Stage(48))}
 # Each trial changes one thing of "curriculum", or of "muon" where its name begins so. The last ones
-# are of other presets or have no base.
+# change a preset's own recipe.
 TRIALS = {
     "curriculum": Trial(),
     "no_curriculum": Trial("--curriculum"),
@@ -122,6 +122,10 @@ TRIALS = {
     ),
     "published": Trial("--recipe published --batch_size 8", base=""),
     "small": Trial(base=""),
+    "small_rate_8e-3": Trial("--learning_rate 8e-3", base=""),
+    "small_rate_1.2e-2": Trial("--learning_rate 1.2e-2", base=""),
+    "small_late": Trial("--curriculum 4+2:0.4 7+5:0.75", base=""),
+    "small_decay_from_0.3": Trial("--decay_start 0.3", base=""),
     "deep_48": Trial(model=DEEP, base=""),
     "deep_48_batch_4": Trial("--batch_size 4", DEEP, base=""),
     "paper_adam": Trial(f"{FEW_STEPS} --learning_rate 1e-3", preset="paper"),

@@ -17,6 +17,7 @@ from src import checkpoint, run_folder  # noqa: E402
 from src.config import cli  # noqa: E402
 from src.config.fields import names  # noqa: E402
 from src.data.sources import evaluation_source  # noqa: E402
+from src.errors import InputError  # noqa: E402
 from src.evaluation.evaluate import evaluate_network  # noqa: E402
 from src.runtime import device  # noqa: E402
 from src.runtime.files import write_atomically  # noqa: E402
@@ -35,6 +36,10 @@ def parse_args(argv=None):
 def main(args):
     """Writes the three files."""
     device.set_up("CPU")
+    if args.file.resolve().parent == args.run.resolve():
+        raise InputError(
+            f"{args.file}: is in the run's folder, whose files stay: name another (file)"
+        )
     loaded = checkpoint.load(args.run / run_folder.BEST)
     measured = measure(loaded)
     loaded.config = without_folders(loaded.config)

@@ -1,5 +1,6 @@
 """Files that are not ours stay as they are, by any name, whatever is overwritten."""
 
+import dataclasses
 import json
 import shutil
 
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src import run_folder
+from src import checkpoint, run_folder
 from src.config.presets import make_config
 from src.errors import InputError
 from src.forecast import prediction
 from src.tools.earlier import Earlier
+from tests.saved_runs.make import RECORD
 from tests.scripts.conftest import TINY, run
 from tests.scripts.test_bad_input import refuse, snapshot
 
@@ -68,6 +70,20 @@ def test_a_forecast_among_its_input_is_refused(trained, frames, tmp_path):
     assert snapshot(tmp_path) == before
     for source in (tmp_path / "in.npy", frames, tmp_path / "*.nc", tmp_path / "a.zarr"):
         assert prediction.open_output(tmp_path / "out", False, source).is_dir()
+
+
+def test_a_forecast_among_the_dataset_is_refused(tmp_path):
+    """Without --input, the dataset that the checkpoint names is read: here a folder of files."""
+    folder = tmp_path / "days"
+    folder.mkdir()
+    shutil.copy(RECORD, folder)
+    loaded = checkpoint.load(RECORD.with_name("masked_record.ckpt"))
+    data = dataclasses.replace(loaded.config.data, dataset=str(folder))
+    loaded.config = dataclasses.replace(loaded.config, data=data)
+    checkpoint.save_weights(tmp_path / "a.ckpt", loaded)
+    options = ["--pretrained_model", tmp_path / "a.ckpt", "--output", folder]
+    line = refuse(tmp_path, "predict.py", *options)
+    assert line.startswith(f"predict.py: {folder}: is where input is read from")
 
 
 def test_a_forecast_replaces_an_earlier_one_alone(trained, frames, tmp_path):

@@ -14,7 +14,7 @@ from src.data.splits import Split
 from src.evaluation.evaluate import evaluate_network
 from src.radar.rain_fields import RainFields
 from src.tools import new_run
-from tests.scripts.conftest import run
+from tests.scripts.conftest import run, run_here
 
 
 def test_the_weights_in_the_box():
@@ -42,6 +42,9 @@ def test_the_weights_for_rain():
 
 def test_packing(trained, tmp_path):
     """A third of the size, the run's metrics, and settings that another run can start from."""
+    best = trained / "best.ckpt"
+    (line,) = run_here("scripts/pack_weights.py", trained, best, expect=2).stderr.splitlines()
+    assert line.startswith(f"pack_weights.py: {best}: is in the run's folder")
     run("scripts/pack_weights.py", trained, tmp_path / "a.ckpt")
     packed, best = (checkpoint.load(p) for p in (tmp_path / "a.ckpt", trained / "best.ckpt"))
     assert (packed.optimizer, packed.state) == ({}, {})
