@@ -82,7 +82,7 @@ MULTISCALE = {"group_norm": True}
 SLOW = "--batch_size 2 --epoch_size 48 --eval_size 16"
 DEEP = {"stages": (Stage(48), Stage(48), Stage(48))}
 # Each trial changes one thing of "curriculum", or of "muon" where its name begins so. The last ones
-# change a preset's own recipe.
+# are of other presets or change a preset's own recipe.
 TRIALS = {
     "curriculum": Trial(),
     "no_curriculum": Trial("--curriculum"),

@@ -99,7 +99,8 @@ def checkpoint_path(path):
 def save_weights(path, loaded):
     """Writes only the weights and the configuration of a `Checkpoint`.
 
-    The file is a third as large. Training cannot resume from it; everything else works.
+    The file lacks the optimizer's moments, half of a checkpoint or more. Training cannot resume
+    from it; everything else works.
     """
     write_atomically(path, _serialise(loaded.weights, loaded.config, {}))
 

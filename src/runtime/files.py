@@ -165,7 +165,8 @@ def is_hidden(path):
 
 def is_hidden_within(path, folder):
     """Whether a file below a folder is hidden, or lies in a hidden folder of it."""
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+    inside = path.relative_to(folder)
+    return any(map(is_hidden, (inside, *inside.parents)))
 
 
 def natural_order(path):

@@ -26,9 +26,9 @@ from src.errors import InputError
 PATHS = names(TrainingConfig, DataConfig, is_path=True)
 # Settings of records alone, and why whole sequences do not have them.
 OF_RECORDS = {
-    "window_stride": "which have no window_stride; leave --window_stride",
-    "validate_from": "which are split at random; leave --validate_from and --test_from",
-    "time_from_name": "and a file's name says the time of one frame; leave --time_from_name",
+    "window_stride": "which have no window_stride; leave --window_stride out",
+    "validate_from": "which are split at random; leave --validate_from and --test_from out",
+    "time_from_name": "and a file's name says the time of one frame; leave --time_from_name out",
 }
 # The fewest steps in an epoch, and the largest fraction of the work that is validation.
 STEPS, VALIDATION = 200, 0.1
@@ -248,7 +248,7 @@ def _check_kind(file, data):
         )
     for name, reason in OF_RECORDS.items():
         if not file.is_record and getattr(data, name) is not None:
-            raise InputError(f"{file.path}: holds whole sequences, {reason} out")
+            raise InputError(f"{file.path}: holds whole sequences, {reason}")
     own_data.check_reading(file.path, vars(data))
 
 

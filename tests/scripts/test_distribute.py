@@ -73,11 +73,11 @@ def logs_of(folder):
     return [(newest / f"worker_{rank}.log").read_text() for rank in range(2)]
 
 
-def assert_same(ours, theirs, tolerance):
+def assert_same(found, expected, tolerance):
     """Weights and moments agree, relative to each tensor's size."""
     for part in ("weights", "optimizer"):
-        for name, array in getattr(theirs, part).items():
-            distance = np.linalg.norm(getattr(ours, part)[name] - array)
+        for name, array in getattr(expected, part).items():
+            distance = np.linalg.norm(getattr(found, part)[name] - array)
             assert distance <= tolerance * np.linalg.norm(array), name
 
 
@@ -121,13 +121,13 @@ def two(tmp_path_factory, data_path, begin):
 def test_two_ranks_take_the_steps_of_one_process(one, two):
     """After five steps: weights and moments, and with them the gradients, to 1e-6."""
     folder, _ = two
-    ours, theirs = (checkpoint.load(f / "epoch_0001.ckpt") for f in (folder, one))
-    assert (ours.state["step"], ours.state["ranks"]) == (STEPS_AN_EPOCH, 2)
-    assert_same(ours, theirs, 1e-6)
-    for our, their in zip(rows_of(folder)[:5], rows_of(one)[:5], strict=True):
-        assert our["sequences"] == their["sequences"]
+    by_two, by_one = (checkpoint.load(f / "epoch_0001.ckpt") for f in (folder, one))
+    assert (by_two.state["step"], by_two.state["ranks"]) == (STEPS_AN_EPOCH, 2)
+    assert_same(by_two, by_one, 1e-6)
+    for of_two, of_one in zip(rows_of(folder)[:5], rows_of(one)[:5], strict=True):
+        assert of_two["sequences"] == of_one["sequences"]
         for name in ("loss", "grad_norm", "val_mse", "val_mae", "val_ssim"):
-            values = [float(row[name] or 0) for row in (our, their)]
+            values = [float(row[name] or 0) for row in (of_two, of_one)]
             assert values[0] == pytest.approx(values[1], rel=1e-6), name
 
 
@@ -148,9 +148,9 @@ def test_a_killed_rank_takes_the_job_down(two):
 def test_resumed_it_goes_on_as_if_nothing_had_been(one, two):
     """Two epochs, the kill in the second, end as those of one process."""
     folder, _ = two
-    ours, theirs = (checkpoint.load(f / "epoch_0002.ckpt") for f in (folder, one))
-    assert ours.state["step"] == theirs.state["step"] == 2 * STEPS_AN_EPOCH
-    assert_same(ours, theirs, 1e-5)
+    by_two, by_one = (checkpoint.load(f / "epoch_0002.ckpt") for f in (folder, one))
+    assert by_two.state["step"] == by_one.state["step"] == 2 * STEPS_AN_EPOCH
+    assert_same(by_two, by_one, 1e-5)
     steps = [int(row["step"]) for row in rows_of(folder)]
     assert steps == list(range(1, len(steps) + 1))
 

@@ -41,7 +41,7 @@ def test_the_weights_for_rain():
 
 
 def test_packing(trained, tmp_path):
-    """A third of the size, the run's metrics, and settings that another run can start from."""
+    """No optimizer, the run's metrics, and settings that another run can start from."""
     best = trained / "best.ckpt"
     (line,) = run_here("scripts/pack_weights.py", trained, best, expect=2).stderr.splitlines()
     assert line.startswith(f"pack_weights.py: {best}: is in the run's folder")
