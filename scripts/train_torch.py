@@ -247,19 +247,29 @@ class Run:
         writer.writerows(self.rows)
         write_atomically(self.folder / run_folder.METRICS, [text.getvalue().encode()])
         parts = [part.state_dict() for part in (self.model, self.mean, *self.optimizers)]
-        torch.save({"parts": parts, "step": self.step, "rows": self.rows}, state)
+        kept = {"config": self.loaded.config.to_json(), "step": self.step, "rows": self.rows}
+        torch.save({"parts": parts, **kept}, state)
         write_atomically(self.folder / STATE, [state.getvalue()])
 
     def resume(self):
-        """Takes over the state in the folder, if there is one."""
+        """Takes over the state in the folder, if there is one.
+
+        Raises:
+            InputError: it is that of other settings, or the folder holds something else.
+        """
         path = self.folder / STATE
-        if path.is_file():
-            state = torch.load(path, map_location=self.device, weights_only=True)
-            parts = (self.model, self.mean, *self.optimizers)
-            for part, its in zip(parts, state["parts"], strict=True):
-                part.load_state_dict(its)
-            self.step, self.rows = state["step"], state["rows"]
-            print(f"{path}: going on from step {self.step}", flush=True)
+        if not path.is_file():
+            if any(self.folder.iterdir()):
+                raise InputError(f"{self.folder}: holds no run of this script (train_path)")
+            return
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["config"] != self.loaded.config.to_json():
+            raise InputError(f"{path}: is of a run with other settings: name another train_path")
+        parts = (self.model, self.mean, *self.optimizers)
+        for part, its in zip(parts, state["parts"], strict=True):
+            part.load_state_dict(its)
+        self.step, self.rows = state["step"], state["rows"]
+        print(f"{path}: going on from step {self.step}", flush=True)
 
 
 def configured(args):

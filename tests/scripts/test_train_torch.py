@@ -107,3 +107,15 @@ def test_other_networks_are_left_to_train_py(command, tmp_path):
     result = run_here("scripts/train_torch.py", *command, tmp_path / "run", expect=2)
     assert "train.py trains it on" in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_only_its_own_run_is_gone_on_with(command, tmp_path):
+    folder = tmp_path / "run"
+    run_here("scripts/train_torch.py", *command, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = run_here("scripts/train_torch.py", *command, folder, "--seed", "2", expect=2)
+    assert "other settings" in result.stderr
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "state.pt").unlink()
+    result = run_here("scripts/train_torch.py", *command, folder, expect=2)
+    assert "holds no run of this script" in result.stderr
