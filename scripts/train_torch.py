@@ -15,7 +15,6 @@ run that was stopped.
 import csv
 import dataclasses
 import io
-import signal
 import sys
 from pathlib import Path
 
@@ -29,11 +28,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src import checkpoint, run_folder  # noqa: E402
 from src.config import cli  # noqa: E402
 from src.data.sources import training_sources  # noqa: E402
-from src.errors import InputError, NonFiniteError  # noqa: E402
+from src.errors import InputError, NonFiniteError, StoppedError  # noqa: E402
 from src.model.convlstm import GATE_GROUP, GATES  # noqa: E402
 from src.model.forecaster import SLOPE  # noqa: E402
+from src.runtime.distributed import Ranks  # noqa: E402
 from src.runtime.files import write_atomically  # noqa: E402
 from src.runtime.progress import progress  # noqa: E402
+from src.tools.callback import StopSignals  # noqa: E402
 from src.tools.optimizers import learning_rate  # noqa: E402
 
 STATE = "state.pt"
@@ -95,9 +96,8 @@ class Forecaster(nn.Module):
         """The convolution below a stage, or nothing."""
         if not stage.conv_channels:
             return x
-        weight, bias = w[f"{name}.0.weight"], w[f"{name}.0.bias"]
-        y = convolve(rows(x), weight, bias, stride=stage.stride, padding=1)
-        return functional.leaky_relu(y, SLOPE).unflatten(0, x.shape[:2])
+        y = apply(w, f"{name}.0", x, convolve, stride=stage.stride, padding=1)
+        return functional.leaky_relu(y, SLOPE)
 
     def layer(self, w, name, x, state, steps):
         """A ConvLSTM over time: its h, (T, B, C, H, W), and its last state."""
@@ -105,9 +105,8 @@ class Forecaster(nn.Module):
         h, c = state or (None, None)
         shares, size = [None] * steps, self.config.kernel_size // 2
         if x is not None:
-            kernel, bias = cell["input_conv.weight"], cell["input_conv.bias"]
-            y = functional.conv2d(rows(x), kernel, bias, padding=kernel.shape[-1] // 2)
-            shares = y.unflatten(0, x.shape[:2]).unbind()
+            reach = cell["input_conv.weight"].shape[-1] // 2
+            shares = apply(cell, "input_conv", x, padding=reach).unbind()
         kernel, bias = cell["state_conv.weight"], cell.get("state_conv.bias")
         outputs = []
         for share in shares:
@@ -120,20 +119,18 @@ class Forecaster(nn.Module):
         """Logits of frames, (B, T, C, H, W)."""
         x, size = outputs[0], self.config.output_kernel_size // 2
         if self.config.head_channels:
-            y = functional.conv2d(
-                rows(x), w["head_conv.0.weight"], w["head_conv.0.bias"], padding=1
-            )
-            y = functional.leaky_relu(y, SLOPE)
+            x = functional.leaky_relu(apply(w, "head_conv.0", x, padding=1), SLOPE)
         else:
-            y = rows(torch.cat(outputs, 2))
-        y = functional.conv2d(y, w["output_conv.weight"], w["output_conv.bias"], padding=size)
-        y = functional.pixel_shuffle(y.float(), self.config.patch_size)
-        return y.unflatten(0, x.shape[:2]).transpose(0, 1)
+            x = torch.cat(outputs, 2)
+        x = apply(w, "output_conv", x, padding=size).float()
+        return functional.pixel_shuffle(x, self.config.patch_size).transpose(0, 1)
 
 
-def rows(x):
-    """Frames of all times under one another, (T * B, C, H, W), channels last in memory."""
-    return x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+def apply(weights, name, x, convolve=functional.conv2d, **options):
+    """A convolution of the frames of all times, (T, B, C, H, W), channels last in memory."""
+    frames = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    y = convolve(frames, weights[f"{name}.weight"], weights[f"{name}.bias"], **options)
+    return y.unflatten(0, x.shape[:2])
 
 
 def activate(gates, share, c, gamma, beta):
@@ -182,6 +179,10 @@ class Run:
         """Sequences trained on."""
         return self.step * self.training.batch_size
 
+    def parts(self):
+        """What has a state of its own."""
+        return self.model, self.mean, *self.optimizers
+
     def losses(self, model, source, first, count):
         """The losses on sequences of a `Dataset`, from the `first` on.
 
@@ -229,8 +230,8 @@ class Run:
                 total += part * self.losses(self.mean, self.validation, first, part)[2].item()
         return total / count
 
-    def save(self, loss, rate):
-        """Validates; writes a row of metrics.csv, best.ckpt if it is the best, and the state."""
+    def record(self, loss, rate):
+        """Validates; writes a row of metrics.csv, and best.ckpt if it is the best."""
         value = self.validate()
         is_best = all(value < row["val_mse"] for row in self.rows)
         row = {"step": self.step, "sequences": self.done, "learning_rate": rate, "loss": loss}
@@ -241,14 +242,17 @@ class Run:
             arrays = {name: w.detach().cpu().numpy() for name, w in weights}
             path = self.folder / run_folder.BEST
             checkpoint.save_weights(path, dataclasses.replace(self.loaded, weights=arrays))
-        text, state = io.StringIO(), io.BytesIO()
+        text = io.StringIO()
         writer = csv.DictWriter(text, self.rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         write_atomically(self.folder / run_folder.METRICS, [text.getvalue().encode()])
-        parts = [part.state_dict() for part in (self.model, self.mean, *self.optimizers)]
-        kept = {"config": self.loaded.config.to_json(), "step": self.step, "rows": self.rows}
-        torch.save({"parts": parts, **kept}, state)
+
+    def save(self):
+        """Writes the state that `resume` takes over."""
+        state, parts = io.BytesIO(), [part.state_dict() for part in self.parts()]
+        settings = {"config": self.loaded.config.to_json(), "step": self.step, "rows": self.rows}
+        torch.save({"parts": parts, **settings}, state)
         write_atomically(self.folder / STATE, [state.getvalue()])
 
     def resume(self):
@@ -265,8 +269,7 @@ class Run:
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["config"] != self.loaded.config.to_json():
             raise InputError(f"{path}: is of a run with other settings: name another train_path")
-        parts = (self.model, self.mean, *self.optimizers)
-        for part, its in zip(parts, state["parts"], strict=True):
+        for part, its in zip(self.parts(), state["parts"], strict=True):
             part.load_state_dict(its)
         self.step, self.rows = state["step"], state["rows"]
         print(f"{path}: going on from step {self.step}", flush=True)
@@ -328,21 +331,26 @@ def parse_args(argv=None):
 
 
 def main(args):
-    """Trains until the work is done or SIGTERM comes."""
+    """Trains until the work is done or a signal asks it to stop."""
     torch._dynamo.config.recompile_limit = VARIANTS
     loaded = configured(args)
     args.train_path.mkdir(parents=True, exist_ok=True)
     run = Run(loaded, args.train_path, torch.compile(activate, dynamic=False))
     run.resume()
-    signals = []
-    signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+    signals = StopSignals(Ranks())
+    signals.listen()
     with progress(args.max_work, "train", initial=run.done) as bar:
-        while run.done < args.max_work and not signals:
+        while run.done < args.max_work:
             loss, rate = run.train_step()
             bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
             bar.update(args.batch_size)
-            if signals or run.step % args.eval_steps == 0 or run.done >= args.max_work:
-                run.save(loss, rate)
+            is_due = run.step % args.eval_steps == 0 or run.done >= args.max_work
+            if is_due:
+                run.record(loss, rate)
+            if is_due or signals.signal_received:
+                run.save()
+            if signals.signal_received and run.done < args.max_work:
+                raise StoppedError(f"stopped at step {run.step}; the same command goes on")
 
 
 if __name__ == "__main__":

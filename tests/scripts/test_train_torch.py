@@ -56,11 +56,11 @@ def test_the_network_is_ours(rng, layout):
     inputs = rng.random((2, 4, 1, 32, 32), np.float32)
     read, states = network.encode(ms.Tensor(inputs))
     expected = [network.head(x, None).asnumpy() for x in (network.forecast(states), read)]
-    theirs = train_torch.Forecaster(
+    in_torch = train_torch.Forecaster(
         config, weights, network.kernel_matrices(), train_torch.activate
     )
     with torch.no_grad():
-        got = theirs(torch.from_numpy(inputs), 3)
+        got = in_torch(torch.from_numpy(inputs), 3)
     for one, other in zip(got, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
@@ -95,7 +95,7 @@ def test_a_run_that_was_stopped_goes_on(command, tmp_path):
     stopped.mkdir()
     run = train_torch.Run(train_torch.configured(args), stopped, train_torch.activate)
     run.train_step()
-    run.save(*run.train_step())
+    run.save()
     run_here("scripts/train_torch.py", *command, stopped)
     for name in ("best.ckpt", "metrics.csv"):
         assert (stopped / name).read_bytes() == (through / name).read_bytes()
