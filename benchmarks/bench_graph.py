@@ -39,7 +39,7 @@ from src.runtime import device
 from src.tools import loss, optimizers, train_step
 
 FRAMES = 10
-BATCHES = {"multiscale": 2, "small": 16, "paper": 2}
+BATCHES = {"multiscale": 2, "small": 16, "paper": 2, "two_scale": 16}
 NETWORKS = {
     "naive": NaiveNetwork,
     "ours": lambda *network: EncoderForecaster(*network, Execution("Ascend")),

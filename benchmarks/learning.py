@@ -81,6 +81,7 @@ MULTISCALE = {"group_norm": True}
 # Its curves have points every 48 sequences.
 SLOW = "--batch_size 2 --epoch_size 48 --eval_size 16"
 DEEP = {"stages": (Stage(48), Stage(48), Stage(48))}
+TWO_SCALE = {"base": "", "preset": "two_scale"}
 # Each trial changes one thing of "curriculum", or of "muon" where its name begins so. The last ones
 # are of other presets or change a preset's own recipe.
 TRIALS = {
@@ -130,6 +131,11 @@ TRIALS = {
     "small_decay_from_0.3": Trial("--decay_start 0.3", base=""),
     "deep_48": Trial(model=DEEP, base=""),
     "deep_48_batch_4": Trial("--batch_size 4", DEEP, base=""),
+    "two_scale": Trial(**TWO_SCALE),
+    "two_scale_32_96": Trial(model={"stages": (Stage(32), Stage(96, 48, 2))}, **TWO_SCALE),
+    "two_scale_48_96": Trial(
+        model={"stages": (Stage(48), Stage(96, 48, 2)), "head_channels": 64}, **TWO_SCALE
+    ),
     "paper_adam": Trial(f"{FEW_STEPS} --learning_rate 1e-3", preset="paper"),
     "paper_muon": Trial(f"{FEW_STEPS} {MUON}", preset="paper"),
     "multiscale_published": Trial(f"--recipe published {SLOW}", base="", preset="multiscale"),

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs everything, then trains, evaluates and exports a model: makes .venv, trains the small
-# network on the embedded MNIST digits, evaluates it on held-out sequences, exports a MINDIR.
+# Installs everything, then trains, evaluates and exports a model: makes .venv, trains `two_scale`
+# on the embedded MNIST digits, evaluates it on held-out sequences, exports a MINDIR.
 # usage: [MINUTES=5] bash scripts/quickstart.sh
 #   MINUTES of training, not counting compilation; all results are in runs/quickstart.
 set -euo pipefail
@@ -8,7 +8,7 @@ source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/python.sh"
 if [ $# -gt 0 ]; then usage; fi
 run=$root/runs/quickstart
 make_venv requirements.txt
-"$python" "$root/train.py" --preset small --max_minutes "${MINUTES:-5}" --eval_size 200 \
+"$python" "$root/train.py" --preset two_scale --max_minutes "${MINUTES:-5}" --eval_size 200 \
     --train_path "$run" --overwrite
 "$python" "$root/test.py" --pretrained_model "$run/best.ckpt" --limit 500 --baselines \
     --json "$run/result.json"

@@ -19,7 +19,7 @@ FRAMES = 2
 # The beginning of a sequence. The script itself is run for `small`; what a step of `paper` is made
 # of, these two are too.
 STEP = Step("multiscale", FRAMES + 1, horizon=0)
-NETWORKS = ("multiscale", "paper")
+NETWORKS = ("multiscale", "paper", "two_scale")
 FEATURE_MAP = 4 * 2 * 16 * 8 * 8  # bytes of (2, 16, 8, 8)
 
 
@@ -190,4 +190,4 @@ def test_channels_are_reported(found):
         "encoder_convs.0.0.weight: 1 to 16 channels",
         "output_conv.weight: 16 to 1 channels",
     )
-    assert found["paper"].odd_channels == ()
+    assert found["paper"].odd_channels == found["two_scale"].odd_channels == ()

@@ -12,7 +12,8 @@ import learning  # noqa: E402
 
 
 @pytest.mark.parametrize(
-    ("preset", "gmac"), [("small", 6.77), ("paper", 55.8), ("multiscale", 313.8)]
+    ("preset", "gmac"),
+    [("two_scale", 2.134), ("small", 6.77), ("paper", 55.8), ("multiscale", 313.8)],
 )
 def test_macs_are_those_of_the_compiled_graphs(preset, gmac):
     """The figures of bench_graph.py, which counts them in the graphs."""

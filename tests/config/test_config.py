@@ -31,6 +31,7 @@ def test_published_recipe_and_short_run_recipe():
     assert (small.loss, small.optimizer) == ("bce", "muon")
     assert make_config("multiscale", {"batch_size": 8}).training == small
     assert make_config("paper", {"batch_size": 8}).training == small
+    assert make_config("two_scale", {}).training == small
     assert make_config("small", {"output_activation": "identity"}).training.loss == "mse"
     assert make_config("small", {}, "published").training == published
     assert make_config("paper", {"epochs": 3}, "published").training.lr_schedule == "plateau"

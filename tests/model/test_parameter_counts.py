@@ -37,7 +37,13 @@ def test_table_1_of_the_paper(input_kernel, kernel, hidden, parameters):
 
 
 @pytest.mark.parametrize(
-    ("preset", "parameters"), [("multiscale", 8_110_753), ("paper", 7_585_296), ("small", 926_736)]
+    ("preset", "parameters"),
+    [
+        ("multiscale", 8_110_753),
+        ("paper", 7_585_296),
+        ("small", 926_736),
+        ("two_scale", 626_336),
+    ],
 )
 def test_presets(preset, parameters):
     """`multiscale`: the published 9,032,225, less 921,600 that see zeros, plus 128 (3x3 head)."""

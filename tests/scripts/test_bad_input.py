@@ -109,7 +109,7 @@ def test_checkpoint_of_another_preset(tmp_path, trained):
     [
         ("train.py", "--batch_size 0", "batch_size is 0: it must be at least 1"),
         ("train.py", "--batch_size 33 --epoch_size 32", "larger than an epoch of 32"),
-        ("train.py", "--image_size 64 66", "needs multiples of 4"),
+        ("train.py", "--image_size 64 66", "needs multiples of 8"),
         ("train.py", "--loss nothing", "--loss: invalid choice: 'nothing'"),
         ("train.py", "--loss_weights 2:2", "loss_weights is given with loss 'bce'"),
         ("train.py", "--epochs many", "--epochs: invalid int value: 'many'"),
