@@ -152,5 +152,5 @@ def test_help_shows_the_defaults(script):
     assert "--device_target {Ascend,CPU}" in text
     if script == "train.py":
         flat = " ".join(text.split())
-        assert "(default: 32; paper: 16; small: 8)" in flat
+        assert "(default: 32; paper: 16; small: 8; two_scale: 8)" in flat
         assert "(default: 64 64)" in flat
