@@ -1,7 +1,8 @@
 """The memory that a process on a CPU will need, estimated before it compiles, beside what is free.
 
-Fitted to the peaks of the resident set of processes on two cores: the three presets, frames of
-64x64 to 512x512, batches of 1 to 4; it is from 3 % too low to 30 % too high. It is the sum of
+Fitted to the peaks of the resident set of processes on two cores: `multiscale`, `paper` and
+`small`, frames of 64x64 to 512x512, batches of 1 to 4; it is from 3 % too low to 30 % too high. It
+is the sum of
 
 - Python, MindSpore and the libraries: `START`;
 - compiling: `GRAPH`, for each graph `STEP` for each step of each of its recurrent layers, 1.7 times
