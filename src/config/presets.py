@@ -55,7 +55,7 @@ PRESETS = {
         ModelConfig(stages=(Stage(64), Stage(64)), kernel_size=3, patch_size=4, group_norm=True),
         _SHORT_RUN,
     ),
-    # Measured on real digits: at equal work the error is a sixth lower than that of `small`. The
+    # Measured on real digits: at equal work the error is a fifth lower than that of `small`. The
     # coarse grid learns motion at a quarter of the cost, and more sequences are seen.
     "two_scale": Preset(
         ModelConfig(

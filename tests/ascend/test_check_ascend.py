@@ -16,8 +16,8 @@ from tests.scripts.conftest import run
 
 # In and out; graphs of ten have more nodes, and of the same operators.
 FRAMES = 2
-# The beginning of a sequence. The script itself is run for `small`; what a step of `paper` is made
-# of, these two are too.
+# The beginning of a sequence. The script itself is run for `small`; what a step of `paper` or of
+# `two_scale` is made of, these two are too.
 STEP = Step("multiscale", FRAMES + 1, horizon=0)
 NETWORKS = ("multiscale", "paper", "two_scale")
 FEATURE_MAP = 4 * 2 * 16 * 8 * 8  # bytes of (2, 16, 8, 8)
