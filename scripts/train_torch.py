@@ -256,15 +256,18 @@ class Run:
         write_atomically(self.folder / STATE, [state.getvalue()])
 
     def resume(self):
-        """Takes over the state in the folder, if there is one.
+        """Locks the folder, and takes over the state in it, if there is one.
 
         Raises:
-            InputError: it is that of other settings, or the folder holds something else.
+            InputError: it is that of other settings, the folder holds something else, or another
+                process is training in it.
         """
         path = self.folder / STATE
+        others = {file.name for file in self.folder.iterdir()} - {run_folder.LOCK}
+        if others and not path.is_file():
+            raise InputError(f"{self.folder}: holds no run of this script (train_path)")
+        run_folder.lock(self.folder)
         if not path.is_file():
-            if any(self.folder.iterdir()):
-                raise InputError(f"{self.folder}: holds no run of this script (train_path)")
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["config"] != self.loaded.config.to_json():

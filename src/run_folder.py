@@ -109,7 +109,7 @@ def open_run_folder(path, config, overwrite, earlier):
                 "--overwrite, or give another --train_path"
             )
         _refuse_what_is_in_the_way(folder, old, config.training.epochs, earlier.epochs_done)
-        _lock(folder)
+        lock(folder)
         if not ours.exists():
             ours.add(*(file.name for file in old))
         if not earlier.resumed:
@@ -170,7 +170,7 @@ def _refuse_what_is_in_the_way(folder, old, epochs, epochs_done):
         )
 
 
-def _lock(folder):
+def lock(folder):
     """Locks the folder until this process ends; child processes do not inherit the lock.
 
     On a disk without locks, as some network file systems are, it warns and continues without.

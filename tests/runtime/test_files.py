@@ -210,7 +210,7 @@ def test_a_disk_without_locks(tmp_path, monkeypatch, capsys, number):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "lockf", answer)
-    run_folder._lock(tmp_path)
+    run_folder.lock(tmp_path)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: {tmp_path}: cannot be locked ({os.strerror(number)})")
 
@@ -224,14 +224,14 @@ def test_a_lock_that_another_process_holds(tmp_path, monkeypatch, number):
 
     monkeypatch.setattr(fcntl, "lockf", answer)
     with pytest.raises(InputError, match="another process is training in it"):
-        run_folder._lock(tmp_path)
+        run_folder.lock(tmp_path)
 
 
 LOCKED = """
 import os, signal, sys
 from pathlib import Path
-from src.run_folder import _lock
-_lock(Path(sys.argv[1]))
+from src.run_folder import lock
+lock(Path(sys.argv[1]))
 if os.fork() == 0:
     signal.pause()
 os.kill(os.getpid(), signal.SIGKILL)

@@ -1,6 +1,8 @@
 """Training in PyTorch: the function of the network, the steps of train.py, and going on."""
 
 import shutil
+import subprocess
+import sys
 
 import mindspore as ms
 import numpy as np
@@ -22,6 +24,14 @@ LAYOUTS = {
     "multiscale": NARROW["multiscale"],
     "small": checkpoint.load(checkpoint.BUNDLED).config.model,
 }
+# A process that trains in a folder, as far as others see.
+OWNER = """
+import fcntl, sys, time
+file = open(sys.argv[1], "a")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+time.sleep(300)
+"""
 # PyTorch's own, when it loads its compiler.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -119,3 +129,17 @@ def test_only_its_own_run_is_gone_on_with(command, tmp_path):
     (folder / "state.pt").unlink()
     result = run_here("scripts/train_torch.py", *command, folder, expect=2)
     assert "holds no run of this script" in result.stderr
+
+
+def test_two_runs_in_one_folder(command, tmp_path):
+    """The second is refused, and adds nothing to the folder."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lock = folder / ".lock"
+    owner = [sys.executable, "-c", OWNER, lock]
+    with subprocess.Popen(owner, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "locked\n"
+        result = run_here("scripts/train_torch.py", *command, folder, expect=2)
+        process.kill()
+    assert "another process is training in it" in result.stderr
+    assert list(folder.iterdir()) == [lock]
