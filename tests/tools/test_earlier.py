@@ -59,7 +59,7 @@ def folder(tmp_path, save):
 @pytest.fixture(autouse=True)
 def no_locks(monkeypatch):
     """A process takes the lock of a folder once; here it goes on in one again and again."""
-    monkeypatch.setattr(run_folder, "_lock", lambda folder: None)
+    monkeypatch.setattr(run_folder, "lock", lambda folder: None)
 
 
 def go_on(folder, name=None):
