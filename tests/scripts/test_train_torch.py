@@ -24,13 +24,14 @@ LAYOUTS = {
     "multiscale": NARROW["multiscale"],
     "small": checkpoint.load(checkpoint.BUNDLED).config.model,
 }
-# A process that trains in a folder, as far as others see.
+# Holds a folder's lock until its stdin is closed.
 OWNER = """
-import fcntl, sys, time
-file = open(sys.argv[1], "a")
-fcntl.lockf(file, fcntl.LOCK_EX)
+import sys
+from pathlib import Path
+from src.run_folder import lock
+lock(Path(sys.argv[1]))
 print("locked", flush=True)
-time.sleep(300)
+sys.stdin.read()
 """
 # PyTorch's own, when it loads its compiler.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -135,11 +136,10 @@ def test_two_runs_in_one_folder(command, tmp_path):
     """The second is refused, and adds nothing to the folder."""
     folder = tmp_path / "run"
     folder.mkdir()
-    lock = folder / ".lock"
-    owner = [sys.executable, "-c", OWNER, lock]
-    with subprocess.Popen(owner, stdout=subprocess.PIPE, text=True) as process:
+    owner = [sys.executable, "-c", OWNER, folder]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(owner, cwd=ROOT, **pipes) as process:
         assert process.stdout.readline() == "locked\n"
         result = run_here("scripts/train_torch.py", *command, folder, expect=2)
-        process.kill()
     assert "another process is training in it" in result.stderr
-    assert list(folder.iterdir()) == [lock]
+    assert list(folder.iterdir()) == [folder / ".lock"]
